@@ -1,0 +1,11 @@
+"""The one entry point.
+
+python run.py                                    train DMTC on the built-in data set
+python run.py dataset=folder dataset.root=DIR    train on your own pictures
+python run.py --help                             every part that can be swapped
+"""
+
+from dmtc.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Semi-supervised semantic segmentation: two networks teach each other.
+
+cfg = dmtc.compose(["dataset=synthetic", "split.ratio=1/8"])
+run = dmtc.train(cfg)
+masks = run.predict(images)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dmtc import losses, pseudo, splits
+    from dmtc.config import compose
+    from dmtc.runs import Run, resume, train
+
+__all__ = ["Run", "compose", "losses", "pseudo", "resume", "splits", "train"]
+
+_HOMES = {"compose": "config", "train": "runs", "resume": "runs", "Run": "runs"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used, so that `import dmtc` and `--help` need no torch."""
+    from importlib import import_module
+
+    if name in _HOMES:
+        return getattr(import_module(f"dmtc.{_HOMES[name]}"), name)
+    if name in __all__:
+        return import_module(f"dmtc.{name}")
+    raise AttributeError(f"module 'dmtc' has no attribute {name!r}")

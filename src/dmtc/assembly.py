@@ -1,0 +1,97 @@
+"""The parts of a run, made from its config when they are first needed."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from dmtc.config import Config, without
+from dmtc.data import DATASETS, Dataset
+from dmtc.data.augment import Augment
+from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
+from dmtc.randomness import seed_of
+from dmtc.schedule import Counts, Phase, build_plan, networks_of
+from dmtc.settings import RunSettings, pick_device, pick_precision
+from dmtc.splits import SPLITS, Split
+from dmtc.terms import Term, build_terms, needs_embedding, terms_of_stage
+
+
+class Assembly:
+    """Everything that a config names, built once.
+
+    Args:
+        config: Resolved and checked, from `dmtc.config.settle`.
+        split: The split of an earlier run, which then is not chosen anew.
+    """
+
+    def __init__(self, config: Config, split: Split | None = None) -> None:
+        self.config = config
+        self.run = RunSettings(**config["run"])
+        self._split = split
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Images, masks and lists."""
+        return DATASETS.build(without(self.config["dataset"], "augment"), "dataset")
+
+    @cached_property
+    def augment(self) -> Augment:
+        """How training crops are made."""
+        return Augment(**self.config["dataset"]["augment"])
+
+    @cached_property
+    def split(self) -> Split:
+        """Which training images are labelled."""
+        dataset = self.dataset
+        split = self._split or SPLITS.build(
+            self.config["split"],
+            "split",
+            ids=dataset.masked,
+            unmasked=dataset.unmasked,
+            labels=dataset.mask,
+        )
+        split.check(dataset.train, dataset.masked)
+        return split
+
+    @cached_property
+    def plan(self) -> list[Phase]:
+        """The phases in order."""
+        labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
+        plan = build_plan(self.config["schedule"], Counts(labelled, len(self.split.unlabelled)))
+        for stage in {phase.stage for phase in plan}:
+            terms_of_stage(self.terms, stage)  # a phase without any loss is refused before the first one starts
+        return plan
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """The terms of the loss."""
+        return build_terms(self.config["loss"])
+
+    @cached_property
+    def networks(self) -> list[str]:
+        """Letters of the networks that are trained."""
+        return networks_of(self.plan)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return pick_device(self.run.device)
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """Type of the forward pass."""
+        return pick_precision(self.run.precision, self.device)
+
+    def model(self, network: str) -> SegmentationModel:
+        """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
+        return build_model(
+            self.config["model"],
+            num_classes=self.dataset.num_classes,
+            projection=needs_embedding(self.terms),
+            seed=seed_of(self.config["seed"], network, "weights"),
+        )
+
+    def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
+        """Load what `model.weights` names for a network."""
+        weights: dict[str, Any] = self.config["model"]["weights"]
+        return load_weights(model, weights.get(network))

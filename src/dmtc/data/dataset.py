@@ -1,0 +1,149 @@
+"""What a data set is: names, files and classes, and the one place where images and masks are read and checked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dmtc.errors import DataError
+from dmtc.registry import Registry
+from dmtc.types import IGNORE_INDEX, Sample, UInt8Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Images, some of them with masks, and the classes the masks speak of.
+
+    Making one touches names only: no image and no mask is opened before it is asked for, and a mask is opened only by
+    `mask` and `sample`. So the masks of images that are used as unlabelled may be absent or even broken.
+
+    Attributes:
+        name: The data set's name, as in reports.
+        classes: Class names; a class's place is its index in the masks.
+        palette: uint8 (C, 3), the RGB color a class is drawn in.
+        images: Image file by id.
+        masks: Mask file by id, only for the ids that have one.
+        train: Every training id, with or without a mask, sorted.
+        val: The validation ids, sorted; each has a mask.
+        decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
+
+    Raises:
+        DataError: There are more classes than a byte holds, an id is in both lists or has no image, or a validation
+            id has no mask.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: UInt8Array
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    decode_mask: Callable[[Path], UInt8Array]
+
+    def __post_init__(self) -> None:
+        assert self.palette.shape == (self.num_classes, 3), self.palette.shape
+        assert self.palette.dtype == np.uint8, self.palette.dtype
+        if not 1 <= self.num_classes <= IGNORE_INDEX:
+            raise DataError(f"{self.name}: {self.num_classes} classes; between 1 and {IGNORE_INDEX} are possible")
+        self._refuse(set(self.train) & set(self.val), "in both the training and the validation list")
+        self._refuse((set(self.train) | set(self.val)) - self.images.keys(), "listed but without an image file")
+        self._refuse(set(self.val) - self.masks.keys(), "used for validation but without a mask file")
+
+    def _refuse(self, ids: set[str], fault: str) -> None:
+        if ids:
+            raise DataError(f"{self.name}: {len(ids)} ids are {fault}: {few(ids)}")
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes C."""
+        return len(self.classes)
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The training ids that have a mask."""
+        return tuple(id for id in self.train if id in self.masks)
+
+    @property
+    def unmasked(self) -> tuple[str, ...]:
+        """The training ids that have no mask."""
+        return tuple(id for id in self.train if id not in self.masks)
+
+    def image(self, id: str) -> UInt8Array:
+        """Read an image.
+
+        Gray images become three equal channels, transparency is dropped, 16 bits become 8. An orientation tag is not
+        followed, because masks carry none.
+
+        Returns:
+            uint8 (H, W, 3), RGB.
+
+        Raises:
+            DataError: The id is unknown, or its file is missing or no image.
+        """
+        path = self._path(self.images, id, "image")
+        try:
+            content = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        # Decoding from memory, as cv2.imread cannot open every path on Windows and writes its own warnings.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(content, flags) if content.size else None
+        if image is None:
+            raise DataError(f"{path}: cannot be read as an image; replace the file or remove it from the data set")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def mask(self, id: str) -> UInt8Array:
+        """Read a mask.
+
+        Returns:
+            uint8 (H, W), class index or `IGNORE_INDEX`.
+
+        Raises:
+            DataError: The id is unknown or has no mask, or its file is missing, no mask, or holds other values.
+        """
+        path = self._path(self.masks, id, "mask")
+        mask = self.decode_mask(path)
+        unknown = mask[(mask >= self.num_classes) & (mask != IGNORE_INDEX)]
+        if unknown.size:
+            values = ", ".join(map(str, np.unique(unknown)))
+            raise DataError(
+                f"{path}: {unknown.size} pixels have the unknown class {values};"
+                f" known are 0..{self.num_classes - 1}, and {IGNORE_INDEX} for ignored pixels"
+            )
+        return mask
+
+    def sample(self, id: str) -> Sample:
+        """Read an image with its mask; the confidence is 1 everywhere.
+
+        Raises:
+            DataError: As for `image` and `mask`, or the two differ in size.
+        """
+        image, label = self.image(id), self.mask(id)
+        if image.shape[:2] != label.shape:
+            raise DataError(
+                f"{self.images[id]} is {_size(image)} pixels but its mask {self.masks[id]} is {_size(label)};"
+                " both must be the same size"
+            )
+        return Sample(id=id, image=image, label=label, confidence=np.ones(label.shape, np.float32))
+
+    def _path(self, files: Mapping[str, Path], id: str, kind: str) -> Path:
+        if id not in files:
+            raise DataError(f"{self.name}: there is no {kind} for the id {id!r} (first ids: {few(self.train)})")
+        return files[id]
+
+
+DATASETS: Registry[Dataset] = Registry("dataset")
+"""The known data sets. A builder takes its YAML arguments and returns a `Dataset`."""
+
+
+def few(ids: set[str] | tuple[str, ...] | list[str], limit: int = 3) -> str:
+    """The first ids in order, for a message."""
+    shown = sorted(ids)[:limit]
+    return ", ".join(shown) + (", ..." if len(ids) > limit else "")
+
+
+def _size(array: UInt8Array) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

@@ -1,0 +1,89 @@
+"""Reading folders of images and masks: finding the files, and the layout with id lists that several data sets share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dmtc.data.dataset import Dataset
+from dmtc.errors import DataError
+from dmtc.types import UInt8Array
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+
+
+def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Every file below a folder with one of the suffixes, by id; hidden files and folders are passed over.
+
+    Returns:
+        Paths by id, in the order of ids. An id is the path inside the folder without its suffix, with `/`.
+
+    Raises:
+        DataError: Two files have the same id.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() not in suffixes or any(part.startswith(".") for part in inside.parts):
+            continue
+        id = inside.with_suffix("").as_posix()
+        if id in found:
+            raise DataError(f"{found[id]} and {path} have the same id {id!r}; keep one of them")
+        found[id] = path
+    return dict(sorted(found.items()))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file without surrounding blanks; empty lines are left out.
+
+    Raises:
+        DataError: The file is missing or no text.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list with one entry a line ({error})") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read_listed(
+    root: Path,
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    palette: UInt8Array,
+    decode_mask: Callable[[Path], UInt8Array],
+    remedy: str,
+) -> Dataset:
+    """Read the layout `images/{train,val}`, `labels/{train,val}`, `train.txt`, `val.txt`.
+
+    A training id without a mask file is an unlabelled image.
+
+    Args:
+        root: The folder that holds all of it.
+        name: The data set's name.
+        classes: Class names.
+        palette: uint8 (C, 3), RGB.
+        decode_mask: Reads one mask file.
+        remedy: What to do when something is missing, for the message.
+
+    Raises:
+        DataError: A folder or list is missing, or an id of a list has no image, or one of `val.txt` has no mask.
+    """
+    images, masks, lists = {}, {}, {}
+    for part in ("train", "val"):
+        for piece in (root / "images" / part, root / "labels" / part, root / f"{part}.txt"):
+            if not piece.exists():
+                raise DataError(f"{name}: {piece} is missing; {remedy}")
+        images |= find_files(root / "images" / part, IMAGE_SUFFIXES)
+        masks |= find_files(root / "labels" / part, MASK_SUFFIXES)
+        lists[part] = tuple(sorted(set(read_lines(root / f"{part}.txt"))))
+    return Dataset(
+        name=name,
+        classes=classes,
+        palette=palette,
+        images=images,
+        masks=masks,
+        train=lists["train"],
+        val=lists["val"],
+        decode_mask=decode_mask,
+    )

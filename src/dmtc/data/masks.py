@@ -1,0 +1,112 @@
+"""From mask files to class indices: gray and palette masks hold the index itself, color masks need a class table."""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dmtc.errors import ConfigError, DataError
+from dmtc.types import IGNORE_INDEX, UInt8Array
+
+_INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
+
+
+@dataclass(frozen=True)
+class IndexMasks:
+    """Reads masks whose pixel values are class indices: single-channel files, and palette files by their index.
+
+    Attributes:
+        ignore_value: A further value, besides `IGNORE_INDEX`, that means "ignored"; None if there is none.
+    """
+
+    ignore_value: int | None = None
+
+    def __call__(self, path: Path) -> UInt8Array:
+        """Read one file into uint8 (H, W).
+
+        Raises:
+            DataError: The file is missing or unreadable, has several channels, or holds values beyond a byte.
+        """
+        # Pillow, because OpenCV turns a palette file into colors and the index is lost.
+        picture = _open(path)
+        if picture.mode not in _INDEX_MODES:
+            raise DataError(
+                f"{path}: a mask of class indices has one channel, but this file is {picture.mode};"
+                " name the color of each class to read color masks"
+            )
+        values = np.asarray(picture)
+        if self.ignore_value is not None:
+            values = np.where(values == self.ignore_value, IGNORE_INDEX, values)
+        if values.size and (values.max() > IGNORE_INDEX or values.min() < 0):
+            raise DataError(f"{path}: class indices lie in 0..255, but the mask holds {values.min()}..{values.max()}")
+        return values.astype(np.uint8)
+
+
+class ColorMasks:
+    """Reads RGB masks by a class table.
+
+    Args:
+        colors: The RGB color of each class, in class order, each channel in 0..255.
+        ignore_color: The color of ignored pixels, or None if every pixel has a class.
+
+    Raises:
+        ConfigError: A color is malformed or stands for two classes.
+    """
+
+    def __init__(self, colors: Sequence[Sequence[int]], ignore_color: Sequence[int] | None = None) -> None:
+        table = {}
+        targets = [*enumerate(colors)] + ([(IGNORE_INDEX, ignore_color)] if ignore_color is not None else [])
+        for index, color in targets:
+            if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
+                raise ConfigError(f"a mask color is three numbers in 0..255, but color {index} is {list(color)}")
+            code = color[0] << 16 | color[1] << 8 | color[2]
+            if code in table:
+                raise ConfigError(f"mask color {list(color)} is given for {table[code]} and for {index}")
+            table[code] = index
+        self._codes = np.array(sorted(table), np.uint32)
+        self._classes = np.array([table[code] for code in sorted(table)], np.uint8)
+
+    def __call__(self, path: Path) -> UInt8Array:
+        """Read one file into uint8 (H, W).
+
+        Raises:
+            DataError: The file is missing or unreadable, or holds a color that is not in the table.
+        """
+        channels = np.asarray(_open(path).convert("RGB")).astype(np.uint32)
+        codes = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+        place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+        unlisted = codes[self._codes[place] != codes]
+        if unlisted.size:
+            values, counts = np.unique(unlisted, return_counts=True)
+            code = int(values[counts.argmax()])
+            color = (code >> 16, code >> 8 & 255, code & 255)
+            raise DataError(
+                f"{path}: color {color} ({counts.max()} pixels) stands for no class;"
+                f" {len(values)} colors in this mask are not in the class table"
+            )
+        return self._classes[place]
+
+
+def distinct_colors(count: int) -> UInt8Array:
+    """Colors to draw classes in, well apart for neighboring indices.
+
+    Returns:
+        uint8 (count, 3), RGB.
+    """
+    golden = 0.61803398875  # steps of the golden ratio spread hues evenly, whatever the count
+    colors = [colorsys.hsv_to_rgb(i * golden % 1, (0.85, 0.55)[i % 2], (0.9, 0.65, 1.0)[i % 3]) for i in range(count)]
+    return np.round(np.array(colors).reshape(count, 3) * 255).astype(np.uint8)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the mask is missing") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+        raise DataError(f"{path}: cannot be read as a mask ({error})") from error

@@ -1,0 +1,100 @@
+"""The built-in data set: pictures drawn once into a cache folder, then read like any other."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dmtc.data.dataset import DATASETS, Dataset
+from dmtc.data.listed import read_listed
+from dmtc.data.masks import IndexMasks
+from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
+from dmtc.errors import ConfigError, DataError
+from dmtc.randomness import generator_of
+from dmtc.types import UInt8Array
+
+DRAWING_VERSION = 1
+"""Part of the cache folder's name. Raise it when the drawing changes, so that no old pictures are taken for new."""
+
+
+@DATASETS.register("synthetic")
+def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size: int) -> Dataset:
+    """Textured, partly hidden objects on cluttered backgrounds; see `dmtc.data.scenes`.
+
+    The files are made by the first call and found by later ones; several processes may call at once.
+
+    Args:
+        root: The cache folder; each combination of the other arguments gets a folder of its own inside.
+        seed: Chooses the pictures.
+        train_images: Training images, all with masks.
+        val_images: Validation images.
+        size: Height and width in pixels, at least 32.
+
+    Raises:
+        ConfigError: A number is too small.
+        DataError: The cache folder cannot be written.
+    """
+    if train_images < 1 or val_images < 1 or size < 32:
+        raise ConfigError(
+            f"dataset synthetic needs at least one training image, one validation image and 32 pixels,"
+            f" but got train_images={train_images}, val_images={val_images}, size={size}"
+        )
+    cache = Path(root).expanduser()
+    target = cache / f"v{DRAWING_VERSION}-seed{seed}-train{train_images}-val{val_images}-size{size}"
+    if not target.exists():
+        try:
+            _make(target, seed, {"train": train_images, "val": val_images}, size)
+        except OSError as error:
+            raise DataError(f"{cache}: the pictures cannot be written there ({error}); set dataset.root=DIR") from error
+    return read_listed(
+        target,
+        name="synthetic",
+        classes=tuple(CLASSES),
+        palette=np.array(list(CLASSES.values()), np.uint8),
+        decode_mask=IndexMasks(),
+        remedy=f"delete the folder {target} and it will be made anew",
+    )
+
+
+def _make(target: Path, seed: int, counts: dict[str, int], size: int) -> None:
+    """Draw everything into a folder beside the target, then rename it: the target is complete or absent."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target.parent))
+    try:
+        for part, count in counts.items():
+            _draw_part(unfinished, part, count, seed, size)
+        (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", "utf-8")
+        unfinished.chmod(0o755)  # mkdtemp makes it private
+        try:
+            os.replace(unfinished, target)
+        except OSError:
+            # Another process finished the same pictures first; a full folder is never replaced.
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _draw_part(folder: Path, part: str, count: int, seed: int, size: int) -> None:
+    images, labels = folder / "images" / part, folder / "labels" / part
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    ids = [f"{part}_{index:05d}" for index in range(count)]
+    # The rare class gets an exact share of the images, so that no seed is without it.
+    chooser = generator_of("synthetic-rare", seed, part)
+    with_rare = set(chooser.permutation(count)[: max(1, round(RARE_SHARE * count))].tolist())
+    for index, id in enumerate(ids):
+        rng = generator_of("synthetic", seed, part, index)
+        image, label = draw_scene(rng, size, rare=index in with_rare)
+        _write(images / f"{id}.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        _write(labels / f"{id}.png", label)
+    (folder / f"{part}.txt").write_text("\n".join(ids) + "\n", "utf-8")
+
+
+def _write(path: Path, picture: UInt8Array | np.ndarray) -> None:
+    done, content = cv2.imencode(".png", picture)
+    assert done
+    path.write_bytes(content.tobytes())

@@ -1,0 +1,20 @@
+"""The losses. Importing this package registers every one of them in `LOSSES`."""
+
+from dmtc.losses.base import LOSSES, Loss, evaluate, inputs_of, upsample
+from dmtc.losses.contrast import RegionalContrast
+from dmtc.losses.cross_entropy import CrossEntropy
+from dmtc.losses.mutual import DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
+
+__all__ = [
+    "LOSSES",
+    "CrossEntropy",
+    "DynamicMutualLoss",
+    "DynamicSelfLoss",
+    "FlipLoss",
+    "Loss",
+    "OnlineLoss",
+    "RegionalContrast",
+    "evaluate",
+    "inputs_of",
+    "upsample",
+]

@@ -1,0 +1,120 @@
+"""Regional contrast (ReCo): pixels of a class are drawn to the class's mean and away from pixels of other classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dmtc.losses.base import LOSSES, full_precision, require, upsample
+from dmtc.losses.bilinear import FullSizeView
+from dmtc.losses.sampling import PixelsByClass
+from dmtc.types import IGNORE_INDEX, LossValue
+
+_EPSILON = 1e-8
+"""The least length a vector is divided by."""
+
+
+@LOSSES.register("regional_contrast")
+@dataclass(frozen=True, kw_only=True)
+class RegionalContrast:
+    """InfoNCE between hard pixels of a class (queries), the mean of the class (positive) and pixels of other classes.
+
+    In every class, queries are drawn among the hard pixels: those whose probability of their own class is below the
+    strong threshold. The positive key is the mean vector of all pixels of the class. A negative key is drawn in two
+    steps: another class, by a softmax over the cosine similarities of its mean to this class's mean, divided by the
+    temperature; then a pixel of it. Pixels are drawn uniformly with replacement. Queries are compared with keys by
+    cosine similarity, divided by the temperature.
+
+    Args:
+        temperature: Above 0.
+        queries: Queries per class, at least 1.
+        negatives: Negative keys per query, at least 1.
+        strong_threshold: Above 0; a pixel at least as probable counts as learned and is no query.
+
+    Source: ReCo (Liu et al., "Bootstrapping semantic segmentation with regional contrast", ICLR 2022), section 3, in
+    the form DMTC uses: every pixel with a label is a key, however confident. Deviations: an ignored pixel is neither
+    key nor query, where DMTC's code takes it for class 0. The maps are not upsampled as a whole, to the same result.
+    """
+
+    temperature: float
+    queries: int
+    negatives: int
+    strong_threshold: float
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, self, "temperature", "above 0")
+        require(self.queries >= 1, self, "queries", "at least 1")
+        require(self.negatives >= 1, self, "negatives", "at least 1")
+        require(self.strong_threshold > 0, self, "strong_threshold", "above 0")
+
+    def __call__(
+        self, embedding: Tensor, logits: Tensor, label: Tensor, generator: torch.Generator | None = None
+    ) -> LossValue:
+        """Score a batch. Waits once for the device, to learn which classes are present.
+
+        Args:
+            embedding: (B, D, h, w), any floating type; it alone receives gradient, and only as queries.
+            logits: (B, C, h, w) of the same network, any floating type.
+            label: int64 (B, H, W), class index or 255 = ignored.
+            generator: Source of the draws, on the device of the maps; None for torch's own.
+
+        Returns:
+            The loss in nats: the mean over the queries of a class, summed over classes, divided by the number of
+            classes present. A class without hard pixels adds 0 but counts. 0 with zero gradient when fewer than two
+            classes are present. Its log: `hard`, the share in [0, 1] of hard pixels among those not ignored.
+        """
+        hard = self._hard(logits, label)
+        logs = {"hard": hard.sum() / (label != IGNORE_INDEX).sum().clamp(min=1)}
+        pixels = PixelsByClass.sort(label, hard, num_classes=logits.shape[1])
+        asking = [row for row, c in enumerate(pixels.present) if pixels.num_hard(c)]
+        if len(pixels.present) < 2 or not asking:
+            return LossValue((full_precision(embedding) * 0).sum(), logs)
+
+        with torch.autocast(embedding.device.type, enabled=False):
+            view = FullSizeView(full_precision(embedding), (label.shape[-2], label.shape[-1]))
+            lengths = view.norms().clamp(min=_EPSILON)
+            means = _unit(torch.stack([view.mean(label == c) for c in pixels.present]))
+            chances = (means @ means.T / self.temperature).fill_diagonal_(-torch.inf).softmax(dim=1)
+
+            def info_nce(row: int, query: Tensor) -> Tensor:
+                keys = pixels.draw(chances[row], (self.queries, self.negatives), generator)
+                positive = (query @ means[row]).unsqueeze(1)
+                negative = view.dots(query, keys) / lengths[keys]
+                scores = torch.cat([positive, negative], dim=1) / self.temperature
+                return (scores.logsumexp(dim=1) - scores[:, 0]).mean()
+
+            chosen = [pixels.draw_hard(pixels.present[row], self.queries, generator) for row in asking]
+            queries = _unit(view.vectors(torch.stack(chosen)))
+            # Class by class, for the products of all queries with all cells at once would not fit in memory.
+            terms = [_differentiated(partial(info_nce, row), query) for row, query in zip(asking, queries, strict=True)]
+            return LossValue(torch.stack(terms).sum() / len(pixels.present), logs)
+
+    @torch.no_grad()
+    def _hard(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Bool (B, H, W), where the probability of the label is below the strong threshold."""
+
+        def minus_log_probability(logits: Tensor, label: Tensor) -> Tensor:
+            full = upsample(logits, (label.shape[-2], label.shape[-1]))
+            return F.cross_entropy(full, label, ignore_index=IGNORE_INDEX, reduction="none")
+
+        # One image at a time, for the probabilities of all classes at full size are large.
+        images = zip(logits.split(1), label.split(1), strict=True)
+        probability = torch.cat([minus_log_probability(*image) for image in images]).neg().exp()
+        return (probability < self.strong_threshold) & (label != IGNORE_INDEX)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return F.normalize(vectors, dim=-1, eps=_EPSILON)
+
+
+def _differentiated(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
+    """`function(point)`, its gradient taken at once, so that nothing inside is kept in memory for the backward pass."""
+    if not point.requires_grad:
+        return function(point)
+    leaf = point.detach().requires_grad_()
+    value = function(leaf)
+    (slope,) = torch.autograd.grad(value, leaf)
+    return value.detach() + ((point - point.detach()) * slope).sum()

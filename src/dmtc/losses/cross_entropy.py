@@ -1,0 +1,32 @@
+"""Plain cross-entropy: of labelled images, and of pseudo-labels taken as hard truth (CBST)."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dmtc.losses.base import LOSSES, masked_mean, upsample
+from dmtc.types import IGNORE_INDEX, LossValue
+
+
+@LOSSES.register("cross_entropy")
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy:
+    """Cross-entropy, averaged over the pixels that are not ignored.
+
+    Source: the usual loss of semantic segmentation; deviation: a batch without labelled pixels gives 0, not NaN.
+    """
+
+    def __call__(self, logits: Tensor, label: Tensor) -> LossValue:
+        """Score a batch.
+
+        Args:
+            logits: (B, C, h, w), any floating type; they alone receive gradient.
+            label: int64 (B, H, W), class index or 255 = ignored.
+
+        Returns:
+            The loss in nats per pixel; 0 with zero gradient when every pixel is ignored. No logs.
+        """
+        size = (label.shape[-2], label.shape[-1])
+        per_pixel = F.cross_entropy(upsample(logits, size), label, ignore_index=IGNORE_INDEX, reduction="none")
+        return LossValue(masked_mean(per_pixel, label != IGNORE_INDEX))

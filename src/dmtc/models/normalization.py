@@ -1,0 +1,55 @@
+"""From pictures to what a network's weights expect. The rule travels with the weights.
+
+Loaders hand over uint8 RGB, and two networks that start from different weights normalize the same batch differently.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalization(nn.Module):
+    """Shifts, scales and orders the channels of RGB images, on the device.
+
+    The rule is kept in buffers, so it is saved and loaded together with the weights that need it.
+
+    Args:
+        mean: Of the R, G and B channels, in units of [0, 1].
+        std: Of the R, G and B channels, in units of [0, 1]; 1/255 leaves values in 0..255.
+        bgr: Hand the channels over as B, G, R.
+    """
+
+    mean: Tensor
+    std: Tensor
+    channel_order: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        self.register_buffer("channel_order", torch.tensor([2, 1, 0] if bgr else [0, 1, 2]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize.
+
+        Args:
+            images: (B, 3, H, W) RGB; uint8 in 0..255, or float in [0, 1].
+
+        Returns:
+            (B, 3, H, W) in the dtype of the rule (float32 unless the model was cast). Gradients reach float images.
+        """
+        scale = 1 / 255 if images.dtype == torch.uint8 else 1.0
+        images = images.to(self.mean.dtype) * scale
+        images = (images - self.mean[:, None, None]) / self.std[:, None, None]
+        return images.index_select(1, self.channel_order)
+
+
+def imagenet() -> Normalization:
+    """The rule of torchvision's ImageNet weights."""
+    return Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def caffe() -> Normalization:
+    """The rule of weights that came from Caffe, such as DeepLab's COCO weights: BGR, 0..255, minus the mean pixel."""
+    return Normalization(mean=(122.675 / 255, 116.669 / 255, 104.008 / 255), std=(1 / 255,) * 3, bgr=True)

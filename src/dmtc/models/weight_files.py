@@ -1,0 +1,93 @@
+"""Files of weights: reading other people's safely, writing ours atomically."""
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from dmtc.errors import WeightsError
+
+_NESTINGS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "ema", "teacher", "student")
+"""Under which names trainers put the weights in a checkpoint that holds more; earlier ones win."""
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a file, on the CPU.
+
+    Args:
+        path: A `.safetensors` file, or one by `torch.save` (`.pt`, `.pth`, `.bin`, ...), of which nothing is executed.
+            The usual nestings of a checkpoint (`{"state_dict": ...}` and so on) are opened.
+
+    Returns:
+        Tensors by name; anything else in the file is left out.
+
+    Raises:
+        WeightsError: The file is missing, unreadable, holds code, or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no file of weights at {path} (looked in {Path.cwd()})")
+    try:
+        if path.suffix == ".safetensors":
+            content = dict(sorted(safetensors.torch.load_file(path).items()))  # their order in the file is by type
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is not a plain file of tensors ({_first_line(error)}); "
+            "save its state dict alone, with torch.save or as .safetensors"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+        raise WeightsError(f"cannot read weights from {path}: {_first_line(error)}") from error
+    tensors = _tensors_in(content)
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors by name, only {_describe(content)}")
+    return tensors
+
+
+def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a model's parameters and buffers (its normalization among them) to a `.safetensors` file.
+
+    The file appears under its name only when it is whole, and replaces one that is there.
+
+    Args:
+        model: Any module, on any device, compiled or not.
+        path: Where to; the folder is made if need be.
+        metadata: Strings to store beside the tensors.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = getattr(model, "_orig_mod", model)  # torch.compile puts a wrapper around the model
+    # The format wants plain memory, which neither channels-last weights nor ones on a GPU have.
+    tensors = {key: value.detach().cpu().contiguous() for key, value in plain.state_dict().items()}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        safetensors.torch.save_file(tensors, unfinished, metadata={"format": "pt", **(metadata or {})})
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _tensors_in(content: Any) -> dict[str, Tensor]:
+    while isinstance(content, Mapping):
+        nested = [content[name] for name in _NESTINGS if isinstance(content.get(name), Mapping)]
+        if not nested:
+            return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        content = nested[0]
+    return {}
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return ", ".join(map(repr, list(content)[:5])) or "an empty mapping"
+    return f"a {type(content).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

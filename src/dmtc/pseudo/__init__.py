@@ -1,0 +1,17 @@
+"""Pseudo-labels: what a teacher predicts, how sure it is, and which share of every class is kept."""
+
+from dmtc.pseudo.labelling import label_images, predict_with_log_odds
+from dmtc.pseudo.selection import LEVELS, class_balanced_thresholds, confidence_histogram, level_confidence
+from dmtc.pseudo.store import PseudoLabel, PseudoLabels, PseudoLabelStore
+
+__all__ = [
+    "LEVELS",
+    "PseudoLabel",
+    "PseudoLabelStore",
+    "PseudoLabels",
+    "class_balanced_thresholds",
+    "confidence_histogram",
+    "label_images",
+    "level_confidence",
+    "predict_with_log_odds",
+]

@@ -1,0 +1,7 @@
+"""What came out of a run: results.json, a table to read, pictures."""
+
+from dmtc.report.pictures import draw_pictures
+from dmtc.report.results import gather_results
+from dmtc.report.tables import plan_table, results_table
+
+__all__ = ["draw_pictures", "gather_results", "plan_table", "results_table"]

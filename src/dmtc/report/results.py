@@ -1,0 +1,59 @@
+"""results.json: from the records of the phases."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+import dmtc
+from dmtc.assembly import Assembly
+from dmtc.evaluation import scores_of
+
+
+def gather_results(
+    parts: Assembly, records: list[dict[str, Any]], confusion: Tensor, environment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that results.json holds.
+
+    Args:
+        parts: Of the run.
+        records: Of every phase, in the plan's order.
+        confusion: Counts int64 (C, C) on the validation images, of the last networks' ensemble or the only network.
+        environment: Versions and machine.
+
+    Returns:
+        JSON-ready; IoU and ratios in [0, 1], None for a class that occurs nowhere.
+    """
+    config, split = parts.config, parts.split
+    of = {network: [record for record in records if record["trainee"] == network] for network in parts.networks}
+    last = {network: of[network][-1] for network in parts.networks}
+    final = scores_of(confusion)
+    miou: dict[str, Any] = {"a": None, "b": None}
+    miou |= {network: {"last": r["miou_last"], "best": r["miou_best"]} for network, r in last.items()}
+    miou["ensemble"] = final.miou if len(parts.networks) > 1 else None
+    miou["mean_last"] = sum(record["miou_last"] for record in last.values()) / len(last)
+    return {
+        "method": config["loss"]["name"],
+        "dataset": parts.dataset.name,
+        "num_classes": parts.dataset.num_classes,
+        "split": {
+            "name": split.name,
+            "ratio": split.ratio,
+            "labelled": len(split.labelled),
+            "unlabelled": len(split.unlabelled),
+            "sha256": split.sha256,
+        },
+        "seed": config["seed"],
+        "miou": miou,
+        "best_is_chosen_on": "the reported validation images",
+        "per_class_iou": {name: iou for name, iou in zip(parts.dataset.classes, final.iou, strict=True)},
+        "per_class_iou_of": "ensemble" if len(parts.networks) > 1 else parts.networks[0],
+        "absent_classes": [name for name, iou in zip(parts.dataset.classes, final.iou, strict=True) if iou is None],
+        "baseline": {"a": None, "b": None} | {network: of[network][0]["miou_last"] for network in parts.networks},
+        "phases": records,
+        "seconds": sum(record["seconds"] for record in records),
+        "device": str(parts.device),
+        "version": dmtc.__version__,
+        "commit": environment["commit"],
+        "environment": dict(environment),
+    }

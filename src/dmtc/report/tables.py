@@ -1,0 +1,104 @@
+"""Tables for the terminal: of a plan before it runs, of results afterwards. Percent appears here and nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dmtc.evaluation import Scores
+from dmtc.schedule import Phase
+from dmtc.splits import Split
+
+
+def plan_table(plan: list[Phase], split: Split) -> str:
+    """The phases in order, with the images, steps and label sources of each."""
+    rows = [
+        [
+            phase.name,
+            phase.trainee,
+            phase.init_from or "starting weights",
+            phase.label_from or "-",
+            f"{phase.label_ratio:.0%}" if phase.label_ratio is not None else "-",
+            f"{phase.steps}",
+            f"{phase.labelled_batch} of {len(split.subsets[phase.trainee])}",
+            f"{phase.pseudo_batch} of {len(split.unlabelled)}" if phase.label_from else "-",
+            f"{phase.learning_rate:g}",
+        ]
+        for phase in plan
+    ]
+    columns = ["phase", "network", "starts from", "labelled by", "label ratio", "steps", "labelled", "pseudo", "rate"]
+    total = f"{len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
+    return f"{_table(columns, rows)}\n{total}; labelled, pseudo: images a step of how many\n{split_line(split)}\n"
+
+
+def split_line(split: Split) -> str:
+    """One line about a split."""
+    return (
+        f"split {split.name} {split.ratio}: {len(split.labelled)} labelled, {len(split.unlabelled)} unlabelled, "
+        f"sha256 {split.sha256[:16]}"
+    )
+
+
+def results_table(results: dict[str, Any]) -> str:
+    """What came out, for a person: every phase, then the networks' final scores, then each class."""
+    rows = [
+        [
+            "supervised start" if record["label_from"] is None else f"round {record['name'].split('-')[0][1:]}",
+            record["trainee"],
+            _percent(record["label_ratio"], 0),
+            _percent(record["pseudo"] and record["pseudo"]["coverage"]),
+            _percent(record["pseudo"] and record["pseudo"]["miou"]),
+            _percent(record["miou_last"]),
+            _percent(record["miou_best"]),
+            f"{record['seconds']:.0f}",
+        ]
+        for record in results["phases"]
+    ]
+    columns = ["phase", "network", "label ratio", "coverage", "pseudo mIoU", "mIoU", "best mIoU", "seconds"]
+    split, miou, baseline = results["split"], results["miou"], results["baseline"]
+    lines = [
+        f"{results['method']} on {results['dataset']}, {split['ratio']} labelled "
+        f"({split['labelled']} of {split['labelled'] + split['unlabelled']} images), seed {results['seed']}",
+        "",
+        _table(columns, rows),
+        "",
+    ]
+    for network in ("a", "b"):
+        if miou[network]:
+            gain = miou[network]["last"] - baseline[network]
+            # A method without rounds is its own baseline: a gain of nothing over itself would only puzzle.
+            more = f", {100 * gain:+.1f} over its supervised start" if len(results["phases"]) > 1 else ""
+            lines.append(f"network {network}: mIoU {_percent(miou[network]['last'])}{more}")
+    if miou["ensemble"] is not None:
+        lines.append(f"ensemble:  mIoU {_percent(miou['ensemble'])}")
+    lines.append("")
+    classes = [[name, _percent(iou)] for name, iou in results["per_class_iou"].items()]
+    lines.append(_table(["class", f"IoU of {_whose(results['per_class_iou_of'])}"], classes))
+    if results["absent_classes"]:
+        absent = ", ".join(results["absent_classes"])
+        lines.append(f"left out of the mean, in neither truth nor prediction: {absent}")
+    lines.append("all values in percent; best is chosen on the validation images and thus optimistic")
+    return "\n".join(lines) + "\n"
+
+
+def _whose(network: str) -> str:
+    return "the ensemble" if network == "ensemble" else f"network {network}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text columns; the first is set flush left, the others flush right."""
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    lines = [columns, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
+
+
+def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:
+    """IoU of each class and their mean, one column a predictor."""
+    rows = [[name, *(_percent(score.iou[i]) for score in scores.values())] for i, name in enumerate(classes)]
+    rows.append(["mIoU", *(_percent(score.miou) for score in scores.values())])
+    return _table(["class", *scores], rows)

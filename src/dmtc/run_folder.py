@@ -1,0 +1,133 @@
+"""Where everything of a run lies. The one place that knows file names; two runs never share a file.
+
+config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
+metrics.jsonl                                              values logged while training
+phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
+pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
+results.json  results.txt  pictures/                       what came out
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmtc.errors import DataError
+from dmtc.files import write_atomically, write_json
+from dmtc.pseudo.store import PseudoLabelStore
+from dmtc.schedule import Phase, plan_from_json, plan_to_json
+from dmtc.splits import Split
+
+
+class RunFolder:
+    """Paths, and reading and writing of a run's small files."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            DataError: It is none.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise DataError(f"no run folder {path}: there is no such folder")
+        if not folder.config_path.is_file():
+            raise DataError(f"{path} is no run folder: it holds no {folder.config_path.name}")
+        return folder
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def results_path(self) -> Path:
+        """What came out; written last, so a run that has it is finished."""
+        return self.path / "results.json"
+
+    @property
+    def pictures_path(self) -> Path:
+        """Folder of the pictures."""
+        return self.path / "pictures"
+
+    def weights_path(self, phase: str, which: str = "last") -> Path:
+        """A phase's network; `which` is "last" or "best"."""
+        return self.path / "phases" / phase / f"{which}.safetensors"
+
+    def store(self, teacher_phase: str) -> PseudoLabelStore:
+        """The predictions of a phase's last network for the unlabelled images."""
+        return PseudoLabelStore(self.path / "pseudo_labels" / teacher_phase)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the resolved config."""
+        write_atomically(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved config."""
+        try:
+            config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise DataError(f"{self.config_path} is damaged: {' '.join(str(error).split())}") from None
+        if not isinstance(config, dict):
+            raise DataError(f"{self.config_path} is damaged: it holds no settings")
+        return config
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Write versions, machine and command."""
+        write_json(self.path / "environment.json", environment)
+
+    def write_split(self, split: Split) -> None:
+        """Write which images are labelled and which are not, with their hash."""
+        write_atomically(self.path / "split.json", split.to_json() + "\n")
+
+    def read_split(self) -> Split:
+        """Read which images are labelled and which are not."""
+        return Split.from_json(self._read_text("split.json"))
+
+    def write_plan(self, plan: list[Phase]) -> None:
+        """Write the phases."""
+        write_json(self.path / "plan.json", plan_to_json(plan))
+
+    def read_plan(self) -> list[Phase]:
+        """Read the phases."""
+        return plan_from_json(self._read_json("plan.json"))
+
+    def write_phase(self, record: dict[str, Any]) -> None:
+        """Mark a phase as done, with what is to be reported of it."""
+        write_json(self.path / "phases" / record["name"] / "phase.json", record)
+
+    def read_phase(self, name: str) -> dict[str, Any] | None:
+        """What is to be reported of a phase, or None if it is not done."""
+        path = f"phases/{name}/phase.json"
+        return self._read_json(path) if (self.path / path).is_file() else None
+
+    def write_results(self, results: dict[str, Any], text: str) -> None:
+        """Write results.json and the same as a table to read."""
+        write_atomically(self.path / "results.txt", text)
+        write_json(self.results_path, results)
+
+    def read_results(self) -> dict[str, Any] | None:
+        """The results, or None if the run is not finished."""
+        return self._read_json(self.results_path.name) if self.results_path.is_file() else None
+
+    def _read_json(self, name: str) -> Any:
+        try:
+            return json.loads(self._read_text(name))
+        except json.JSONDecodeError as error:
+            raise DataError(f"{self.path / name} is damaged: {error}") from None
+
+    def _read_text(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{self.path / name} cannot be read: {error.strerror}") from None

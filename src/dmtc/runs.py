@@ -1,0 +1,283 @@
+"""Training from Python, and reading what a run left behind."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from dmtc.assembly import Assembly
+from dmtc.config import import_modules, settle
+from dmtc.data import Dataset
+from dmtc.environment import describe_environment
+from dmtc.errors import ConfigError, DataError
+from dmtc.evaluation import ensemble
+from dmtc.execution import Executor
+from dmtc.models import SegmentationModel, load_weights
+from dmtc.progress import Progress
+from dmtc.pseudo import PseudoLabel, PseudoLabels
+from dmtc.report import draw_pictures, gather_results, results_table
+from dmtc.run_folder import RunFolder
+from dmtc.schedule import Phase
+from dmtc.splits import Split
+from dmtc.tracking import LOGGERS, JsonLines
+from dmtc.types import UInt8Array
+
+
+def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None) -> "Run":
+    """Train every phase of a config's plan and report.
+
+    Args:
+        cfg: From `dmtc.compose`.
+        folder: Run folder; by default a new one under outputs/. Phases it already holds are not trained again.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: A fault in the config; all in one message, before anything is written.
+        DataError: A fault in the images, masks or lists.
+        TrainingError: The loss became infinite or NaN.
+    """
+    config = settle(cfg)
+    if folder is None:
+        folder = Path("outputs") / f"{config['tag']}-{datetime.datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    return _carry_out(Assembly(config), RunFolder(folder))
+
+
+def resume(folder: str | Path, run_settings: Mapping[str, Any] | None = None) -> "Run":
+    """Go on where a run stopped; phases that are done are kept, the one that was interrupted starts anew.
+
+    Args:
+        folder: Of the run.
+        run_settings: Values of the `run` group that may differ from before, such as `device` or `progress`.
+
+    Raises:
+        DataError: The folder is no run folder.
+    """
+    run_folder = RunFolder.existing(folder)
+    config = run_folder.read_config()
+    config["run"].update(run_settings or {})
+    return _carry_out(Assembly(settle(config), run_folder.read_split()), run_folder)
+
+
+def _carry_out(parts: Assembly, folder: RunFolder) -> "Run":
+    plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
+    environment = describe_environment(parts.device)
+    folder.write_config(parts.config)
+    folder.write_environment(environment)
+    folder.write_split(parts.split)
+    folder.write_plan(plan)
+    trackers = [JsonLines(folder.metrics_path)] + [
+        LOGGERS.build(spec, f"logger.{name}", folder=folder.path, config=parts.config)
+        for name, spec in (parts.config["logger"] or {}).items()
+    ]
+    progress = Progress(plan, parts.run.progress)
+    try:
+        executor = Executor(parts, folder, progress, trackers)
+        executor.execute()
+        records = [record for phase in plan if (record := folder.read_phase(phase.name)) is not None]
+        results = gather_results(parts, records, executor.confusion(parts.networks), environment)
+        run = Run(folder, parts)
+        if parts.run.pictures:
+            run.draw(parts.run.pictures)
+        folder.write_results(results, results_table(results))
+        for tracker in trackers:
+            tracker.finish(results)
+    except BaseException:
+        for tracker in trackers:
+            tracker.close()
+        raise
+    finally:
+        progress.close()
+    return run
+
+
+class PhasePseudoLabels(Sequence[PseudoLabel]):
+    """The pseudo-labels that a phase learns from, one entry an unlabelled image."""
+
+    def __init__(self, dataset: Dataset, ids: Sequence[str], labels: PseudoLabels) -> None:
+        self.dataset = dataset
+        self.ids = ids
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """Number of unlabelled images."""
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> PseudoLabel:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The image, its label (255: not kept), its confidence, and the truth where it is known."""
+        id = self.ids[index]
+        label, confidence = self.labels.read(id)
+        truth = self.dataset.mask(id) if id in self.dataset.masks else None
+        return PseudoLabel(id, self.dataset.image(id), label, confidence, truth)
+
+
+class Run:
+    """A finished or stopped run.
+
+    Args:
+        folder: Its folder.
+        parts: Its parts, if they are at hand.
+    """
+
+    def __init__(self, folder: RunFolder, parts: Assembly | None = None) -> None:
+        self.folder = folder
+        if parts is None:
+            config = folder.read_config()
+            import_modules(config.get("imports", ()))
+            parts = Assembly(config, folder.read_split())
+        self._parts = parts
+        self._models: dict[tuple[str, str], SegmentationModel] = {}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Read a run from its folder.
+
+        Raises:
+            DataError: There is no such folder, or it is no run folder.
+        """
+        return cls(RunFolder.existing(folder))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        return self._parts.config
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds.
+
+        Raises:
+            DataError: The run is not finished.
+        """
+        results = self.folder.read_results()
+        if results is None:
+            path = self.folder.path
+            raise DataError(f"the run {path} is not finished; go on with: python run.py resume={path}")
+        return results
+
+    @cached_property
+    def plan(self) -> list[Phase]:
+        """The phases in order."""
+        return self.folder.read_plan()
+
+    @property
+    def split(self) -> Split:
+        """Which images are labelled."""
+        return self._parts.split
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set."""
+        return self._parts.dataset
+
+    @property
+    def networks(self) -> list[str]:
+        """Letters of the networks."""
+        return sorted({phase.trainee for phase in self.plan})
+
+    def pseudo_labels(self, phase: str, label_ratio: float | None = None) -> PhasePseudoLabels:
+        """The pseudo-labels that a phase learned from.
+
+        Args:
+            phase: For example "r1-a".
+            label_ratio: Another share of every class, in (0, 1], than the phase's own.
+
+        Raises:
+            ConfigError: There is no such phase, or it learns from no pseudo-labels.
+            DataError: They are not there (yet).
+        """
+        named = {p.name: p for p in self.plan}
+        if phase not in named or named[phase].label_from is None:
+            known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
+            raise ConfigError(f"no pseudo-labels for phase {phase!r}; phases with pseudo-labels: {known}")
+        store = self.folder.store(str(named[phase].label_from))
+        if not store.is_complete():
+            raise DataError(
+                f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"
+            )
+        ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
+        assert ratio is not None
+        return PhasePseudoLabels(self.dataset, self.split.unlabelled, store.select(ratio))
+
+    def model(self, network: str = "a", phase: str | None = None, which: str = "last") -> SegmentationModel:
+        """A trained network on the CPU in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> (B, C, H, W).
+
+        Args:
+            network: Its letter.
+            phase: After this phase; by default its last.
+            which: "last" or "best" weights of the phase.
+
+        Raises:
+            ConfigError: There is no such network or phase.
+            WeightsError: Its weights are missing: the run stopped before.
+        """
+        phases = [p.name for p in self.plan if p.trainee == network]
+        if not phases:
+            raise ConfigError(f"no network {network!r} in this run; it has {', '.join(self.networks)}")
+        name = phases[-1] if phase is None else phase
+        if name not in phases:
+            raise ConfigError(f"network {network} has no phase {name!r}; it has {', '.join(phases)}")
+        key = (name, which)
+        if key not in self._models:
+            model = self._parts.model(network)
+            load_weights(model, str(self.folder.weights_path(name, which)))
+            self._models[key] = model.eval()
+        return self._models[key]
+
+    def predict(
+        self, images: UInt8Array | Sequence[UInt8Array], ensemble: str | None = None
+    ) -> UInt8Array | list[UInt8Array]:
+        """Predict the class of every pixel.
+
+        Args:
+            images: One uint8 (H, W, 3) RGB image, an array (N, H, W, 3), or a list of images of any sizes.
+            ensemble: Letters of the networks whose probabilities are averaged; by default all of the run.
+
+        Returns:
+            uint8 (H, W) for one image, (N, H, W) for an array, a list for a list.
+
+        Raises:
+            DataError: Not uint8, or not three channels.
+        """
+        if isinstance(images, np.ndarray) and images.ndim == 3:
+            return self._predict_one(images, ensemble)
+        masks = [self._predict_one(image, ensemble) for image in images]
+        return np.stack(masks) if isinstance(images, np.ndarray) else masks
+
+    def draw(self, count: int) -> list[Path]:
+        """Draw validation images with truth, baseline, final prediction and errors into the run folder."""
+        ids = self.dataset.val
+        chosen = [ids[i * len(ids) // min(count, len(ids))] for i in range(min(count, len(ids)))]
+        device = self._parts.device
+        starts = {p.trainee: p.name for p in self.plan if p.label_from is None}
+        baseline = [self.model(network, starts[network]).to(device) for network in self.networks]
+        final = [self.model(network).to(device) for network in self.networks]
+        return draw_pictures(
+            self.dataset, chosen, _probabilities(baseline), _probabilities(final), device, self.folder.pictures_path
+        )
+
+    def _predict_one(self, image: UInt8Array, letters: str | None) -> UInt8Array:
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise DataError(f"predict wants uint8 (H, W, 3) RGB images, but got {image.dtype} {image.shape}")
+        models = [self.model(network) for network in (letters or self.networks)]
+        device = next(models[0].parameters()).device
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
+        return _probabilities(models)(batch).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+
+
+def _probabilities(models: Sequence[SegmentationModel]) -> Any:
+    mean = ensemble(models)
+
+    def predict(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return mean(images)
+
+    return predict

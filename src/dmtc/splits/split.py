@@ -1,0 +1,101 @@
+"""A split as a value: the lists of ids, their fingerprint, and the checks that make them safe to train on."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from dmtc.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Which training images are labelled.
+
+    Attributes:
+        name: The rule that made it.
+        ratio: The label ratio as it was written, for reports.
+        labelled: Ids whose masks are used.
+        unlabelled: Ids whose masks, if any, are never opened for training.
+        subsets: The labelled ids of each network by its letter; for most rules both have all of them.
+    """
+
+    name: str
+    ratio: str
+    labelled: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    subsets: Mapping[str, tuple[str, ...]]
+
+    @property
+    def sha256(self) -> str:
+        """One fingerprint of all lists, their order included; name and ratio do not count."""
+        lists = {"labelled": self.labelled, "unlabelled": self.unlabelled, "subsets": dict(self.subsets)}
+        return hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The split as JSON text, to be read by `from_json`."""
+        return json.dumps({**asdict(self), "sha256": self.sha256}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Split":
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: The text is no split, or its lists were changed after it was written.
+        """
+        try:
+            read = json.loads(text)
+            split = cls(
+                name=read["name"],
+                ratio=read["ratio"],
+                labelled=tuple(read["labelled"]),
+                unlabelled=tuple(read["unlabelled"]),
+                subsets={network: tuple(ids) for network, ids in read["subsets"].items()},
+            )
+            written = read["sha256"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"this is no split written by dmtc ({type(error).__name__}: {error})") from error
+        if split.sha256 != written:
+            raise DataError(f"the lists of split {split.name!r} do not match its sha256 {written}; they were changed")
+        return split
+
+    def check(self, ids: Collection[str], masked: Collection[str]) -> None:
+        """Make sure that the split fits a data set.
+
+        Args:
+            ids: Every training id.
+            masked: The training ids that have a mask.
+
+        Raises:
+            DataError: Nothing is labelled, an id is listed twice, is both labelled and unlabelled, is no training id,
+                is labelled without having a mask, or is in a network's subset without being labelled.
+        """
+        if not self.labelled:
+            raise DataError(f"split {self.name!r} has no labelled image")
+        labelled, unlabelled, known = set(self.labelled), set(self.unlabelled), set(ids)
+        self._refuse(_repeated(self.labelled), "listed twice as labelled")
+        self._refuse(_repeated(self.unlabelled), "listed twice as unlabelled")
+        self._refuse(labelled & unlabelled, "both labelled and unlabelled")
+        self._refuse((labelled | unlabelled) - known, "not among the training images")
+        self._refuse(labelled - set(masked), "labelled but without a mask")
+        for network, subset in self.subsets.items():
+            self._refuse(_repeated(subset), f"listed twice for network {network}")
+            self._refuse(set(subset) - labelled, f"listed for network {network} but not labelled")
+            if not subset:
+                raise DataError(f"split {self.name!r} has no labelled image for network {network}")
+
+    def _refuse(self, ids: Iterable[str], fault: str) -> None:
+        named = sorted(ids)
+        if named:
+            shown = ", ".join(named[:3]) + (", ..." if len(named) > 3 else "")
+            raise DataError(f"split {self.name!r}: {len(named)} ids are {fault}: {shown}")
+
+
+def list_sha256(ids: Sequence[str]) -> str:
+    """SHA-256 of a list of ids, one a line with a final newline, as the published lists are fingerprinted."""
+    return hashlib.sha256("".join(f"{id}\n" for id in ids).encode()).hexdigest()
+
+
+def _repeated(ids: Sequence[str]) -> list[str]:
+    return [id for id, count in Counter(ids).items() if count > 1]

@@ -1,0 +1,122 @@
+"""The few values that travel between the parts. They import nothing of ours.
+
+Axis letters used throughout: B batch, C classes, D embedding channels, H W pixels, h w cells of a feature map.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""Label value of a pixel that is neither trained on nor scored."""
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with its label, as read from disk or after augmentation.
+
+    Attributes:
+        id: The image's name in its data set.
+        image: uint8 (H, W, 3), RGB.
+        label: uint8 (H, W), class index or `IGNORE_INDEX`.
+        confidence: float32 (H, W) in [0, 1], the teacher's probability of the label; 1 where a person labelled.
+        is_pseudo: Whether the label is a pseudo-label.
+    """
+
+    id: str
+    image: UInt8Array
+    label: UInt8Array
+    confidence: Float32Array
+    is_pseudo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one size, as a training step or an evaluation sees them.
+
+    Attributes:
+        image: uint8 (B, 3, H, W), RGB; the model normalizes.
+        label: int64 (B, H, W), class index or `IGNORE_INDEX`; uint8 until the batch is on its device.
+        confidence: float32 (B, H, W) in [0, 1].
+        is_pseudo: bool (B,), true where the label is a pseudo-label.
+        ids: The images' names.
+    """
+
+    image: Tensor
+    label: Tensor
+    confidence: Tensor
+    is_pseudo: Tensor
+    ids: tuple[str, ...]
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to a GPU do not block; called by the loader."""
+        return Batch(
+            self.image.pin_memory(),
+            self.label.pin_memory(),
+            self.confidence.pin_memory(),
+            self.is_pseudo.pin_memory(),
+            self.ids,
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device, with the label as int64."""
+        return Batch(
+            self.image.to(device, non_blocking=True),
+            self.label.to(device, non_blocking=True).long(),
+            self.confidence.to(device, non_blocking=True),
+            self.is_pseudo.to(device, non_blocking=True),
+            self.ids,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """A model's output at its output stride.
+
+    Attributes:
+        logits: (B, C, h, w).
+        embedding: (B, D, h, w) for the contrastive loss, or None if the model has no projection head.
+    """
+
+    logits: Tensor
+    embedding: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """Everything a loss may ask for. A loss names the fields it wants as its parameters and gets those.
+
+    Attributes:
+        logits: (B, C, h, w) with gradient, at the model's output stride.
+        embedding: (B, D, h, w) with gradient, or None.
+        label: int64 (B, H, W), class index or `IGNORE_INDEX`.
+        confidence: float32 (B, H, W) in [0, 1].
+        is_pseudo: bool (B,).
+        generator: Source of the loss's random draws, on the device of the maps, addressed by seed, phase and step.
+    """
+
+    logits: Tensor
+    embedding: Tensor | None
+    label: Tensor
+    confidence: Tensor
+    is_pseudo: Tensor
+    generator: torch.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class LossValue:
+    """What a loss returns.
+
+    Attributes:
+        loss: Scalar with gradient, always finite for finite inputs.
+        logs: Detached scalars worth showing, by name; they stay on the device until they are logged.
+    """
+
+    loss: Tensor
+    logs: dict[str, Tensor] = field(default_factory=dict)

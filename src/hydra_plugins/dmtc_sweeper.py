@@ -1,0 +1,53 @@
+"""A sweep of which one value is wrong runs all the others.
+
+Hydra's own sweeper composes every job first and refuses the whole sweep when one does not compose.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+
+class DmtcSweeper(BasicSweeper):
+    """Hydra's basic sweeper, except that jobs which do not compose are named and left out."""
+
+    def __init__(self, max_batch_size: int | None, params: Any = None) -> None:
+        super().__init__(max_batch_size, params)
+        self._refused = 0
+
+    def validate_batch_is_composable(self, batch: list[Sequence[str]]) -> None:  # pyright: ignore
+        """Take jobs that do not compose out of the batch, each with one line about why."""
+        from dmtc.config import one_line
+
+        for overrides in list(batch):
+            try:
+                super().validate_batch_is_composable([overrides])
+            except (HydraException, OmegaConfBaseException) as error:
+                print(f"not started: {' '.join(overrides)}: {one_line(error)}", file=sys.stderr)
+                batch.remove(overrides)
+                self._refused += 1
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep; a `ConfigError` at its end counts the jobs that were left out."""
+        from dmtc.errors import ConfigError
+
+        returned = super().sweep(arguments)
+        if self._refused:
+            raise ConfigError(f"{self._refused} jobs of the sweep could not be started; see above")
+        return returned
+
+
+@dataclass
+class _SweeperConfig:
+    _target_: str = "hydra_plugins.dmtc_sweeper.DmtcSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="dmtc", node=_SweeperConfig, provider="dmtc")

@@ -1,0 +1,61 @@
+"""What the tests share: a small generated data set, and overrides that make a whole run take seconds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import dmtc
+
+# Small tensors: threads would only wait for each other, and sums would depend on their number.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory) -> Path:
+    """Cache folder of the built-in data set, drawn once for all tests."""
+    return tmp_path_factory.mktemp("synthetic")
+
+
+@pytest.fixture(scope="session")
+def small(data_root) -> list[str]:
+    """Overrides for a run of a few seconds: 24 + 6 images of 48 pixels, two rounds, two steps a phase."""
+    return [
+        f"dataset.root={data_root}",
+        "dataset.train_images=24",
+        "dataset.val_images=6",
+        "dataset.size=48",
+        "dataset.augment.crop=[32,32]",
+        "model.backbone.width=8",
+        "schedule.rounds.label_ratios=[0.5,1.0]",
+        "schedule.limit_steps=2",
+        "run.device=cpu",
+        "run.progress=off",
+        "run.pictures=1",
+    ]
+
+
+@pytest.fixture(scope="session")
+def finished(small, tmp_path_factory) -> "dmtc.Run":
+    """A finished DMTC run. Read it, do not change it."""
+    return dmtc.train(dmtc.compose(small), tmp_path_factory.mktemp("run") / "finished")
+
+
+@pytest.fixture
+def command(small, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in an empty folder: `command("loss=dmt")` -> exit code, stdout, stderr."""
+    from dmtc.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, small_run: bool = True) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([*(small if small_run else []), *arguments])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

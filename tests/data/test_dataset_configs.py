@@ -1,0 +1,33 @@
+import inspect
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from dmtc.data import DATASETS, Augment
+from dmtc.registry import argument_faults
+
+FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_yaml_keys_equal_the_signature(path):
+    assert path.read_text().startswith("# @package _global_\n")
+    spec = OmegaConf.to_container(OmegaConf.load(path))["dataset"]
+    assert spec["name"] == path.stem
+    augment = spec.pop("augment")
+    assert DATASETS.faults(spec, "dataset") == []
+    assert spec.keys() - {"name"} == inspect.signature(DATASETS.builder(path.stem)).parameters.keys()
+    assert argument_faults(Augment, augment, "dataset.augment") == []
+    Augment(**augment)
+
+
+def test_every_data_set_has_a_yaml():
+    assert set(DATASETS.names()) <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("name", DATASETS.names())
+def test_builders_have_no_defaults_and_only_keywords(name):
+    for parameter in inspect.signature(DATASETS.builder(name)).parameters.values():
+        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameter.default is inspect.Parameter.empty

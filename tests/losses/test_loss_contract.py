@@ -1,0 +1,130 @@
+"""How a loss is called, and that its YAML files fit it."""
+
+import inspect
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import nn
+
+from dmtc.errors import ConfigError
+from dmtc.losses import LOSSES, evaluate, inputs_of, upsample
+from dmtc.losses.base import masked_mean
+from dmtc.types import LossValue, StepInputs
+
+CONF = Path(__file__).parents[2] / "conf" / "loss"
+CHOICES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.glob("*/*.yaml"))
+
+
+@pytest.fixture
+def step():
+    return StepInputs(
+        logits=torch.randn(2, 4, 3, 3, requires_grad=True),
+        embedding=torch.randn(2, 8, 3, 3, requires_grad=True),
+        label=torch.randint(4, (2, 9, 9)),
+        confidence=torch.rand(2, 9, 9),
+        is_pseudo=torch.tensor([True, False]),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def without_embedding(step):
+    return StepInputs(step.logits, None, step.label, step.confidence, step.is_pseudo, step.generator)
+
+
+def test_a_function_a_class_and_a_module_are_losses(step):
+    def function(logits, label):
+        return LossValue(logits.mean() + label.float().mean())
+
+    class Plain:
+        def __call__(self, embedding, is_pseudo, scale=2.0):
+            return LossValue(scale * embedding.mean())
+
+    class Module(nn.Module):
+        def forward(self, logits, **unused):
+            return logits.mean()  # a bare scalar will do
+
+    assert inputs_of(function) == ("logits", "label")
+    assert inputs_of(Plain()) == ("embedding", "is_pseudo")
+    assert inputs_of(Module()) == ("logits",)
+    assert evaluate(function, step).loss == step.logits.mean() + step.label.float().mean()
+    assert evaluate(Plain(), step).loss == 2 * step.embedding.mean()
+    assert evaluate(Module(), step) == LossValue(step.logits.mean())
+
+
+def test_an_unknown_parameter_is_refused_with_the_known_ones(step):
+    def loss(logits, labels):
+        return logits.mean()
+
+    with pytest.raises(
+        ConfigError, match=r"asks for 'labels'.*logits, embedding, label, confidence, is_pseudo, generator"
+    ):
+        evaluate(loss, step)
+
+
+def test_a_missing_embedding_is_explained(step):
+    with pytest.raises(ConfigError, match=r"lambda.*needs the model's embedding"):
+        evaluate(lambda embedding: embedding.mean(), without_embedding(step))
+    assert evaluate(lambda logits, embedding=1.0: logits.mean() * embedding, without_embedding(step)).loss.isfinite()
+
+
+def test_a_loss_that_returns_something_else_is_refused(step):
+    with pytest.raises(ConfigError, match=r"returned float; return a dmtc\.types\.LossValue"):
+        evaluate(lambda logits: logits.mean().item(), step)
+
+
+def test_upsample_leaves_full_size_maps_alone():
+    maps = torch.randn(1, 2, 5, 4)
+    assert upsample(maps, (5, 4)) is maps
+    assert upsample(maps.half(), (9, 7)).dtype == torch.float32
+    corners = upsample(maps, (9, 7))[..., ::8, ::6]
+    torch.testing.assert_close(corners, maps[..., ::4, ::3])
+
+
+def test_masked_mean_of_nothing_is_zero():
+    values = torch.tensor([1.0, torch.inf, 3.0])
+    assert masked_mean(values, torch.tensor([True, False, True])) == 2
+    assert masked_mean(values, torch.zeros(3, dtype=torch.bool)) == 0
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """Compose one choice of `loss/mutual` or `loss/contrastive`, without the rest of the configuration."""
+
+    def compose_choice(choice):
+        shutil.copytree(CONF, tmp_path / "conf" / "loss")
+        group, name = choice.split("/")
+        (tmp_path / "conf" / "main.yaml").write_text(f"defaults:\n  - loss/{group}: {name}\n")
+        with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+            return OmegaConf.to_container(compose("main"))["loss"][group]
+
+    return compose_choice
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")])
+def test_yaml_fits_the_loss(choice, composed, step):
+    spec = composed(choice)
+    assert set(spec.pop("weight")) == {"start", "rounds"}
+    builder = LOSSES.builder(spec["name"])
+    assert set(spec) - {"name"} == set(inspect.signature(builder).parameters)
+    value = evaluate(LOSSES.build(spec, f"loss.{choice}"), step)
+    value.loss.backward()
+    assert value.loss.isfinite()
+    assert step.logits.grad is not None or step.embedding.grad is not None
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.endswith("/none")])
+def test_none_leaves_the_term_empty(choice, composed):
+    assert composed(choice) is None
+
+
+def test_every_loss_has_a_yaml_file_and_options_without_defaults():
+    named = {OmegaConf.load(CONF / f"{choice}.yaml").get("name") for choice in CHOICES}
+    assert named - {None} == set(LOSSES.names())
+    for name in LOSSES.names():
+        for parameter in inspect.signature(LOSSES.builder(name)).parameters.values():
+            assert parameter.kind is parameter.KEYWORD_ONLY
+            assert parameter.default is parameter.empty

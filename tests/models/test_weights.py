@@ -1,0 +1,268 @@
+"""Starting weights: what is recognized, what is reported, and what is refused."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dmtc.errors import WeightsError
+from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights, save_weights
+from dmtc.models.normalization import caffe
+
+MOBILENET = Path(__file__).parents[3] / "shared" / "weights"
+
+
+def make(projection: bool = True, seed: int = 0, num_classes: int = 5, **backbone: Any) -> SegmentationModel:
+    spec = {
+        "name": "deeplabv2",
+        "aspp_rates": [1, 2],
+        "aspp_branches": 2,
+        "embedding_channels": 6,
+        "backbone": backbone or {"name": "tiny", "width": 8},
+    }
+    return build_model(spec, num_classes, projection, seed)
+
+
+def backbone_state(model: SegmentationModel) -> dict[str, Tensor]:
+    """As a foreign file has it: without the normalization rule."""
+    state = model.backbone.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("normalization.")}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_no_source_keeps_the_fresh_weights() -> None:
+    model = make()
+    report = load_weights(model, None)
+    assert equal(model.state_dict(), make().state_dict())
+    assert report == WeightsReport(None)
+    assert report.summary() == "fresh weights"
+    assert not report.complete
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_saved_network_comes_back_whole(tmp_path: Path, compiled: bool) -> None:
+    saved = make(seed=1).to(memory_format=torch.channels_last)
+    saved.backbone.normalization.load_state_dict(caffe().state_dict())
+    path = tmp_path / "new" / "a.safetensors"
+    save_weights(torch.compile(saved) if compiled else saved, path, {"phase": "r1-a"})
+    model = make(seed=2)
+    report = load_weights(model, str(path))
+    assert report.complete
+    assert not report.unexpected
+    assert report.summary() == "a.safetensors: 40 of 40 backbone tensors matched"
+    assert equal(model.state_dict(), saved.state_dict())
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"format": "pt", "phase": "r1-a"}
+
+
+def test_saving_replaces_a_file_only_when_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.safetensors"
+    save_weights(make(seed=1), path)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            save_weights(make(seed=2), path)
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+    model = make()
+    load_weights(model, str(path))
+    assert equal(model.state_dict(), make(seed=1).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("beginning", "nesting"),
+    [("", []), ("module.", ["state_dict"]), ("encoder.", ["model"]), ("module.student.net.", ["teacher"])],
+)
+def test_beginnings_and_nestings_of_other_trainers_are_seen_through(
+    tmp_path: Path, beginning: str, nesting: list[str]
+) -> None:
+    source = make(seed=1)
+    content: dict[str, Any] = {beginning + name: value for name, value in backbone_state(source).items()}
+    content[beginning + "fc.weight"] = torch.zeros(3)
+    for name in nesting:
+        content = {"epoch": 3, name: content}
+    torch.save(content, tmp_path / "theirs.pth")
+    model = make(seed=2)
+    report = load_weights(model, str(tmp_path / "theirs.pth"))
+    assert report.backbone_matched == report.backbone_tensors == 40
+    assert report.unexpected == (beginning + "fc.weight",)
+    assert set(report.missing) == {name for name, _ in model.named_parameters() if "backbone." not in name} | {
+        "projection.1.running_mean",
+        "projection.1.running_var",
+    }
+    assert equal(backbone_state(model), backbone_state(source))
+
+
+def test_heads_of_another_number_of_classes_stay_fresh_and_are_reported(tmp_path: Path) -> None:
+    saved, model = make(seed=1, num_classes=7), make(seed=2)
+    save_weights(saved, tmp_path / "a.safetensors")
+    report = load_weights(model, str(tmp_path / "a.safetensors"))
+    assert set(report.mismatched) == {
+        "classifier.convs.0.weight 7x8x3x3 instead of 5x8x3x3",
+        "classifier.convs.0.bias 7 instead of 5",
+        "classifier.convs.1.weight 7x8x3x3 instead of 5x8x3x3",
+        "classifier.convs.1.bias 7 instead of 5",
+    }
+    assert not report.missing
+    assert not report.complete
+    assert "; mismatched: classifier.convs." in report.summary()
+    assert torch.equal(model.classifier.convs[0].weight, make(seed=2).classifier.convs[0].weight)
+    assert equal(model.projection.state_dict(), saved.projection.state_dict())
+
+
+def test_a_projection_head_without_use_is_reported(tmp_path: Path) -> None:
+    save_weights(make(seed=1, projection=True), tmp_path / "a.safetensors")
+    report = load_weights(make(projection=False), str(tmp_path / "a.safetensors"))
+    assert report.complete
+    assert report.unexpected[0] == "projection.0.weight"
+
+
+def test_published_head_names_are_known_and_caffe_weights_bring_their_rule(tmp_path: Path) -> None:
+    source = make(seed=1)
+    content = backbone_state(source)
+    for i, conv in enumerate(source.classifier.convs):
+        content |= {f"layer5.conv2d_list.{i}.{kind}": value for kind, value in conv.state_dict().items()}
+    torch.save(content, tmp_path / "coco.pth")
+    model = make(projection=False)
+    report = load_weights(model, str(tmp_path / "coco.pth"))
+    assert report.complete
+    assert equal(model.classifier.state_dict(), source.classifier.state_dict())
+    assert equal(model.backbone.normalization.state_dict(), caffe().state_dict())
+
+
+def test_less_than_half_a_backbone_is_refused_and_leaves_the_model_alone(tmp_path: Path) -> None:
+    few = dict(list(backbone_state(make(seed=1)).items())[:6])
+    torch.save(few, tmp_path / "few.pth")
+    model = make()
+    with pytest.raises(WeightsError, match=r"^only 5 of 40 backbone tensors in .*few\.pth match the model: .*lacks"):
+        load_weights(model, str(tmp_path / "few.pth"))
+    assert equal(model.state_dict(), make().state_dict())
+
+
+def test_a_foreign_file_is_refused_with_names_of_both_sides(tmp_path: Path) -> None:
+    save_file({"conv.weight": torch.zeros(2, 2), "a.b": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(make(), str(tmp_path / "other.safetensors"))
+    message = str(caught.value)
+    assert message.startswith(f"nothing in {tmp_path / 'other.safetensors'} matches the model's backbone: ")
+    assert "a.b, conv.weight" in message
+    assert "backbone.stem.0.weight" in message
+    assert "\n" not in message
+
+
+class Payload:
+    """Something that is not a tensor."""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.pth", None, r"no file of weights at .*absent\.pth"),
+        ("broken.safetensors", b"\x00\x01", r"cannot read weights from .*broken\.safetensors"),
+        ("broken.pth", b"PK\x03\x04 and nothing more", r"cannot read weights from .*broken\.pth"),
+        ("text.pth", b"<html>not found</html>", r"is not a plain file of tensors|cannot read weights"),
+        ("empty.pth", b"", r"cannot read weights from .*empty\.pth"),
+        ("code.pth", {"model": Payload()}, r"code\.pth is not a plain file of tensors"),
+        ("numbers.pth", {"epoch": 3, "loss": 0.5}, r"holds no tensors by name, only 'epoch', 'loss'"),
+        ("list.pth", [torch.zeros(1)], r"holds no tensors by name, only a list"),
+    ],
+)
+def test_unusable_files_are_refused_in_one_line(tmp_path: Path, name: str, content: Any, message: str) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is not None:
+        torch.save(content, tmp_path / name)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_weights(make(), str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_imagenet_weights_of_torchvision_come_from_its_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    state = torchvision.models.resnet50(weights=None).state_dict()
+    asked = []
+    weights = torchvision.models.ResNet50_Weights
+
+    def download(self: Any, **_: object) -> dict[str, Tensor]:
+        asked.append(self)
+        return state
+
+    monkeypatch.setattr(weights, "get_state_dict", download)
+    model = make(name="resnet50", output_stride=8)
+    report = load_weights(model, "imagenet")
+    assert asked == [weights.IMAGENET1K_V1]
+    assert report.backbone_matched == report.backbone_tensors
+    assert report.unexpected == ("fc.weight", "fc.bias")
+    assert report.summary().startswith("imagenet: 265 of 265 backbone tensors matched")
+    assert torch.equal(model.backbone.layer4[2].conv3.weight, state["layer4.2.conv3.weight"])
+
+
+@pytest.mark.parametrize("arch", ["mobilenetv2_100", "vit_tiny_patch16_224"])
+def test_imagenet_weights_of_timm_come_from_its_download(monkeypatch: pytest.MonkeyPatch, arch: str) -> None:
+    import timm
+
+    create, asked = timm.create_model, []
+
+    def create_without_network(arch: str, pretrained: bool = False, **options: Any) -> Any:
+        asked.append(pretrained)
+        return create(arch, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", create_without_network)
+    model = make(name="timm", arch=arch, output_stride=16)
+    assert not any(asked)
+    report = load_weights(model, "imagenet")
+    assert asked[-1]
+    assert report.backbone_matched == report.backbone_tensors > 100
+    assert not report.unexpected
+
+
+def test_a_failing_download_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(self: Any) -> None:
+        raise OSError("Name or service not known\nand more")
+
+    model = make(name="timm", arch="mobilenetv2_100", output_stride=16)
+    monkeypatch.setattr(type(model.backbone), "imagenet_state", offline)
+    with pytest.raises(
+        WeightsError,
+        match=r"^the ImageNet weights of mobilenetv2_100 cannot be downloaded \(OSError: Name or service not known\); "
+        r"name a file \(model\.weights\.a=FILE",
+    ):
+        load_weights(model, "imagenet")
+
+
+def test_a_backbone_without_imagenet_weights_says_so() -> None:
+    with pytest.raises(WeightsError, match=r"there are no ImageNet weights of Tiny; name a file"):
+        load_weights(make(), "imagenet")
+
+
+def test_names_that_timm_flattens_are_matched(tmp_path: Path) -> None:
+    import timm
+
+    whole = timm.create_model("convnext_atto", pretrained=False)
+    torch.save(whole.state_dict(), tmp_path / "convnext.pth")
+    model = make(name="timm", arch="convnext_atto", output_stride=16)
+    report = load_weights(model, str(tmp_path / "convnext.pth"))
+    assert report.backbone_matched == report.backbone_tensors > 100
+    assert set(report.unexpected) == {name for name in whole.state_dict() if name.startswith("head.")}
+
+
+@pytest.mark.skipif(not MOBILENET.is_dir(), reason="the published MobileNetV2 files are not here")
+def test_a_published_mobilenet_fills_its_backbone() -> None:
+    model = make(name="timm", arch="mobilenetv2_100", output_stride=16)
+    report = load_weights(model, str(MOBILENET / "mobilenetv2_100_timm.safetensors"))
+    assert report.backbone_matched == report.backbone_tensors == 255
+    assert {name.split(".")[0] for name in report.unexpected} == {"conv_head", "bn2", "classifier"}
+    with pytest.raises(WeightsError, match=r"nothing in .* matches the model's backbone"):
+        load_weights(model, str(MOBILENET / "mobilenet_v2_torchvision.safetensors"))

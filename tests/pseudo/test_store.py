@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+
+from dmtc.errors import DataError
+from dmtc.pseudo import LEVELS, PseudoLabelStore, label_images, level_confidence
+from dmtc.pseudo.selection import level_of
+
+
+def random_prediction(seed: int, size=(13, 17)):
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 5, size, np.uint8), generator.integers(0, LEVELS, size).astype(np.uint16)
+
+
+def test_what_is_written_is_read(tmp_path):
+    store = PseudoLabelStore(tmp_path / "store")
+    ids = ["a", "sub/a", "sub_a", "../../outside", "ü/Ö.x", "x" * 300]
+    for i, id in enumerate(ids):
+        store.write(id, *random_prediction(i))
+    for i, id in enumerate(ids):
+        for read, written in zip(store.read(id), random_prediction(i), strict=True):
+            np.testing.assert_array_equal(read, written)
+            assert read.dtype == written.dtype
+    assert {path.parent for path in tmp_path.rglob("*.png")} == {tmp_path / "store"}
+
+
+def test_selection_happens_when_reading(tmp_path):
+    store = PseudoLabelStore(tmp_path)
+    label, level = random_prediction(0, (40, 40))
+    store.write("x", label, level)
+    histogram = np.zeros((5, LEVELS), np.int64)
+    np.add.at(histogram, (label, level), 1)
+    store.finish(histogram, images=1, seconds=0.1)
+    shares = []
+    for ratio in (0.2, 0.6, 1.0):
+        kept, confidence = store.select(ratio).read("x")
+        assert confidence.dtype == np.float32
+        np.testing.assert_array_equal(confidence, level_confidence()[level])
+        np.testing.assert_array_equal(kept[kept != 255], label[kept != 255])
+        # Of every class it is the surest that are kept.
+        for c in range(5):
+            mine = label == c
+            if (mine & (kept == 255)).any():
+                assert level[mine & (kept == c)].min() > level[mine & (kept == 255)].max()
+        shares.append((kept != 255).mean())
+    assert shares[0] == pytest.approx(0.2, abs=0.02)
+    assert shares[2] == 1
+
+
+def test_incomplete_and_damaged_stores(tmp_path):
+    store = PseudoLabelStore(tmp_path)
+    assert not store.is_complete()
+    with pytest.raises(DataError, match="missing or damaged"):
+        store.read("x")
+    store.write("x", *random_prediction(0))
+    next(tmp_path.glob("*.level.png")).write_bytes(b"not a picture")
+    with pytest.raises(DataError, match="missing or damaged"):
+        store.read("x")
+
+
+def test_labelling_pass(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    logits = {f"image{i}": torch.randn(4, 6, 5 + i, generator=generator) for i in range(5)}
+    ids = list(logits)
+    queue = [[ids[0]], [ids[1]], [ids[2]], [ids[3]], [ids[4]]]
+    passes = []
+
+    def predict(images):
+        passes.append(1)
+        return logits[ids[len(passes) - 1]][None]
+
+    store = PseudoLabelStore(tmp_path / "s")
+    done = []
+    batches = ((names, torch.zeros(1, 3, 2, 2, dtype=torch.uint8)) for names in queue)
+    label_images(predict, batches, store, 4, done.append)
+    assert len(passes) == len(ids), "one forward pass an image"
+    assert sum(done) == store.facts()["images"] == 5
+    assert store.histogram().sum() == sum(6 * (5 + i) for i in range(5))
+    for id, value in logits.items():
+        label, level = store.read(id)
+        np.testing.assert_array_equal(label, value.argmax(0).numpy())
+        expected = level_of(torch.logit(value.double().softmax(0).amax(0))).numpy()
+        assert np.abs(level.astype(int) - expected).max() <= 1

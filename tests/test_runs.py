@@ -1,0 +1,197 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import dmtc
+from dmtc.errors import ConfigError, DataError
+from dmtc.execution import Executor
+
+
+def test_results_hold_the_contract(finished):
+    results = json.loads((finished.folder.path / "results.json").read_text())
+    assert results == finished.results
+    assert results["method"] == "dmtc"
+    assert results["dataset"] == "synthetic"
+    assert results["num_classes"] == 7
+    assert results["split"] | {"sha256": "", "name": ""} == {
+        "name": "",
+        "ratio": "1/8",
+        "labelled": 3,
+        "unlabelled": 21,
+        "sha256": "",
+    }
+    assert len(results["split"]["sha256"]) == 64
+    assert results["seed"] == 0
+    assert results["device"] == "cpu"
+    assert results["version"] == dmtc.__version__
+    for network in ("a", "b"):
+        assert 0 <= results["miou"][network]["last"] <= results["miou"][network]["best"] <= 1
+        assert 0 <= results["baseline"][network] <= 1
+    assert 0 <= results["miou"]["ensemble"] <= 1
+    assert list(results["per_class_iou"]) == list(finished.dataset.classes)
+    assert [phase["name"] for phase in results["phases"]] == ["r0-a", "r0-b", "r1-a", "r1-b", "r2-a", "r2-b"]
+    for phase in results["phases"]:
+        for key in ("seconds", "train_images_per_s", "peak_memory_bytes"):
+            assert phase[key] > 0
+        if phase["label_from"]:
+            assert phase["label_images_per_s"] > 0
+            assert 0 < phase["pseudo"]["coverage"] <= 1
+            assert 0 <= phase["pseudo"]["miou"] <= 1
+    last = results["phases"][-1]
+    assert (last["trainee"], last["label_from"], last["label_ratio"]) == ("b", "r1-a", 1.0)
+    assert last["pseudo"]["coverage"] == 1.0
+
+
+def test_a_run_reads_back_from_its_folder(finished):
+    run = dmtc.Run.load(finished.folder.path)
+    assert run.results == finished.results
+    assert run.plan == finished.plan
+    assert run.split == finished.split
+    assert run.networks == ["a", "b"]
+
+
+def test_pseudo_labels_of_a_phase(finished):
+    labels = finished.pseudo_labels("r1-a")
+    assert len(labels) == 21
+    one = labels[0]
+    assert one.image.shape == (48, 48, 3)
+    assert (one.label.dtype, one.confidence.dtype, one.truth.dtype) == (np.uint8, np.float32, np.uint8)
+    assert one.label.shape == one.confidence.shape == one.truth.shape == (48, 48)
+    kept = np.mean([(labels[i].label != 255).mean() for i in range(len(labels))])
+    assert kept == pytest.approx(finished.results["phases"][2]["pseudo"]["coverage"])
+    everything = finished.pseudo_labels("r1-a", label_ratio=1.0)
+    assert (everything[0].label != 255).all()
+    with pytest.raises(ConfigError, match="phases with pseudo-labels: r1-a, r1-b, r2-a, r2-b"):
+        finished.pseudo_labels("r0-a")
+
+
+def test_pseudo_labels_are_the_other_networks_predictions(finished):
+    teacher = finished.model("b", phase="r0-b")
+    pseudo = finished.pseudo_labels("r1-a", label_ratio=1.0)[3]
+    with torch.inference_mode():
+        logits = teacher(torch.from_numpy(pseudo.image).permute(2, 0, 1)[None])
+    assert (logits.argmax(1)[0].numpy() == pseudo.label).mean() > 0.999
+    np.testing.assert_allclose(logits.softmax(1).amax(1)[0].numpy(), pseudo.confidence, atol=2e-3)
+
+
+def test_model_and_predict(finished):
+    model = finished.model("a")
+    assert not model.training
+    images = torch.randint(0, 256, (2, 3, 20, 28), dtype=torch.uint8)
+    with torch.inference_mode():
+        logits = model(images)
+        assert logits.shape == (2, 7, 20, 28)
+        assert logits.allclose(model(images / 255), atol=1e-4)
+    image = images[0].permute(1, 2, 0).numpy()
+    mask = finished.predict(image)
+    assert (mask.shape, mask.dtype) == ((20, 28), np.uint8)
+    assert finished.predict(np.stack([image, image])).shape == (2, 20, 28)
+    assert [m.shape for m in finished.predict([image, image[:10]])] == [(20, 28), (10, 28)]
+    np.testing.assert_array_equal(finished.predict(image, ensemble="a"), logits[0].argmax(0).numpy())
+    with pytest.raises(DataError, match=r"uint8 \(H, W, 3\)"):
+        finished.predict(image.astype(np.float32))
+    with pytest.raises(ConfigError, match="no network 'c' in this run; it has a, b"):
+        finished.model("c")
+
+
+def test_same_seed_same_results_other_seed_others(small, tmp_path, finished):
+    again = dmtc.train(dmtc.compose([*small, "run.workers=1"]), tmp_path / "again")
+    other = dmtc.train(dmtc.compose([*small, "seed=1"]), tmp_path / "other")
+    assert timeless(again.results) == timeless(finished.results)
+    assert timeless(other.results)["phases"] != timeless(finished.results)["phases"]
+    assert other.split == finished.split, "the labelled images are chosen by split.fold, not by seed"
+
+
+@pytest.mark.parametrize("stop_at", ["r0-b", "r1-b", "r2-a"])
+def test_resume_after_a_stop_between_phases_gives_the_same(small, tmp_path, finished, monkeypatch, stop_at):
+    real = Executor._run_phase
+
+    def stopping(self, phase):
+        if phase.name == stop_at:
+            raise KeyboardInterrupt
+        return real(self, phase)
+
+    monkeypatch.setattr(Executor, "_run_phase", stopping)
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        dmtc.train(dmtc.compose(small), folder)
+    with pytest.raises(DataError, match="is not finished; go on with"):
+        _ = dmtc.Run.load(folder).results
+    monkeypatch.setattr(Executor, "_run_phase", real)
+    resumed = dmtc.resume(folder)
+    assert timeless(resumed.results) == timeless(finished.results)
+
+
+def test_resume_makes_half_written_pseudo_labels_again(small, tmp_path, finished):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder.path, folder)
+    (folder / "results.json").unlink()
+    for phase in ("r2-a", "r2-b"):
+        shutil.rmtree(folder / "phases" / phase)
+    store = folder / "pseudo_labels" / "r1-a"
+    (store / "store.json").unlink()
+    next(store.glob("*.level.png")).write_bytes(b"half")
+    assert timeless(dmtc.resume(folder).results) == timeless(finished.results)
+
+
+def test_supervised_has_one_network_and_looks_at_no_unlabelled_image(small, tmp_path, monkeypatch):
+    from dmtc.data.dataset import Dataset
+
+    seen = []
+    real = Dataset.image
+    monkeypatch.setattr(Dataset, "image", lambda self, id: seen.append(id) or real(self, id))
+    run = dmtc.train(dmtc.compose([*small, "loss=supervised"]), tmp_path / "run")
+    assert run.results["miou"]["b"] is None
+    assert run.results["miou"]["ensemble"] is None
+    assert [phase["name"] for phase in run.results["phases"]] == ["r0-a"]
+    assert not set(seen) & set(run.split.unlabelled)
+
+
+@pytest.mark.parametrize("loss", ["cbst", "dst", "naive", "flip", "online", "dmt"])
+def test_every_method_runs(small, tmp_path, loss):
+    run = dmtc.train(dmtc.compose([*small, f"loss={loss}"]), tmp_path / "run")
+    assert run.results["method"] == loss
+    assert len(run.results["phases"]) == (3 if loss in ("cbst", "dst", "online") else 6)
+
+
+def test_no_mask_of_an_unlabelled_image_is_needed(small, tmp_path):
+    """All masks of unlabelled images are damaged; with the masks' truth unreadable only its score is missing."""
+    first = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path / "first")
+    damaged = tmp_path / "data"
+    shutil.copytree(next(p for p in map(type(first.folder.path), [small[0].split("=")[1]])), damaged)
+    stems = {id.split("/")[-1] for id in first.split.unlabelled}
+    hit = 0
+    for mask in damaged.rglob("labels/train/*.png"):
+        if mask.stem in stems:
+            mask.write_bytes(b"damaged")
+            hit += 1
+    assert hit == len(stems)
+    run = dmtc.train(dmtc.compose([*small, "loss=cbst", f"dataset.root={damaged}"]), tmp_path / "run")
+    assert run.results["miou"] == first.results["miou"]
+    assert [phase["pseudo"] and phase["pseudo"]["miou"] for phase in run.results["phases"]] == [None] * 3
+
+
+def test_pictures_and_table(finished):
+    assert len(list((finished.folder.path / "pictures").glob("*.png"))) == 1
+    table = (finished.folder.path / "results.txt").read_text()
+    for text in ("supervised start", "round 1", "coverage", "pseudo mIoU", "ensemble:", "background"):
+        assert text in table
+
+
+def test_metrics_are_one_json_object_a_line(finished):
+    records = [json.loads(line) for line in finished.folder.metrics_path.read_text().splitlines()]
+    assert {record["phase"] for record in records} == {phase.name for phase in finished.plan}
+    assert all(record["step"] == 2 for record in records)
+    rounds = [record for record in records if record["phase"] == "r1-a" and "loss" in record]
+    assert "mutual/student_wins" in rounds[0]
+
+
+def timeless(results: dict) -> dict:
+    """Results without what differs from run to run by nature."""
+    volatile = ("seconds", "train_images_per_s", "label_images_per_s", "peak_memory_bytes")
+    phases = [{key: value for key, value in phase.items() if key not in volatile} for phase in results["phases"]]
+    kept = {key: value for key, value in results.items() if key not in ("seconds", "environment", "commit")}
+    return kept | {"phases": phases}

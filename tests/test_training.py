@@ -1,0 +1,137 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from dmtc.errors import TrainingError
+from dmtc.losses import CrossEntropy
+from dmtc.models import build_model
+from dmtc.optimization import OPTIMIZERS, RATES
+from dmtc.schedule import Phase
+from dmtc.training import LoopEvents, LoopSettings, train_phase
+from dmtc.types import Batch, LossValue
+
+PHASE = Phase("r0-a", "start", "a", None, None, None, 6, 0.05, 4, 0, 2)
+SETTINGS = LoopSettings(seed=0, precision=torch.float32, accumulate=1, log_every=4)
+SPEC = {
+    "name": "deeplabv2",
+    "aspp_rates": [1, 2],
+    "aspp_branches": 2,
+    "embedding_channels": 8,
+    "backbone": {"name": "tiny", "width": 8},
+}
+
+
+def batches(count: int, ignore: float = 0.2) -> list[Batch]:
+    generator = torch.Generator().manual_seed(3)
+    made = []
+    for _ in range(count):
+        label = torch.randint(0, 3, (4, 4, 4), generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+        label[torch.rand(label.shape, generator=generator) < ignore] = 255
+        image = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+        made.append(Batch(image, label, torch.ones(4, 16, 16), torch.zeros(4, dtype=torch.bool), tuple("wxyz")))
+    return made
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.images: list[int] = []
+        self.logs: list[tuple[int, dict[str, float]]] = []
+        self.evaluated: list[int] = []
+
+    def events(self) -> LoopEvents:
+        return LoopEvents(self.images.append, lambda step, values: self.logs.append((step, values)), self.evaluate)
+
+    def evaluate(self, step: int) -> None:
+        self.evaluated.append(step)
+
+
+def train(data, phase=PHASE, settings=SETTINGS, terms=None, model=None):
+    model = model or build_model(SPEC, 3, projection=False, seed=1)
+    sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4}
+    optimizer = OPTIMIZERS.build(sgd, parameters=model.parameters(), learning_rate=phase.learning_rate)
+    recorder = Recorder()
+    terms = terms or [("supervised", 1.0, CrossEntropy())]
+    rate = RATES.build({"name": "poly", "power": 0.9})
+    seconds = train_phase(phase, model, data, terms, optimizer, rate, settings, recorder.events())
+    assert seconds > 0
+    return model, recorder
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([value.flatten().float() for value in model.state_dict().values()])
+
+
+def test_two_runs_are_bit_identical():
+    assert weights(train(batches(6))[0]).equal(weights(train(batches(6))[0]))
+
+
+def test_logs_and_evaluations_come_at_their_steps():
+    _, recorder = train(batches(6))
+    assert recorder.images == [4] * 6
+    assert [step for step, _ in recorder.logs] == [4, 6]
+    assert recorder.evaluated == [3, 6]
+    assert recorder.logs[1][1]["learning_rate"] == pytest.approx(0.05 * (1 - 5 / 6) ** 0.9)
+    assert recorder.logs[0][1]["loss"] == recorder.logs[0][1]["supervised"] > 0
+
+
+def test_it_learns():
+    data = batches(1, ignore=0.0) * 60
+    _, recorder = train(data, dataclasses.replace(PHASE, steps=60))
+    assert recorder.logs[-1][1]["loss"] < 0.5 * recorder.logs[0][1]["loss"]
+
+
+def test_accumulation_gives_the_whole_batch_gradient():
+    """Unequal numbers of ignored pixels a part must not change the mean; batch statistics are kept out of it."""
+
+    def trained(accumulate):
+        model = build_model(SPEC, 3, projection=False, seed=1)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.forward = lambda x: x
+        data = batches(6)
+        for batch in data:
+            batch.label[0, 2:] = 255
+        return weights(train(data, settings=dataclasses.replace(SETTINGS, accumulate=accumulate), model=model)[0])
+
+    whole = trained(1)
+    assert trained(2).allclose(whole, atol=1e-5)
+    assert trained(4).allclose(whole, atol=1e-5)
+    assert not whole.allclose(weights(build_model(SPEC, 3, projection=False, seed=1)), atol=1e-3)
+
+
+def test_terms_are_summed_with_their_weights():
+    def one(logits):
+        return LossValue(logits.sum() * 0 + 1.0, {"seen": torch.tensor(3.0)})
+
+    _, recorder = train(batches(6), terms=[("supervised", 2.0, CrossEntropy()), ("mine", 0.5, one)])
+    values = recorder.logs[0][1]
+    assert values["loss"] == pytest.approx(2 * values["supervised"] + 0.5)
+    assert values["mine/seen"] == 3.0
+
+
+def test_a_loss_that_is_not_finite_stops_with_phase_and_step():
+    calls = []
+
+    def breaks(logits):
+        calls.append(1)
+        return LossValue(logits.sum() * (float("nan") if len(calls) == 3 else 0))
+
+    with pytest.raises(TrainingError, match="loss of phase r0-a is nan at step 3 of 6"):
+        train(batches(6), terms=[("mine", 1.0, breaks)])
+
+
+def test_an_all_ignored_batch_changes_nothing_but_weight_decay():
+    data = batches(6)
+    for batch in data:
+        batch.label.fill_(255)
+    model, recorder = train(data)
+    assert recorder.logs[0][1]["loss"] == 0
+    assert weights(model).isfinite().all()
+
+
+def test_bfloat16_follows_float32():
+    full = train(batches(6))[1].logs[-1][1]["loss"]
+    half = train(batches(6), settings=dataclasses.replace(SETTINGS, precision=torch.bfloat16))[1].logs[-1][1]["loss"]
+    assert half == pytest.approx(full, rel=0.05)
