@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from dmtc.allocator import keep_freed_memory
 from dmtc.assembly import Assembly
 from dmtc.config import import_modules, settle
 from dmtc.data import Dataset
@@ -68,6 +69,8 @@ def resume(folder: str | Path, run_settings: Mapping[str, Any] | None = None) ->
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> "Run":
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
+    if parts.device.type == "cpu":
+        keep_freed_memory()
     environment = describe_environment(parts.device)
     folder.write_config(parts.config)
     folder.write_environment(environment)

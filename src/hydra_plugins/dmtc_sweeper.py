@@ -21,13 +21,13 @@ class DmtcSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self._refused = 0
 
-    def validate_batch_is_composable(self, batch: list[Sequence[str]]) -> None:  # pyright: ignore
+    def validate_batch_is_legal(self, batch: list[Sequence[str]]) -> None:  # pyright: ignore
         """Take jobs that do not compose out of the batch, each with one line about why."""
         from dmtc.config import one_line
 
         for overrides in list(batch):
             try:
-                super().validate_batch_is_composable([overrides])
+                super().validate_batch_is_legal([overrides])
             except (HydraException, OmegaConfBaseException) as error:
                 print(f"not started: {' '.join(overrides)}: {one_line(error)}", file=sys.stderr)
                 batch.remove(overrides)

@@ -1,9 +1,9 @@
 """Drawing one synthetic scene.
 
-A class is a shape together with a texture. Color says little: each class only leans towards a hue, and its objects vary
-in size, proportion, rotation, texture period, contrast and light. So a few labelled images show only part of what a
-class can look like, which is what makes further images worth having. Plain objects of the same shapes
-belong to the background, so a shape alone decides nothing.
+A class is a shape together with a texture. Color helps but does not decide: a class only leans towards a hue, some of
+its objects have any hue, and they vary in size, proportion, rotation, texture period, contrast and light. So a few
+labelled images show only part of what a class can look like, which is what makes further images worth having. Plain
+objects of the same shapes, in any color, belong to the background.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ CLASSES = {
     "checker_star": (240, 190, 40),
     "dotted_blob": (90, 190, 90),
     "ringed_band": (170, 90, 210),
-    "sunburst": (255, 255, 255),
+    "parasol": (255, 255, 255),
 }
 """Class names in index order, with the colors to draw masks in. The last one is rare and small."""
 
-RARE_SHARE = 0.08
+RARE_SHARE = 0.1
 """Share of the images that hold the rare class."""
 
 Shape = Callable[[np.random.Generator, float], np.ndarray]
@@ -130,11 +130,10 @@ def draw_scene(rng: np.random.Generator, size: int, *, rare: bool) -> tuple[UInt
     """
     image = _background(rng, size)
     label = np.zeros((size, size), np.uint8)
-    objects = rng.choice(np.arange(1, 6), int(rng.integers(4, 9)), p=_FREQUENCY).tolist()
+    objects = rng.choice(np.arange(1, 6), int(rng.integers(3, 8)), p=_FREQUENCY).tolist()
     plain = [0] * int(rng.integers(1, 3))
-    order = [int(index) for index in rng.permutation([*objects, *plain])] + [6] * (
-        int(rng.integers(1, 4)) if rare else 0
-    )
+    on_top = [6] * int(rng.integers(2, 4)) if rare else []
+    order = [*rng.permutation([*objects, *plain]).tolist(), *on_top]
     for index in order:
         _draw_object(rng, image, label, index)
     _draw_lines(rng, image, label)
@@ -177,11 +176,13 @@ def _draw_object(rng: np.random.Generator, image: Float32Array, label: UInt8Arra
 
 def _colors(rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Two colors. A class leans towards a hue of its own, but some of its objects have any hue."""
-    hue = rng.uniform(0, 360) if index == 0 or rng.random() < 0.12 else rng.normal(60 * index, 15)
+    hue = rng.uniform(0, 360) if index == 0 or rng.random() < 0.2 else rng.normal(60 * index, 20)
     value = rng.uniform(0.3, 0.95)
     contrast = rng.uniform(0.35, 0.55) * (1 if value < 0.6 else -1)
     hues = np.array([hue, hue + rng.normal(0, 20)]) % 360
     saturations = rng.uniform(0.4, 0.95, 2)
+    if index == 6:
+        saturations[1] *= 0.2  # color and near-white in turn, so that few examples can suffice
     pair = np.stack([hues, saturations, np.array([value, value + contrast])], 1).astype(np.float32)
     return tuple(cv2.cvtColor(pair[:, None], cv2.COLOR_HSV2RGB)[:, 0] * 255)
 

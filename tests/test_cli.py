@@ -1,0 +1,212 @@
+"""The command line as a user meets it: what it prints, and with which code it exits."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dmtc.cli import translate
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A small data set as two folders; 12 images, all with masks of two classes."""
+    root = tmp_path / "pictures"
+    generator = np.random.default_rng(0)
+    for i in range(12):
+        for kind, array in (
+            ("images", generator.integers(0, 256, (40, 40, 3), np.uint8)),
+            ("masks", generator.integers(0, 2, (40, 40), np.uint8)),
+        ):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / kind / f"p{i:02}.png"), array)
+    (root / "classes.txt").write_text("ground\nthing\n")
+    return root
+
+
+OWN = [
+    "model/backbone=tiny",
+    "model.backbone.width=8",
+    "model.weights.a=null",
+    "model.weights.b=null",
+    "dataset.augment.crop=[32,32]",
+    "schedule=smoke",
+    "schedule.rounds.label_ratios=[1.0]",
+    "run.progress=off",
+    "run.pictures=0",
+    "run.device=cpu",
+]
+
+
+def test_main_job(command, tmp_path):
+    code, out, err = command("hydra.run.dir=out", "run.progress=lines")
+    assert code == 0, err
+    assert "supervised start" in out
+    assert "ensemble:" in out
+    assert "r2-b" in err, "progress goes to standard error"
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["method"] == "dmtc"
+
+
+def test_plan_writes_nothing(command, tmp_path):
+    code, out, _ = command("job=plan")
+    assert code == 0
+    assert "r2-b" in out
+    assert "3 labelled, 21 unlabelled" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_own_folder(command, folder):
+    code, out, err = command("dataset=folder", f"dataset.root={folder}", "split.ratio=1/4", *OWN, small_run=False)
+    assert code == 0, err
+    assert "thing" in out
+
+
+def test_evaluate_and_resume_of_a_finished_run(command, finished, tmp_path):
+    run = tmp_path / "runs" / "loss=dmtc,seed=0"
+    shutil.copytree(finished.folder.path, run)
+    code, out, err = command("job=evaluate", f"run={run}", small_run=False)
+    assert code == 0, err
+    assert "a+b" in out
+    evaluation = json.loads((run / "evaluation-last.json").read_text())
+    assert evaluation["miou"]["a"] == pytest.approx(finished.results["miou"]["a"]["last"])
+    assert evaluation["miou"]["a+b"] == pytest.approx(finished.results["miou"]["ensemble"])
+    assert command("job=evaluate", "job.checkpoint=best", f"run={run}", small_run=False)[0] == 0
+    before = (run / "results.json").read_text()
+    code, out, err = command(f"resume={run}", "run.progress=off", small_run=False)
+    assert code == 0, err
+    assert json.loads(before)["miou"] == json.loads((run / "results.json").read_text())["miou"]
+
+
+def test_resume_refuses_what_would_change_results(command, finished):
+    code, _, err = command(f"resume={finished.folder.path}", "seed=3", "run.precision=bfloat16", small_run=False)
+    assert code == 2
+    assert "seed, run.precision cannot be changed" in err
+
+
+def test_sweep_with_a_wrong_value_runs_the_others(command, tmp_path):
+    code, _, err = command("-m", "loss=supervised,nonsense", "split.ratio=1/8,1/1000", "hydra.sweep.dir=sweep")
+    assert code == 2
+    done = sorted(path.parent.name for path in (tmp_path / "sweep").rglob("results.json"))
+    assert done == ["loss=supervised,split.ratio=1-8"]
+    assert "nonsense" in err
+    assert "1/1000" in err
+    assert "Traceback" not in err
+
+
+def test_users_own_loss(command, tmp_path, monkeypatch):
+    """The README's example, word for word."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    code = readme.split("```python\n# my_losses.py\n")[1].split("```")[0]
+    (tmp_path / "my_losses.py").write_text(code)
+    exit_code, out, err = command(
+        "imports=[my_losses]", "+loss.focal={name: focal, gamma: 2.0, weight: {start: 0.5, rounds: 0.0}}"
+    )
+    assert exit_code == 0, err
+    metrics = next((tmp_path / "outputs").rglob("metrics.jsonl")).read_text()
+    assert '"focal"' in metrics
+
+
+@pytest.mark.parametrize(
+    "swap",
+    ["loss/mutual=flip", "loss/contrastive=none", "schedule=self_training", "model/backbone=resnet18", "split=full"],
+)
+def test_each_swap_changes_one_part_of_a_working_run(command, small, swap):
+    # Full labels leave nothing to pseudo-label; the tiny network's width is no option of other backbones.
+    extra = ["loss=supervised"] if swap == "split=full" else []
+    rest = [o for o in small if not ("backbone" in swap and "backbone" in o)]
+    code, _, err = command(swap, *rest, *extra, small_run=False)
+    assert code == 0, err
+
+
+def test_split_files(command, tmp_path):
+    (tmp_path / "mine.txt").write_text("train_00000\ntrain_00003\n")
+    code, out, err = command("split=files", "split.labelled=mine.txt")
+    assert code == 0, err
+    assert "2 of 24 images" in out
+
+
+# Every bad input: its overrides, and what the message must name. {folder} is a fresh copy of a good data set.
+BAD = {
+    "missing data folder": (["dataset=camvid", "dataset.root=nowhere"], ["nowhere"]),
+    "no data folder given": (["dataset=camvid"], ["dataset.root"]),
+    "no pictures folder": (["dataset=folder", "dataset.root={folder}/masks"], ["images"]),
+    "misspelt option": (["split.ration=1/8"], ["ration"]),
+    "misspelt added option": (["+loss.mutual.gamma_agre=3"], ["gamma_agre", "gamma_agree"]),
+    "misspelt choice": (["loss=dmtcc"], ["dmtcc", "dmtc"]),
+    "wrong type": (["loss.mutual.gamma_agree=hello"], ["loss.mutual.gamma_agree", "hello"]),
+    "unknown device": (["run.device=abacus"], ["abacus"]),
+    "unreadable ratio": (["split.ratio=some"], ["some"]),
+    "ratio without a labelled image": (["split.ratio=1/1000"], ["1/1000"]),
+    "ratio above one": (["split.ratio=3/2"], ["3/2"]),
+    "count above the images": (["split.ratio=1000"], ["1000"]),
+    "split list missing": (["split=files", "split.labelled=none.txt"], ["none.txt"]),
+    "unknown split id": (["split=files", "split.labelled={lists}/unknown.txt"], ["no_such_image"]),
+    "overlapping lists": (
+        ["split=files", "split.labelled={lists}/one.txt", "split.unlabelled={lists}/one.txt"],
+        ["both labelled and unlabelled", "train_00000"],
+    ),
+    "weights file missing": (["model.weights.a=none.pth"], ["none.pth"]),
+    "weights of something else": (["model.weights.a={lists}/other.safetensors"], ["other.safetensors"]),
+    "weights file is no weights file": (["model.weights.b={lists}/one.txt"], ["one.txt"]),
+    "no loss in the rounds": (["loss/mutual=none"], ["no loss term counts in the rounds"]),
+    "unknown module": (["imports=[not_there]"], ["not_there"]),
+    "evaluate without a run": (["job=evaluate"], ["run=RUN_DIR"]),
+    "evaluate of no run": (["job=evaluate", "run={lists}"], ["no run folder"]),
+    "resume of nothing": (["resume=nowhere"], ["nowhere"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_told_in_one_line(command, tmp_path, folder, case):
+    import torch
+    from safetensors.torch import save_file
+
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "one.txt").write_text("train_00000\n")
+    (lists / "unknown.txt").write_text("train_00000\nno_such_image\n")
+    save_file({"encoder.x": torch.zeros(3)}, lists / "other.safetensors")
+    overrides, named = BAD[case]
+    overrides = [o.format(folder=folder, lists=lists) for o in overrides]
+    alone = any(o.startswith(("resume=", "dataset=")) for o in overrides)
+    code, _, err = command(*overrides, small_run=not alone)
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1, err
+    for text in named:
+        assert text in err
+    assert not list(tmp_path.rglob("results.json"))
+
+
+@pytest.mark.parametrize("fault", ["unknown class", "other size", "damaged image", "damaged mask"])
+def test_bad_pictures_are_named(command, folder, fault):
+    mask, image = folder / "masks" / "p03.png", folder / "images" / "p03.png"
+    if fault == "unknown class":
+        cv2.imwrite(str(mask), np.full((40, 40), 7, np.uint8))
+    elif fault == "other size":
+        cv2.imwrite(str(mask), np.zeros((40, 30), np.uint8))
+    elif fault == "damaged image":
+        image.write_bytes(b"no picture")
+    else:
+        mask.write_bytes(b"no picture")
+    code, _, err = command(
+        "dataset=folder", f"dataset.root={folder}", "split=full", "loss=supervised", *OWN, small_run=False
+    )
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert "p03.png" in err.strip().splitlines()[-1]
+    if fault == "unknown class":
+        assert "7" in err
+
+
+def test_translate():
+    assert translate(["run=some/dir"]) == ["run_dir='some/dir'"]
+    assert translate(["run=default", "run.device=cpu"]) == ["run=default", "run.device=cpu"]
+    assert translate(["run=multirun/loss=dmt,seed=0"]) == ["run_dir='multirun/loss=dmt,seed=0'"]
+    resumed = translate(["resume=it's"])
+    assert resumed[0].endswith("it\\'s'")
+    assert resumed[1].startswith("hydra.run.dir='/")
