@@ -20,7 +20,7 @@ CLASSES = {
     "checker_star": (240, 190, 40),
     "dotted_blob": (90, 190, 90),
     "ringed_band": (170, 90, 210),
-    "parasol": (255, 255, 255),
+    "parasol": (70, 205, 215),
 }
 """Class names in index order, with the colors to draw masks in. The last one is rare and small."""
 
