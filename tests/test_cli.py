@@ -102,7 +102,7 @@ def test_users_own_loss(command, tmp_path, monkeypatch):
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     code = readme.split("```python\n# my_losses.py\n")[1].split("```")[0]
     (tmp_path / "my_losses.py").write_text(code)
-    exit_code, out, err = command(
+    exit_code, _, err = command(
         "imports=[my_losses]", "+loss.focal={name: focal, gamma: 2.0, weight: {start: 0.5, rounds: 0.0}}"
     )
     assert exit_code == 0, err
@@ -134,9 +134,9 @@ BAD = {
     "missing data folder": (["dataset=camvid", "dataset.root=nowhere"], ["nowhere"]),
     "no data folder given": (["dataset=camvid"], ["dataset.root"]),
     "no pictures folder": (["dataset=folder", "dataset.root={folder}/masks"], ["images"]),
-    "misspelt option": (["split.ration=1/8"], ["ration"]),
+    "misspelt option": (["split.ration=1/8"], ["ration", "Did you mean split.ratio?"]),
     "misspelt added option": (["+loss.mutual.gamma_agre=3"], ["gamma_agre", "gamma_agree"]),
-    "misspelt choice": (["loss=dmtcc"], ["dmtcc", "dmtc"]),
+    "misspelt choice": (["loss=dmtcc"], ["dmtcc", "Did you mean loss=dmtc?"]),
     "wrong type": (["loss.mutual.gamma_agree=hello"], ["loss.mutual.gamma_agree", "hello"]),
     "unknown device": (["run.device=abacus"], ["abacus"]),
     "unreadable ratio": (["split.ratio=some"], ["some"]),
@@ -207,6 +207,7 @@ def test_translate():
     assert translate(["run=some/dir"]) == ["run_dir='some/dir'"]
     assert translate(["run=default", "run.device=cpu"]) == ["run=default", "run.device=cpu"]
     assert translate(["run=multirun/loss=dmt,seed=0"]) == ["run_dir='multirun/loss=dmt,seed=0'"]
+    assert translate(["seed=0", "-m", "loss=dmt,dmtc"]) == ["-m", "seed=0", "loss=dmt,dmtc"]
     resumed = translate(["resume=it's"])
     assert resumed[0].endswith("it\\'s'")
     assert resumed[1].startswith("hydra.run.dir='/")

@@ -10,8 +10,8 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next step instead of giving it back to the system.
 
-    By default every large tensor is mapped afresh, and the kernel then clears each of its pages at first touch; on a CPU
-    that can cost more than the arithmetic. Does nothing where the C library is not glibc.
+    By default every large tensor is mapped afresh, and the kernel then clears each of its pages at first touch; on a
+    CPU that can cost more than the arithmetic. Does nothing where the C library is not glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

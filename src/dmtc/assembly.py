@@ -58,8 +58,8 @@ class Assembly:
         """The phases in order."""
         labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
         plan = build_plan(self.config["schedule"], Counts(labelled, len(self.split.unlabelled)))
-        for stage in {phase.stage for phase in plan}:
-            terms_of_stage(self.terms, stage)  # a phase without any loss is refused before the first one starts
+        for phase in plan:
+            terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
         return plan
 
     @cached_property

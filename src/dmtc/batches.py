@@ -64,11 +64,11 @@ class Reader(torch.utils.data.Dataset[Sample]):
                 image = self.dataset.image(id)
                 size = image.shape[:2]
                 return Sample(id, image, np.full(size, IGNORE_INDEX, np.uint8), np.zeros(size, np.float32))
-            case CropRequest(id, None, address):
-                return self.augment(self.dataset.sample(id), generator_of(*address))
-            case CropRequest(id, pseudo_labels, address):
+            case CropRequest(id, PseudoLabels() as pseudo_labels, address):
                 sample = Sample(id, self.dataset.image(id), *pseudo_labels.read(id))
                 return replace(self.augment(sample, generator_of(*address)), is_pseudo=True)
+            case CropRequest(id, _, address):
+                return self.augment(self.dataset.sample(id), generator_of(*address))
 
 
 class Loader:
@@ -155,7 +155,7 @@ class _Epochs:
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = generator_of(*self._address, epoch, "order").permutation(len(self._ids))
-        return CropRequest(self._ids[self._order[index]], pseudo_labels, (*self._address, epoch, index))
+        return CropRequest(self._ids[int(self._order[index])], pseudo_labels, (*self._address, epoch, index))
 
 
 def _collate(samples: list[Sample]) -> list[Batch]:

@@ -16,8 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.config import config_folder, import_modules, one_line, settle
+from dmtc.config import config_folder, import_modules, known_keys, settle
 from dmtc.errors import ConfigError, TrainingError, UserError
+from dmtc.hydra_errors import one_line
 
 # Settings of a run that cannot change its results, and so may differ when it is resumed.
 _FREE_TO_CHANGE = ("device", "workers", "progress", "log_every", "debug", "pictures", "score_pseudo_labels")
@@ -51,6 +52,8 @@ def translate(arguments: Sequence[str]) -> list[str]:
         elif key == "resume" and value and value != "null":
             folder = _quoted(str(Path(value).absolute()))
             translated += [f"resume={folder}", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+        elif argument in ("-m", "--multirun"):
+            translated.insert(0, argument)  # Hydra's parser knows it before the overrides only
         else:
             translated.append(argument)
     return translated
@@ -118,7 +121,9 @@ def _report(error: BaseException) -> int:
 
 
 def _message(error: BaseException) -> str:
-    return one_line(error) if isinstance(error, HydraException | OmegaConfBaseException) else str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return one_line(error, known_keys())
+    return str(error)
 
 
 def _quoted(value: str) -> str:

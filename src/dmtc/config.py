@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.errors import ConfigError
+from dmtc.hydra_errors import one_line
 
 Config = dict[str, Any]
 
@@ -58,12 +59,13 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         raise ConfigError(one_line(error)) from error
 
 
-def one_line(error: BaseException) -> str:
-    """Hydra's message, whose second half is often in the error's cause, on one line."""
-    parts = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])
-    lines = [line.strip() for part in parts for line in part.splitlines()]
-    hidden = ("Set the environment variable", "See https://", "full_key:", "object_type=", "reference_type=")
-    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(hidden)))
+def known_keys(config: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
+    """Dotted names of every setting; by default of those that hold when nothing is overridden."""
+    keys = []
+    for key, value in (compose() if config is None else config).items():
+        inner = isinstance(value, Mapping | DictConfig)
+        keys += known_keys(value, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
+    return keys
 
 
 def settle(cfg: DictConfig | Mapping[str, Any]) -> Config:
@@ -73,7 +75,9 @@ def settle(cfg: DictConfig | Mapping[str, Any]) -> Config:
         ConfigError: All faults in one message.
     """
     try:
-        config = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # pyright: ignore[reportArgumentType]
+        config = OmegaConf.to_container(
+            cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg)), resolve=True
+        )
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
     assert isinstance(config, dict)

@@ -176,7 +176,8 @@ class Executor:
     def _model(self, network: str) -> SegmentationModel:
         """The one instance of a network; phases load into it what they need, so nothing is compiled twice."""
         if network not in self._models:
-            model = self.parts.model(network).to(self.parts.device, memory_format=torch.channels_last)
+            model = self.parts.model(network).to(self.parts.device)
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
             if self.parts.run.compile:
                 model.maps = torch.compile(model.maps)
             self._models[network] = model

@@ -40,7 +40,11 @@ def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def term_faults(spec: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the `loss` part of a config, one sentence each."""
-    faults = []
+    faults = [
+        f"loss: unknown option {name!r}; a term is a mapping with name: and weight:"
+        for name, entry in spec.items()
+        if name not in ("name", "schedule", "gamma") and entry is not None and not isinstance(entry, Mapping)
+    ]
     for name, entry in term_specs(spec).items():
         where = f"loss.{name}"
         faults += LOSSES.faults({k: v for k, v in entry.items() if k != "weight"}, where)

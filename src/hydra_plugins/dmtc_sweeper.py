@@ -1,6 +1,7 @@
-"""A sweep of which one value is wrong runs all the others.
+"""Hydra's basic sweeper, mended in two places.
 
-Hydra's own sweeper composes every job first and refuses the whole sweep when one does not compose.
+A sweep of which one value is wrong runs all the others; Hydra's own refuses the whole sweep when one job does not
+compose. And a job's folder is named after the values that are swept, not after those that all jobs share.
 """
 
 import sys
@@ -10,12 +11,14 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 
 class DmtcSweeper(BasicSweeper):
-    """Hydra's basic sweeper, except that jobs which do not compose are named and left out."""
+    """See above."""
 
     def __init__(self, max_batch_size: int | None, params: Any = None) -> None:
         super().__init__(max_batch_size, params)
@@ -23,7 +26,7 @@ class DmtcSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: list[Sequence[str]]) -> None:  # pyright: ignore
         """Take jobs that do not compose out of the batch, each with one line about why."""
-        from dmtc.config import one_line
+        from dmtc.hydra_errors import one_line
 
         for overrides in list(batch):
             try:
@@ -37,6 +40,13 @@ class DmtcSweeper(BasicSweeper):
         """Run the sweep; a `ConfigError` at its end counts the jobs that were left out."""
         from dmtc.errors import ConfigError
 
+        assert self.config is not None
+        parsed = OverridesParser.create().parse_overrides(arguments)
+        shared = [override.get_key_element() for override in parsed if not override.is_sweep_override()]
+        key = "hydra.job.config.override_dirname.exclude_keys"
+        excluded = ",".join(f"'{name}'" for name in [*OmegaConf.select(self.config, key), *shared])
+        with read_write(self.config):
+            self.config.hydra.overrides.hydra.append(f"{key}=[{excluded}]")
         returned = super().sweep(arguments)
         if self._refused:
             raise ConfigError(f"{self._refused} jobs of the sweep could not be started; see above")

@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ class PseudoLabelStore:
         label, level = (_read_png(self._path(id, suffix)) for suffix in ("label", "level"))
         return label, level
 
-    def finish(self, histogram: npt.NDArray[np.int64], **facts: object) -> None:
+    def finish(self, histogram: npt.NDArray[np.int64], **facts: float) -> None:
         """Write the histogram and mark the store complete."""
         # Plain .npy of integers: read back without pickle.
         with open(self.folder / "histogram.npy.part", "wb") as file:
@@ -101,7 +102,7 @@ class PseudoLabelStore:
         """Whether every image was written."""
         return (self.folder / _DONE).is_file()
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, float]:
         """What `finish` was told: images, seconds, bytes."""
         return json.loads((self.folder / _DONE).read_text())
 
@@ -123,7 +124,7 @@ class PseudoLabelStore:
         return self.folder / f"{readable}-{hashlib.sha256(id.encode()).hexdigest()[:8]}.{suffix}.png"
 
 
-def _read_png(path: Path) -> npt.NDArray[np.generic]:
+def _read_png(path: Path) -> npt.NDArray[Any]:
     try:
         array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, cv2.error):
