@@ -41,14 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def translate(arguments: Sequence[str]) -> list[str]:
     """Put what people type into Hydra's terms.
 
-    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`; paths may hold any character;
-    and a resumed run writes into its own folder.
+    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`, `runs=DIR` the folder of a
+    sweep; paths may hold any character; and a resumed run writes into its own folder.
     """
     translated = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key == "run" and equals and not (config_folder() / "run" / f"{value}.yaml").is_file():
             translated.append(f"run_dir={_quoted(value)}")
+        elif key == "runs" and equals:
+            translated.append(f"job.runs={_quoted(value)}")
         elif key == "resume" and value and value != "null":
             folder = _quoted(str(Path(value).absolute()))
             translated += [f"resume={folder}", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]

@@ -11,8 +11,7 @@ from dmtc.execution import Executor
 from dmtc.files import write_json
 from dmtc.progress import Progress
 from dmtc.registry import Registry
-from dmtc.report import plan_table
-from dmtc.report.tables import scores_table
+from dmtc.report import plan_table, scores_table, sweep_table
 from dmtc.run_folder import RunFolder
 from dmtc.runs import train
 
@@ -60,3 +59,11 @@ def evaluate_job(*, config: Config, checkpoint: str) -> float:
     }
     write_json(folder.path / f"evaluation-{checkpoint}.json", record)
     return list(scores.values())[-1].miou
+
+
+@JOBS.register("report")
+def report_job(*, runs: str | None) -> None:
+    """Print one Markdown table of all finished runs below a folder."""
+    if runs is None:
+        raise ConfigError("job=report needs a folder of runs: python run.py job=report runs=DIR")
+    print(sweep_table(Path(runs)), end="")

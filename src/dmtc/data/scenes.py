@@ -131,7 +131,7 @@ def draw_scene(rng: np.random.Generator, size: int, *, rare: bool) -> tuple[UInt
     image = _background(rng, size)
     label = np.zeros((size, size), np.uint8)
     objects = rng.choice(np.arange(1, 6), int(rng.integers(3, 8)), p=_FREQUENCY).tolist()
-    plain = [0] * int(rng.integers(1, 3))
+    plain = [0] * int(rng.integers(0, 2))
     on_top = [6] * int(rng.integers(2, 4)) if rare else []
     order = [*rng.permutation([*objects, *plain]).tolist(), *on_top]
     for index in order:
@@ -176,7 +176,7 @@ def _draw_object(rng: np.random.Generator, image: Float32Array, label: UInt8Arra
 
 def _colors(rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Two colors. A class leans towards a hue of its own, but some of its objects have any hue."""
-    hue = rng.uniform(0, 360) if index == 0 or rng.random() < 0.2 else rng.normal(60 * index, 20)
+    hue = rng.uniform(0, 360) if index == 0 or rng.random() < 0.1 else rng.normal(60 * index, 14)
     value = rng.uniform(0.3, 0.95)
     contrast = rng.uniform(0.35, 0.55) * (1 if value < 0.6 else -1)
     hues = np.array([hue, hue + rng.normal(0, 20)]) % 360
