@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from dmtc.assembly import Assembly
 from dmtc.batches import CropRequest, Loader, training_requests
 from dmtc.config import settle
 from dmtc.data.dataset import Dataset
+from dmtc.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore
 from dmtc.schedule import Phase
 
@@ -105,6 +108,16 @@ def test_labelling_and_pseudo_labelled_training_open_no_mask(parts, pseudo_label
     requests = [[CropRequest(id, pseudo_labels, (0, id)) for id in parts.split.unlabelled]]
     list(loader(parts, 0).crops(requests))
     assert opened == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_is_told_in_one_line_from_a_workers_process_too(parts, workers, tmp_path):
+    dataset = dataclasses.replace(parts.dataset, masks={id: tmp_path / "gone.png" for id in parts.dataset.masks})
+    broken = Loader(dataset, parts.augment, workers, torch.device("cpu"))
+    with pytest.raises(DataError) as caught:
+        list(broken.images(dataset.val, 2, with_mask=True))
+    assert "gone.png" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_images_of_different_sizes_come_in_batches_of_one_size(parts, monkeypatch):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from dmtc.data.augment import Augment
 from dmtc.data.dataset import Dataset
+from dmtc.errors import UserError
 from dmtc.pseudo.store import PseudoLabels
 from dmtc.randomness import generator_of
 from dmtc.schedule import Phase
@@ -48,15 +49,25 @@ class ImageRequest:
 Request = CropRequest | ImageRequest
 
 
-class Reader(torch.utils.data.Dataset[Sample]):
-    """Carries requests out; this is what the loader's processes hold."""
+class Reader(torch.utils.data.Dataset[Sample | UserError]):
+    """Carries requests out; this is what the loader's processes hold.
+
+    A fault in a file is handed over as a value: raised in a loader's process, it would arrive with that process's
+    traceback in place of its one line.
+    """
 
     def __init__(self, dataset: Dataset, augment: Augment) -> None:
         self.dataset = dataset
         self.augment = augment
 
-    def __getitem__(self, request: Request) -> Sample:
+    def __getitem__(self, request: Request) -> Sample | UserError:
         """Read one sample from disk, and augment it if it is for training."""
+        try:
+            return self._read(request)
+        except UserError as error:
+            return error
+
+    def _read(self, request: Request) -> Sample:
         match request:
             case ImageRequest(id, with_mask=True):
                 return self.dataset.sample(id)
@@ -113,6 +124,8 @@ class Loader:
     def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
         self._requests = requests
         for same_sizes in self._loader:
+            if isinstance(same_sizes, UserError):
+                raise same_sizes
             for batch in same_sizes:
                 yield batch.to(self._device)
 
@@ -158,8 +171,12 @@ class _Epochs:
         return CropRequest(self._ids[int(self._order[index])], pseudo_labels, (*self._address, epoch, index))
 
 
-def _collate(samples: list[Sample]) -> list[Batch]:
+def _collate(read: list[Sample | UserError]) -> list[Batch] | UserError:
     """Stack neighbors of one size; training crops always give one batch."""
+    samples = [sample for sample in read if isinstance(sample, Sample)]
+    for error in read:
+        if isinstance(error, UserError):
+            return error
     groups = groupby(samples, key=lambda sample: sample.image.shape)
     return [_stack(list(group)) for _, group in groups]
 
