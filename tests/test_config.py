@@ -173,7 +173,7 @@ def test_the_methods_name_their_schedules():
 
 def test_one_gamma_moves_all_and_each_can_be_set():
     assert composed("loss.gamma=3")["loss"]["mutual"]["gamma_disagree"] == 3
-    mutual = composed("loss.mutual.gamma_agree=1")["loss"]["mutual"]
+    mutual = composed("dataset=camvid", "loss.mutual.gamma_agree=1")["loss"]["mutual"]
     assert (mutual["gamma_agree"], mutual["gamma_disagree"]) == (1, 5)
 
 

@@ -97,9 +97,10 @@ def composed(tmp_path):
     def compose_choice(choice):
         shutil.copytree(CONF, tmp_path / "conf" / "loss")
         group, name = choice.split("/")
-        (tmp_path / "conf" / "main.yaml").write_text(f"defaults:\n  - loss/{group}: {name}\n")
+        main = f"defaults: [_self_, loss/{group}: {name}]\nloss: {{gamma: 5.0}}\n"
+        (tmp_path / "conf" / "main.yaml").write_text(main)
         with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
-            return OmegaConf.to_container(compose("main"))["loss"][group]
+            return OmegaConf.to_container(compose("main"), resolve=True)["loss"][group]
 
     return compose_choice
 
@@ -123,8 +124,9 @@ def test_none_leaves_the_term_empty(choice, composed):
 
 def test_every_loss_has_a_yaml_file_and_options_without_defaults():
     named = {OmegaConf.load(CONF / f"{choice}.yaml").get("name") for choice in CHOICES}
-    assert named - {None} == set(LOSSES.names())
-    for name in LOSSES.names():
+    ours = {name for name in LOSSES.names() if LOSSES.builder(name).__module__.startswith("dmtc.")}
+    assert named - {None} == ours
+    for name in ours:
         for parameter in inspect.signature(LOSSES.builder(name)).parameters.values():
             assert parameter.kind is parameter.KEYWORD_ONLY
             assert parameter.default is parameter.empty

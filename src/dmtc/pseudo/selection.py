@@ -1,8 +1,8 @@
 """Class-balanced selection: of every predicted class, the most confident share becomes pseudo-labels.
 
-Confidences are kept as one of `LEVELS` levels, evenly spaced in log-odds, log(p / (1 - p)). Even steps in p would put
-half of a confident teacher's pixels into the top step, and a requested ratio of 0.2 would then keep far more than that;
-the published code has this very fault in half precision.
+Confidences are kept as one of `LEVELS` levels of log-odds, log(p / (1 - p)). Even steps in p would put half of a
+confident teacher's pixels into the top step, and a requested ratio of 0.2 would then keep far more than that; the
+published code has this very fault in half precision.
 """
 
 import numpy as np
@@ -14,8 +14,10 @@ from dmtc.errors import ConfigError
 from dmtc.types import Float32Array
 
 LEVELS = 4096
-_LOWEST_LOG_ODDS = -6.0  # the surest of 255 classes has at least log(1/254) = -5.5
-_LEVELS_PER_UNIT = 128
+# Fine levels from the least that the surest of 255 classes can have, log(1/254) = -5.5, up to p = 0.99995; above that
+# coarse ones, for there only the order still matters. They end at 138, where no teacher arrives.
+_FINE_FROM, _FINE_LEVELS, _FINE_PER_UNIT = -6.0, 2048, 128
+_COARSE_FROM, _COARSE_PER_UNIT = _FINE_FROM + _FINE_LEVELS / _FINE_PER_UNIT, 16
 
 Levels = npt.NDArray[np.uint16]
 
@@ -29,7 +31,10 @@ def level_of(log_odds: Tensor) -> Tensor:
     Returns:
         int64 of the same shape in [0, LEVELS).
     """
-    return ((log_odds.float() - _LOWEST_LOG_ODDS) * _LEVELS_PER_UNIT).round().clamp(0, LEVELS - 1).long()
+    log_odds = log_odds.float()
+    fine = (log_odds - _FINE_FROM) * _FINE_PER_UNIT
+    coarse = (log_odds - _COARSE_FROM) * _COARSE_PER_UNIT + _FINE_LEVELS
+    return torch.where(log_odds < _COARSE_FROM, fine, coarse).round().clamp(0, LEVELS - 1).long()
 
 
 def level_confidence() -> Float32Array:
@@ -37,7 +42,10 @@ def level_confidence() -> Float32Array:
 
     Two neighboring levels differ by less than 0.002, so a stored confidence is off by less than 0.001.
     """
-    log_odds = np.arange(LEVELS) / _LEVELS_PER_UNIT + _LOWEST_LOG_ODDS
+    level = np.arange(LEVELS)
+    fine = _FINE_FROM + level / _FINE_PER_UNIT
+    coarse = _COARSE_FROM + (level - _FINE_LEVELS) / _COARSE_PER_UNIT
+    log_odds = np.where(level < _FINE_LEVELS, fine, coarse)
     return (1 / (1 + np.exp(-log_odds))).astype(np.float32)
 
 
