@@ -140,7 +140,7 @@ def test_files_rule(tmp_path):
     assert split.ratio == "2/80"
     split.check([*IDS, *UNMASKED], IDS)
     split = build("files", labelled=str(tmp_path / "l.txt"), unlabelled=str(tmp_path / "u.txt"))
-    assert split.unlabelled == ("id009", "u1", "u0")
+    assert split.unlabelled == ("id009", "u1")
 
 
 def test_files_rule_faults(tmp_path):

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.config import config_folder, import_modules, known_keys, settle
+from dmtc.config import config_folder, known_keys, settle
 from dmtc.errors import ConfigError, TrainingError, UserError
 from dmtc.hydra_errors import one_line
 
@@ -90,7 +90,6 @@ def _run(cfg: DictConfig) -> float | None:
         run = resume(cfg.resume, _free_settings(HydraConfig.get().overrides.task, cfg))
         print((run.folder.path / "results.txt").read_text())
         return run.results["miou"]["mean_last"]
-    import_modules(cfg.imports)
     config = settle(cfg)
     return JOBS.build(config["job"], "job", config=config, folder=folder)
 

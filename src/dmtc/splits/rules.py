@@ -81,8 +81,7 @@ def files(*, labelled: str | None, unlabelled: str | None, ids: Sequence[str], u
 
     Args:
         labelled: The file of labelled ids.
-        unlabelled: The file of unlabelled ids, or None to take every other training image. Images without masks join
-            either way.
+        unlabelled: The file of unlabelled ids, or None to take every other training image.
         ids: Training ids with masks.
         unmasked: Training ids without masks.
 
@@ -93,9 +92,9 @@ def files(*, labelled: str | None, unlabelled: str | None, ids: Sequence[str], u
     if labelled is None:
         raise ConfigError("split files needs split.labelled=FILE, a text file with one id a line")
     chosen = _read_ids(labelled)
-    rest = sorted(set(ids) - set(chosen)) if unlabelled is None else _read_ids(unlabelled)
-    joining = sorted(set(unmasked) - set(rest) - set(chosen))
-    return _shared("files", f"{len(chosen)}/{len(ids)}", tuple(chosen), (*rest, *joining))
+    others = {*ids, *unmasked} - set(chosen)
+    rest = sorted(others) if unlabelled is None else _read_ids(unlabelled)
+    return _shared("files", f"{len(chosen)}/{len(ids)}", tuple(chosen), tuple(rest))
 
 
 @SPLITS.register("difference_maximized")
