@@ -43,7 +43,9 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
     faults = [
         f"loss: unknown option {name!r}; a term is a mapping with name: and weight:"
         for name, entry in spec.items()
-        if name not in ("name", "schedule", "gamma") and entry is not None and not isinstance(entry, Mapping)
+        if name not in ("name", "schedule", "gamma", "contrast_weight")
+        and entry is not None
+        and not isinstance(entry, Mapping)
     ]
     for name, entry in term_specs(spec).items():
         where = f"loss.{name}"

@@ -97,7 +97,7 @@ def composed(tmp_path):
     def compose_choice(choice):
         shutil.copytree(CONF, tmp_path / "conf" / "loss")
         group, name = choice.split("/")
-        main = f"defaults: [_self_, loss/{group}: {name}]\nloss: {{gamma: 5.0}}\n"
+        main = f"defaults: [_self_, loss/{group}: {name}]\nloss: {{gamma: 5.0, contrast_weight: 1.0}}\n"
         (tmp_path / "conf" / "main.yaml").write_text(main)
         with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
             return OmegaConf.to_container(compose("main"), resolve=True)["loss"][group]
