@@ -25,7 +25,7 @@ from dmtc.splits import SPLITS
 from dmtc.tracking import LOGGERS
 
 GROUPS = ["dataset", "split", "model", "model/backbone", "loss", "loss/mutual", "loss/contrastive", "schedule"]
-GROUPS += ["run", "logger", "job"]
+GROUPS += ["schedule/optimizer", "schedule/rate", "run", "logger", "job"]
 CHOICES = [
     (group, path.stem)
     for group in GROUPS
@@ -92,8 +92,10 @@ def specs() -> list[tuple[str, Registry, dict]]:
                 found.append((f"{group}={choice}", LOSSES, spec))
             case "schedule":
                 found.append((f"{group}={choice}", SCHEDULES, {"name": config["schedule"]["name"]}))
-                found.append(("optimizer", OPTIMIZERS, config["schedule"]["optimizer"]))
-                found.append(("rate", RATES, config["schedule"]["rate"]))
+            case "schedule/optimizer":
+                found.append((f"{group}={choice}", OPTIMIZERS, config["schedule"]["optimizer"]))
+            case "schedule/rate":
+                found.append((f"{group}={choice}", RATES, config["schedule"]["rate"]))
             case "logger":
                 found += [(f"{group}={name}", LOGGERS, spec) for name, spec in (config["logger"] or {}).items()]
             case "job":
@@ -108,7 +110,7 @@ def test_yaml_gives_exactly_the_parameters_of_the_builder():
 
 def test_every_registered_component_has_a_yaml_file():
     named = {(registry.kind, spec["name"]) for _, registry, spec in specs()}
-    for registry in (DATASETS, SPLITS, MODELS, BACKBONES, LOSSES, SCHEDULES, LOGGERS, JOBS):
+    for registry in (DATASETS, SPLITS, MODELS, BACKBONES, LOSSES, SCHEDULES, OPTIMIZERS, RATES, LOGGERS, JOBS):
         # Components of tests and of a user's own modules may be registered beside ours.
         ours = [name for name in registry.names() if registry.builder(name).__module__.startswith("dmtc.")]
         assert {(registry.kind, name) for name in ours} <= named

@@ -6,7 +6,6 @@ import pytest
 import dmtc
 from dmtc.config import settle
 from dmtc.errors import ConfigError
-from dmtc.optimization import RATES
 from dmtc.schedule import Counts, build_plan, networks_of, plan_from_json, plan_to_json
 
 COUNTS = Counts(labelled={"a": 371, "b": 371}, unlabelled=2604)
@@ -112,9 +111,3 @@ def test_faults(override, message):
 def test_neither_steps_nor_epochs():
     with pytest.raises(ConfigError, match=r"schedule\.start needs steps or epochs"):
         build_plan(spec("schedule.start.steps=null", "schedule.start.epochs=null"), COUNTS)
-
-
-def test_poly_rate():
-    poly = RATES.build({"name": "poly", "power": 0.9})
-    assert [poly(step / 4) for step in range(4)] == pytest.approx([1.0, 0.75**0.9, 0.5**0.9, 0.25**0.9])
-    assert RATES.build({"name": "constant"})(0.7) == 1.0

@@ -1,10 +1,12 @@
 """Optimizers and learning-rate curves, by name."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
+from dmtc.errors import ConfigError
 from dmtc.registry import Registry
 
 RateCurve = Callable[[float], float]
@@ -24,10 +26,30 @@ def sgd(
     )
 
 
+@OPTIMIZERS.register("adamw")
+def adamw(
+    *, parameters: Iterable[nn.Parameter], learning_rate: float, betas: list[float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); the published recipes use SGD."""
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ConfigError(f"schedule.optimizer.betas should be two numbers in [0, 1), but is {betas}")
+    return torch.optim.AdamW(
+        list(parameters), lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay, foreach=True
+    )
+
+
 @RATES.register("poly")
 def poly(*, power: float) -> RateCurve:
     """(1 - share done) ** power, set anew at every step (Chen et al. 2017, section 3)."""
     return lambda done: (1 - done) ** power
+
+
+@RATES.register("cosine")
+def cosine(*, floor: float) -> RateCurve:
+    """Half a cosine, from 1 down to `floor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    if not 0 <= floor <= 1:
+        raise ConfigError(f"schedule.rate.floor should lie in [0, 1], but is {floor}")
+    return lambda done: floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
 
 
 @RATES.register("constant")
