@@ -79,7 +79,7 @@ def specs() -> list[tuple[str, Registry, dict]]:
             case "split":
                 found.append((f"{group}={choice}", SPLITS, config[group]))
             case "model":
-                spec = {k: v for k, v in config[group].items() if k not in ("backbone", "weights")}
+                spec = {k: v for k, v in config[group].items() if k not in ("backbone", "weights", "normalization")}
                 found.append((f"{group}={choice}", MODELS, spec))
             case "model/backbone":
                 found.append((f"{group}={choice}", BACKBONES, config["model"]["backbone"]))

@@ -92,6 +92,6 @@ class Assembly:
         )
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
-        """Load what `model.weights` names for a network."""
-        weights: dict[str, Any] = self.config["model"]["weights"]
-        return load_weights(model, weights.get(network))
+        """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""
+        spec: dict[str, dict[str, Any]] = self.config["model"]
+        return load_weights(model, spec["weights"].get(network), spec["normalization"].get(network))

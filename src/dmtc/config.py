@@ -127,9 +127,10 @@ def check(config: Config) -> None:
     faults = DATASETS.faults(without(dataset, "augment"), "dataset")
     faults += argument_faults(Augment, dataset.get("augment") or {}, "dataset.augment")
     faults += SPLITS.faults(config["split"], "split")
-    faults += MODELS.faults(without(model, "backbone", "weights"), "model")
+    faults += MODELS.faults(without(model, "backbone", "weights", "normalization"), "model")
     faults += BACKBONES.faults(model.get("backbone") or {}, "model.backbone")
     faults += _weights_faults(model.get("weights"))
+    faults += _normalization_faults(model.get("normalization"))
     faults += term_faults(config["loss"])
     faults += schedule_faults(schedule)
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
@@ -155,4 +156,17 @@ def _weights_faults(weights: Any) -> list[str]:
         f"model.weights.{network} should be null, imagenet or a file, but is {source!r}"
         for network, source in weights.items()
         if not (source is None or isinstance(source, str))
+    ]
+
+
+def _normalization_faults(normalization: Any) -> list[str]:
+    from dmtc.models.normalization import NORMALIZATIONS
+
+    if not isinstance(normalization, Mapping):
+        return [f"model.normalization should name the rule of each network's weights, but is {normalization!r}"]
+    known = ["null", *NORMALIZATIONS]
+    return [
+        f"model.normalization.{network} should be one of {', '.join(known)}, but is {rule!r}"
+        for network, rule in normalization.items()
+        if not (rule is None or rule in NORMALIZATIONS)
     ]

@@ -1,5 +1,6 @@
 """Carrying a plan out: for each phase that is not done, let its teacher label, train it, score it, keep it."""
 
+import dataclasses
 import resource
 import sys
 import time
@@ -97,7 +98,7 @@ class Executor:
 
         if phase.init_from is None:
             model = self._model(phase.trainee)
-            self._load_starting_weights(model, phase.trainee)
+            self._load_starting_weights(model, phase)
         else:
             model = self._with_weights_of(phase.init_from)
         requests = training_requests(
@@ -189,11 +190,12 @@ class Executor:
         load_weights(model, str(self.folder.weights_path(phase_name, which)))
         return model
 
-    def _load_starting_weights(self, model: SegmentationModel, network: str) -> None:
+    def _load_starting_weights(self, model: SegmentationModel, phase: Phase) -> None:
         # Fresh weights first: a resumed run may have used this instance for another phase.
-        model.load_state_dict(self.parts.model(network).state_dict())
-        report = self.parts.load_starting_weights(model, network)
-        self.progress.say(f"network {network}: {report.summary()}")
+        model.load_state_dict(self.parts.model(phase.trainee).state_dict())
+        report = self.parts.load_starting_weights(model, phase.trainee)
+        self.folder.write_weights_report(phase.name, dataclasses.asdict(report))
+        self.progress.say(f"network {phase.trainee}: {report.summary()}")
 
     @contextmanager
     def _shown(self, what: str, total: int, unit: str) -> Iterator[None]:

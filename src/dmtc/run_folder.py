@@ -3,6 +3,7 @@
 config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
+phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
 results.json  results.txt  pictures/                       what came out
 """
@@ -110,6 +111,10 @@ class RunFolder:
         """What is to be reported of a phase, or None if it is not done."""
         path = f"phases/{name}/phase.json"
         return self._read_json(path) if (self.path / path).is_file() else None
+
+    def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
+        """Write what became of a network's starting weights."""
+        write_json(self.path / "phases" / phase / "starting_weights.json", report)
 
     def write_results(self, results: dict[str, Any], text: str) -> None:
         """Write results.json and the same as a table to read."""

@@ -57,6 +57,7 @@ def test_config_gives_exactly_the_options_of_the_builder(path: Path) -> None:
     options = load(path)
     builder = registry.builder(options.pop("name"))
     options.pop("weights", None)
+    options.pop("normalization", None)
     assert set(options) == set(inspect.signature(builder).parameters) - registry.runtime
 
 

@@ -1,5 +1,6 @@
 """Starting weights: what is recognized, what is reported, and what is refused."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from dmtc.errors import WeightsError
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights, save_weights
-from dmtc.models.normalization import caffe
+from dmtc.models.normalization import caffe, imagenet
 
 MOBILENET = Path(__file__).parents[3] / "shared" / "weights"
 
@@ -266,3 +267,49 @@ def test_a_published_mobilenet_fills_its_backbone() -> None:
     assert {name.split(".")[0] for name in report.unexpected} == {"conv_head", "bn2", "classifier"}
     with pytest.raises(WeightsError, match=r"nothing in .* matches the model's backbone"):
         load_weights(model, str(MOBILENET / "mobilenet_v2_torchvision.safetensors"))
+
+
+def test_a_file_must_have_the_hash_that_its_name_promises(tmp_path: Path) -> None:
+    plain = tmp_path / "tiny.pth"
+    torch.save(backbone_state(make(seed=1)), plain)
+    digest = hashlib.sha256(plain.read_bytes()).hexdigest()
+    good = plain.rename(tmp_path / f"tiny-{digest[:8]}.pth")
+    assert load_weights(make(), str(good)).sha256 == digest
+    bad = good.rename(tmp_path / "tiny-41f33a49.pth")
+    with pytest.raises(WeightsError, match=r"SHA-256 that begins with 41f33a49, .* but has .*download it again"):
+        load_weights(make(), str(bad))
+
+
+def test_the_rule_of_renamed_weights_can_be_named(tmp_path: Path) -> None:
+    torch.save(backbone_state(make(seed=1)), tmp_path / "renamed.pth")
+    model = make()
+    load_weights(model, str(tmp_path / "renamed.pth"), "caffe")
+    assert equal(model.backbone.normalization.state_dict(), caffe().state_dict())
+    save_weights(model, tmp_path / "ours.safetensors")
+    other = make()
+    load_weights(other, str(tmp_path / "ours.safetensors"))
+    assert equal(other.backbone.normalization.state_dict(), caffe().state_dict())
+    load_weights(other, str(tmp_path / "ours.safetensors"), "imagenet")
+    assert equal(other.backbone.normalization.state_dict(), imagenet().state_dict())
+
+
+def deep_stem_checkpoint(classes: int = 21) -> dict[str, Any]:
+    """As UniMatch and CPS save: a torchvision-like ResNet with a stem of three convolutions, beside another head."""
+    import timm
+
+    net = timm.create_model("resnet50s")
+    theirs = {f"module.backbone.{name}": value for name, value in net.state_dict().items() if not name.startswith("fc")}
+    theirs["module.classifier.weight"] = torch.zeros(classes, 256, 1, 1)
+    return {"model": theirs, "optimizer": {}, "epoch": 3}
+
+
+def test_checkpoints_of_unimatch_fit_the_deep_stem_and_nothing_else(tmp_path: Path) -> None:
+    torch.save(checkpoint := deep_stem_checkpoint(), tmp_path / "unimatch.pth")
+    model = make(projection=False, name="timm", arch="resnet50s", output_stride=16)
+    report = load_weights(model, str(tmp_path / "unimatch.pth"))
+    assert report.backbone_matched == report.backbone_tensors
+    assert report.unexpected == ("module.classifier.weight",)
+    stem = next(value for name, value in model.state_dict().items() if name.endswith("conv1.0.weight"))
+    assert torch.equal(stem, checkpoint["model"]["module.backbone.conv1.0.weight"])
+    with pytest.raises(WeightsError, match=r"another architecture: .*arch=resnet101s \(or resnet50s\)"):
+        load_weights(make(name="resnet50", output_stride=16), str(tmp_path / "unimatch.pth"))

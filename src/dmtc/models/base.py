@@ -91,8 +91,8 @@ def build_model(spec: Mapping[str, Any], num_classes: int, projection: bool, see
     """Build a network with fresh weights that depend on nothing but the specification and the seed.
 
     Args:
-        spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, and `weights`, which
-            are left to `load_weights`.
+        spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, and `weights` and
+            `normalization`, which are left to `load_weights`.
         num_classes: Classes C to tell apart.
         projection: Whether a loss needs an embedding.
         seed: Seed of the fresh weights. The global random state is left as it was.
@@ -103,7 +103,7 @@ def build_model(spec: Mapping[str, Any], num_classes: int, projection: bool, see
     backbone_spec = spec.get("backbone")
     if not isinstance(backbone_spec, Mapping):
         raise ConfigError(f"model.backbone should be a mapping with `name:`, but is {backbone_spec!r}")
-    model_spec = {key: value for key, value in spec.items() if key not in ("backbone", "weights")}
+    model_spec = {key: value for key, value in spec.items() if key not in ("backbone", "weights", "normalization")}
     raise_faults(MODELS.faults(model_spec, "model") + BACKBONES.faults(backbone_spec, "model.backbone"))
     # Weights are made on the CPU whatever the device, so a CPU and a GPU run start alike, and no other random state
     # needs keeping.

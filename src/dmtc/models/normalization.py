@@ -53,3 +53,7 @@ def imagenet() -> Normalization:
 def caffe() -> Normalization:
     """The rule of weights that came from Caffe, such as DeepLab's COCO weights: BGR, 0..255, minus the mean pixel."""
     return Normalization(mean=(122.675 / 255, 116.669 / 255, 104.008 / 255), std=(1 / 255,) * 3, bgr=True)
+
+
+NORMALIZATIONS = {"imagenet": imagenet, "caffe": caffe}
+"""The rules by the names that `model.normalization` takes, for weights that do not say theirs."""

@@ -1,7 +1,9 @@
 """Files of weights: reading other people's safely, writing ours atomically."""
 
+import hashlib
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dmtc.errors import WeightsError
+
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})$")
+"""Published names often end in the first digits of the file's SHA-256: resnet101-63fe2227, resnet101COCO-41f33a49."""
 
 _NESTINGS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "ema", "teacher", "student")
 """Under which names trainers put the weights in a checkpoint that holds more; earlier ones win."""
@@ -28,11 +33,18 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         Tensors by name; anything else in the file is left out.
 
     Raises:
-        WeightsError: The file is missing, unreadable, holds code, or holds no tensors.
+        WeightsError: The file is missing, unreadable, holds code, holds no tensors, or is not the one that the hash in
+            its name promises.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"no file of weights at {path} (looked in {Path.cwd()})")
+    promised = _HASH_IN_NAME.search(path.stem)
+    if promised and not (actual := sha256_of(path)).startswith(promised[1]):
+        raise WeightsError(
+            f"{path} should have a SHA-256 that begins with {promised[1]}, as its name says, but has {actual[:8]}...:"
+            " the file is damaged or another one; download it again, or rename it if it is meant to differ"
+        )
     try:
         if path.suffix == ".safetensors":
             content = dict(sorted(safetensors.torch.load_file(path).items()))  # their order in the file is by type
@@ -49,6 +61,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not tensors:
         raise WeightsError(f"{path} holds no tensors by name, only {_describe(content)}")
     return tensors
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dmtc.errors import WeightsError
 from dmtc.models.base import SegmentationModel
-from dmtc.models.normalization import caffe
-from dmtc.models.weight_files import read_weights
+from dmtc.models.normalization import NORMALIZATIONS, caffe
+from dmtc.models.weight_files import read_weights, sha256_of
 
 IMAGENET = "imagenet"
 """The source that stands for a download of a backbone's ImageNet weights."""
@@ -25,6 +25,10 @@ _HEADS = {
     "layer5.conv2d_list.": "classifier.convs.",  # the PyTorch copy of DeepLab's own COCO weights
 }
 _FROM_CAFFE = "layer5.conv2d_list."
+_DEEP_STEM = "conv1.0.weight"
+"""A stem of three 3x3 convolutions (ResNet "v1c" or "s"), as in UniMatch, CPS and U2PL."""
+
+_NORMALIZATION = "backbone.normalization."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class WeightsReport:
 
     Attributes:
         source: "imagenet", a file, or None for fresh weights.
+        sha256: Of the file, in hexadecimal; None without one. torchvision and timm check their downloads themselves.
         matched: Tensors taken over.
         missing: Tensors the source lacks; they stay fresh. Counters and the normalization rule are not mentioned: they
             are bookkeeping that foreign files do not carry.
@@ -43,6 +48,7 @@ class WeightsReport:
     """
 
     source: str | None
+    sha256: str | None = None
     matched: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
@@ -67,7 +73,7 @@ class WeightsReport:
         return "; ".join(parts)
 
 
-def load_weights(model: SegmentationModel, source: str | None) -> WeightsReport:
+def load_weights(model: SegmentationModel, source: str | None, normalization: str | None = None) -> WeightsReport:
     """Give a network its starting weights, in place.
 
     Args:
@@ -75,14 +81,18 @@ def load_weights(model: SegmentationModel, source: str | None) -> WeightsReport:
         source: None to keep the fresh weights; "imagenet" to download the backbone's; or a file (see `read_weights`),
             of a backbone or of a whole network. A file by `save_weights` restores everything, the normalization rule
             included. The COCO weights of DeepLab v2 bring Caffe's rule with them.
+        normalization: A name in `NORMALIZATIONS`, for weights that do not bring their rule; None takes what they bring,
+            and the backbone's own where they bring none.
 
     Returns:
         What fitted and what did not. Heads that do not fit stay fresh.
 
     Raises:
-        WeightsError: The file is unusable, the download fails, or less than half of the backbone's tensors fit, which
-            means that the file belongs to another architecture.
+        WeightsError: The file is unusable, the download fails, or the file belongs to another architecture: less than
+            half of the backbone's tensors are in it, or some have another shape.
     """
+    if normalization is not None:
+        model.backbone.normalization.load_state_dict(NORMALIZATIONS[normalization]().state_dict())
     if source is None:
         return WeightsReport(None)
     found = _download(model) if source == IMAGENET else read_weights(source)
@@ -91,6 +101,7 @@ def load_weights(model: SegmentationModel, source: str | None) -> WeightsReport:
     expected = [name for name in state if not _is_bookkeeping(name)]
     report = WeightsReport(
         source=source,
+        sha256=None if source == IMAGENET else sha256_of(source),
         matched=tuple(assigned),
         missing=tuple(name for name in expected if name not in assigned and name not in mismatched),
         unexpected=tuple(unexpected),
@@ -102,9 +113,14 @@ def load_weights(model: SegmentationModel, source: str | None) -> WeightsReport:
     )
     if 2 * report.backbone_matched < report.backbone_tensors:
         raise WeightsError(_misfit(report, found))
-    model.load_state_dict({name: found[key] for name, key in assigned.items()}, strict=False)
-    if any(_FROM_CAFFE in key for key in found):
-        model.backbone.normalization.load_state_dict(caffe().state_dict())
+    if any(name.startswith("backbone.") for name in mismatched):
+        raise WeightsError(_other_shapes(report, found))
+    taken = {name: found[key] for name, key in assigned.items()}
+    if normalization is not None:
+        taken = {name: value for name, value in taken.items() if not name.startswith(_NORMALIZATION)}
+    elif any(_FROM_CAFFE in key for key in found):
+        taken |= {_NORMALIZATION + name: value for name, value in caffe().state_dict().items()}
+    model.load_state_dict(taken, strict=False)
     return report
 
 
@@ -176,7 +192,7 @@ def _canonical(name: str) -> str:
 
 
 def _is_bookkeeping(name: str) -> bool:
-    return name.endswith("num_batches_tracked") or name.startswith("backbone.normalization.")
+    return name.endswith("num_batches_tracked") or name.startswith(_NORMALIZATION)
 
 
 def _misfit(report: WeightsReport, found: Mapping[str, Tensor]) -> str:
@@ -191,6 +207,14 @@ def _misfit(report: WeightsReport, found: Mapping[str, Tensor]) -> str:
         f"{share}: the file starts with {_shortened(list(found))}; the backbone lacks {_shortened(ours)}; "
         "choose model/backbone to suit the file"
     )
+
+
+def _other_shapes(report: WeightsReport, found: Mapping[str, Tensor]) -> str:
+    differing = [text for text in report.mismatched if text.startswith("backbone.")]
+    advice = "choose model/backbone to suit the file"
+    if any(key.endswith(_DEEP_STEM) for key in found):
+        advice = "its stem is three convolutions: use model/backbone=timm model.backbone.arch=resnet101s (or resnet50s)"
+    return f"{report.source} belongs to another architecture: {_shortened(differing)}; {advice}"
 
 
 def _shortened(names: Iterable[str], shown: int = 3) -> str:
