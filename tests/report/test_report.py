@@ -9,6 +9,7 @@ from dmtc.errors import DataError
 from dmtc.evaluation import Scores
 from dmtc.report import plan_table, scores_table, sweep_table
 from dmtc.report.pictures import color_table
+from dmtc.splits import set_sha256
 
 
 def write_run(folder, method, seed, score, ratio="1/8", labelled=30, ensemble=None):
@@ -52,8 +53,12 @@ def test_plan_table(finished):
     lines = plan_table(finished.plan, finished.split).splitlines()
     assert lines[0].split()[:4] == ["phase", "network", "starts", "from"]
     assert lines[4].split()[:6] == ["r1-a", "a", "r0-a", "r0-b", "50%", "2"]
-    assert "6 phases, 12 steps" in lines[-2]
-    assert finished.split.sha256[:16] in lines[-1]
+    assert any("6 phases, 12 steps" in line for line in lines)
+    assert any(finished.split.sha256[:16] in line for line in lines)
+    rows = {tuple(line.split()[:-2]): line.split()[-2:] for line in lines}
+    labelled = ["3", set_sha256(finished.split.labelled)]
+    assert rows["labelled,", "network", "a"] == rows["labelled,", "network", "b"] == labelled
+    assert rows["unlabelled",] == ["21", set_sha256(finished.split.unlabelled)]
 
 
 def test_scores_table_leaves_absent_classes_blank():

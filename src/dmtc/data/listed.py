@@ -32,8 +32,8 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without surrounding blanks; empty lines are left out.
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a text file without surrounding blanks, with their numbers from 1; empty lines are left out.
 
     Raises:
         DataError: The file is missing or no text.
@@ -42,7 +42,12 @@ def read_lines(path: Path) -> list[str]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list with one entry a line ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of `numbered_lines` without their numbers."""
+    return [line for _, line in numbered_lines(path)]
 
 
 def read_listed(

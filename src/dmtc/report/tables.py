@@ -1,15 +1,18 @@
 """Tables for the terminal: of a plan before it runs, of results afterwards. Percent appears here and nowhere else."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.evaluation import Scores
 from dmtc.schedule import Phase
-from dmtc.splits import Split
+from dmtc.splits import Split, describe_published, set_sha256
+
+_ABSENT = {"left_out": "left out of the mean", "nan": "so the mean is NaN", "zero": "counted as 0 in the mean"}
 
 
 def plan_table(plan: list[Phase], split: Split) -> str:
-    """The phases in order, with the images, steps and label sources of each."""
+    """The phases in order, with the images, steps and label sources of each, then the split and who published it."""
     rows = [
         [
             phase.name,
@@ -26,7 +29,21 @@ def plan_table(plan: list[Phase], split: Split) -> str:
     ]
     columns = ["phase", "network", "starts from", "labelled by", "label ratio", "steps", "labelled", "pseudo", "rate"]
     total = f"{len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
-    return f"{_table(columns, rows)}\n{total}; labelled, pseudo: images a step of how many\n{split_line(split)}\n"
+    networks = dict.fromkeys(phase.trainee for phase in plan)
+    lists = {f"labelled, network {network}": split.subsets[network] for network in networks}
+    lists["unlabelled"] = split.unlabelled
+    lines = [
+        _table(columns, rows),
+        f"{total}; labelled, pseudo: images a step of how many",
+        "",
+        split_line(split),
+        _table(
+            ["images", "count", "sha256 of their ids, sorted, one a line"],
+            [[name, str(len(ids)), set_sha256(ids)] for name, ids in lists.items()],
+        ),
+        *describe_published(split),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def split_line(split: Split) -> str:
@@ -74,7 +91,10 @@ def results_table(results: dict[str, Any]) -> str:
     lines.append(_table(["class", f"IoU of {_whose(results['per_class_iou_of'])}"], classes))
     if results["absent_classes"]:
         absent = ", ".join(results["absent_classes"])
-        lines.append(f"left out of the mean, in neither truth nor prediction: {absent}")
+        lines.append(f"in neither truth nor prediction, {_ABSENT[results['evaluation']['absent']]}: {absent}")
+    protocol = results["evaluation"]
+    settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in protocol.items() if key != "name")
+    lines.append(f"scored by the protocol {protocol['name']}: {settings}")
     lines.append("all values in percent; best is chosen on the validation images and thus optimistic")
     return "\n".join(lines) + "\n"
 
@@ -97,8 +117,14 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def protocols_table(scores: Mapping[str, Mapping[str, Scores]]) -> str:
+    """Mean IoU under each protocol (rows) of each network and their ensemble (columns)."""
+    rows = [[protocol, *(_percent(score.miou) for score in of.values())] for protocol, of in scores.items()]
+    return _table(["mIoU under", *next(iter(scores.values()))], rows)
+
+
 def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:
-    """IoU of each class and their mean, one column a predictor."""
+    """IoU of each class and their mean, one column a predictor or protocol."""
     rows = [[name, *(_percent(score.iou[i]) for score in scores.values())] for i, name in enumerate(classes)]
     rows.append(["mIoU", *(_percent(score.miou) for score in scores.values())])
     return _table(["class", *scores], rows)

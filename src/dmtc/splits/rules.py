@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dmtc.data.listed import read_lines
 from dmtc.errors import ConfigError, DataError
 from dmtc.registry import Registry
+from dmtc.splits.lists import read_list
 from dmtc.splits.ratio import parse_ratio
 from dmtc.splits.split import Split
 from dmtc.types import IGNORE_INDEX, UInt8Array
@@ -77,24 +77,24 @@ def full(*, ids: Sequence[str], unmasked: Sequence[str]) -> Split:
 
 @SPLITS.register("files")
 def files(*, labelled: str | None, unlabelled: str | None, ids: Sequence[str], unmasked: Sequence[str]) -> Split:
-    """Read the choice from text files with one id a line.
+    """Read the choice from text files with one image a line, as papers publish them; see `read_list`.
 
     Args:
-        labelled: The file of labelled ids.
-        unlabelled: The file of unlabelled ids, or None to take every other training image.
+        labelled: The file of labelled images.
+        unlabelled: The file of unlabelled images, or None to take every other training image.
         ids: Training ids with masks.
         unmasked: Training ids without masks.
 
     Raises:
         ConfigError: `labelled` is not given.
-        DataError: A file cannot be read, or is empty.
+        DataError: A file cannot be read, is empty, or names an image twice or one that is no training image.
     """
     if labelled is None:
-        raise ConfigError("split files needs split.labelled=FILE, a text file with one id a line")
-    chosen = _read_ids(labelled)
-    others = {*ids, *unmasked} - set(chosen)
-    rest = sorted(others) if unlabelled is None else _read_ids(unlabelled)
-    return _shared("files", f"{len(chosen)}/{len(ids)}", tuple(chosen), tuple(rest))
+        raise ConfigError("split files needs split.labelled=FILE, a text file with one image a line")
+    known = {*ids, *unmasked}
+    chosen = read_list(Path(labelled).expanduser(), known)
+    rest = sorted(known - set(chosen)) if unlabelled is None else read_list(Path(unlabelled).expanduser(), known)
+    return _shared("files", f"{len(chosen)}/{len(ids)}", chosen, tuple(rest))
 
 
 @SPLITS.register("difference_maximized")
@@ -186,10 +186,3 @@ def _shared(name: str, ratio: str, labelled: tuple[str, ...], unlabelled: tuple[
     return Split(
         name=name, ratio=ratio, labelled=labelled, unlabelled=unlabelled, subsets={"a": labelled, "b": labelled}
     )
-
-
-def _read_ids(path: str) -> list[str]:
-    ids = read_lines(Path(path).expanduser())
-    if not ids:
-        raise DataError(f"{path}: no ids in it")
-    return ids
