@@ -1,7 +1,7 @@
 """Data: what is read from disk, and how it is augmented. Importing this registers the data sets."""
 
-from dmtc.data import camvid, folder, synthetic
+from dmtc.data import camvid, cityscapes, folder, synthetic, voc
 from dmtc.data.augment import Augment
 from dmtc.data.dataset import DATASETS, Dataset
 
-__all__ = ["DATASETS", "Augment", "Dataset", "camvid", "folder", "synthetic"]
+__all__ = ["DATASETS", "Augment", "Dataset", "camvid", "cityscapes", "folder", "synthetic", "voc"]

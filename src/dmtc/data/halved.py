@@ -1,0 +1,76 @@
+"""Images at half their size: reduced once, kept in a cache folder, read from there ever after."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dmtc.errors import DataError
+from dmtc.files import write_atomically
+
+
+class HalvedImages(Mapping[str, Path]):
+    """Image files by id, each at half the size of another one.
+
+    A copy is made when it is first asked for, and anew when its source is newer. So nothing waits until thousands of
+    images are done of which a short run needs a few, loader processes share the work, and a run that was stopped goes
+    on where it was. Processes may ask at once, also for the same image: each would write the same bytes under a name of
+    its own and rename it, so a reader sees a whole file and whoever comes last changes nothing.
+
+    A pixel is the mean of 2x2 pixels, rounded to 8 bits; an odd last row or column is left out.
+
+    Args:
+        full: The files at full size, by id.
+        cache: The folder for the copies.
+        root: The folder that the files come from. Each gets a folder of its own in the cache, as two data sets may
+            have the same ids.
+    """
+
+    def __init__(self, full: Mapping[str, Path], cache: Path, root: Path) -> None:
+        self._full = full
+        origin = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+        self.folder = cache.absolute() / origin
+
+    def __getitem__(self, id: str) -> Path:
+        """The half-size file, made if need be.
+
+        Raises:
+            DataError: The source cannot be read, or the cache cannot be written.
+        """
+        source, target = self._full[id], self.folder / f"{id}.png"
+        try:
+            if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
+                write_atomically(target, _halve(source))
+        except OSError as error:
+            raise DataError(
+                f"{target}: the half-size copy of {source} cannot be made ({error}); set dataset.cache=DIR, or"
+                " dataset.half=false to do without"
+            ) from error
+        return target
+
+    def __contains__(self, id: object) -> bool:
+        """Whether there is such an image; nothing is opened."""
+        return id in self._full
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids."""
+        return iter(self._full)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._full)
+
+
+def _halve(source: Path) -> bytes:
+    content = np.fromfile(source, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
+    if image is None or min(image.shape[:2]) < 2:
+        raise DataError(f"{source}: cannot be read as an image; replace the file or remove it from the data set")
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    half = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    # OpenCV's default compression: as small as the higher levels, and the fastest to write and to read.
+    done, png = cv2.imencode(".png", half)
+    assert done
+    return png.tobytes()

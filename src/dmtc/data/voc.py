@@ -1,0 +1,130 @@
+"""PASCAL VOC 2012 with the masks of SBD, or with its own alone: 21 classes."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dmtc.data.dataset import DATASETS, Dataset, few
+from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files, read_lines
+from dmtc.data.masks import IndexMasks
+from dmtc.data.official import find_piece, require_masks
+from dmtc.errors import DataError
+from dmtc.types import UInt8Array
+
+log = logging.getLogger(__name__)
+
+CLASSES = (
+    "background",
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""The classes in index order."""
+
+OWN_MASKS, SBD_MASKS = "SegmentationClass", "SegmentationClassAug"
+
+_TRAINING_LISTS = {OWN_MASKS: ("train.txt",), SBD_MASKS: ("trainaug.txt", "train_aug.txt")}
+_PARENTS = ("VOC2012", "VOCdevkit/VOC2012", "*/VOCdevkit/VOC2012")
+_REMEDY = (
+    "download VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it;"
+    " dataset.root is its folder VOCdevkit/VOC2012, which holds JPEGImages, ImageSets/Segmentation and"
+    " SegmentationClass, or the folder around VOCdevkit"
+)
+_SBD_REMEDY = (
+    "download SegmentationClassAug.zip (linked in the README of https://github.com/DrSleep/tensorflow-deeplab-resnet)"
+    " and unpack it in VOC2012, beside JPEGImages, so that its masks are VOC2012/SegmentationClassAug/<id>.png; or do"
+    " without the masks of SBD: dataset.masks=SegmentationClass"
+)
+
+
+@DATASETS.register("voc")
+def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> Dataset:
+    """VOC 2012: 1,464 training images, 10,582 with those of SBD, and 1,449 validation images of unequal sizes.
+
+    Validation images are those of `ImageSets/Segmentation/val.txt`. Training images are, with SegmentationClassAug,
+    those of `trainaug.txt` or `train_aug.txt` in that folder if there is one, else all with a mask; with
+    SegmentationClass those of `train.txt`; with another folder all with a mask in it. Validation images, of which SBD
+    has masks too, are never among the latter. A listed training image without a mask is an unlabelled one.
+
+    SegmentationClassAug may also be SBD's masks alone: VOC's own fill the gaps, and score the validation images.
+
+    Args:
+        root: The folder VOC2012, or one that holds VOC2012, VOCdevkit or VOCtrainval_11-May-2012.
+        masks: The folder of masks inside VOC2012, palette or index PNG with 255 on the borders of objects.
+        unlabelled: "all" adds every other image of JPEGImages as an unlabelled one; None leaves them out.
+
+    Raises:
+        DataError: No root is given, or a piece is missing; the message says which, where to get it and where it goes.
+
+    Source:
+        Everingham et al., "The PASCAL visual object classes challenge", 2015; Hariharan et al., "Semantic contours from
+        inverse detectors", 2011 (SBD). The 10,582 images are the published training list. Deviation: none if
+        SegmentationClassAug is complete, as published.
+    """
+    if root is None:
+        raise DataError(f"voc needs dataset.root=DIR; {_REMEDY}")
+    images_folder = find_piece("voc", Path(root).expanduser(), "JPEGImages", _PARENTS, _REMEDY)
+    base = images_folder.parent
+    val = _read_ids(find_piece("voc", base, "ImageSets/Segmentation/val.txt", (), _REMEDY))
+    mask_folder = find_piece("voc", base, masks, (), _SBD_REMEDY if masks == SBD_MASKS else _REMEDY)
+    images = find_files(images_folder, IMAGE_SUFFIXES)
+    files = find_files(mask_folder, MASK_SUFFIXES)
+    if not files.keys() & images.keys():
+        raise DataError(
+            f"voc: no image has a mask: {mask_folder} holds {few(list(files)) or 'nothing'}, {images_folder} holds"
+            f" {few(list(images)) or 'nothing'}; {_SBD_REMEDY if masks == SBD_MASKS else _REMEDY}"
+        )
+    if masks == SBD_MASKS:
+        own = find_files(base / OWN_MASKS, MASK_SUFFIXES)
+        # SBD drew no borders, so scores on its masks would not compare with anyone's.
+        files = own | files | {id: own[id] for id in val if id in own}
+    require_masks("voc", val, files, mask_folder, _REMEDY)
+    train = _training_ids(base, masks, images, files, val)
+    others = images.keys() - val - train if unlabelled == "all" else set()
+    return Dataset(
+        name="voc",
+        classes=CLASSES,
+        palette=voc_palette(len(CLASSES)),
+        images=images,
+        masks={id: path for id, path in files.items() if id in train or id in val},
+        train=tuple(sorted(train | others)),
+        val=tuple(sorted(val)),
+        decode_mask=IndexMasks(),
+    )
+
+
+def voc_palette(count: int) -> UInt8Array:
+    """The colors that VOC's palette files give to the first indices.
+
+    Of an index's bits, taken in threes from the lowest, the first belongs to red, the second to green, the third to
+    blue; a channel has its bits in the order they came, the first one highest.
+
+    Returns:
+        uint8 (count, 3), RGB; count is at most 256.
+    """
+    index = np.arange(count)[:, None]
+    channel = np.arange(3)
+    colors = sum((index >> 3 * place + channel & 1) << 7 - place for place in range(3))
+    return np.asarray(colors, np.uint8)
+
+
+def _training_ids(
+    base: Path, masks: str, images: Mapping[str, Path], files: Mapping[str, Path], val: set[str]
+) -> set[str]:
+    lists = base / "ImageSets" / "Segmentation"
+    for name in _TRAINING_LISTS.get(masks, ()):
+        if (lists / name).exists():
+            return _read_ids(lists / name)
+    if masks == OWN_MASKS:
+        raise DataError(f"voc: {lists / 'train.txt'} is missing; {_REMEDY}")
+    orphans = files.keys() - images.keys()
+    if orphans:
+        log.warning("%d masks in %s have no image and are not used: %s", len(orphans), base / masks, few(orphans))
+    return (files.keys() & images.keys()) - val
+
+
+def _read_ids(path: Path) -> set[str]:
+    # Some copies of train_aug.txt have the files of image and mask on a line; the last name is the id as well.
+    return {Path(line).stem for line in read_lines(path)}
