@@ -71,14 +71,94 @@ def test_evaluate_and_resume_of_a_finished_run(command, finished, tmp_path):
     code, out, err = command("job=evaluate", f"run={run}", small_run=False)
     assert code == 0, err
     assert "a+b" in out
-    evaluation = json.loads((run / "evaluation-last.json").read_text())
+    evaluation = json.loads((run / "evaluation-last.json").read_text())["protocols"]["original"]
+    assert evaluation["evaluation"] == finished.results["evaluation"]
     assert evaluation["miou"]["a"] == pytest.approx(finished.results["miou"]["a"]["last"])
     assert evaluation["miou"]["a+b"] == pytest.approx(finished.results["miou"]["ensemble"])
+    assert evaluation["iou"]["a+b"] == finished.results["per_class_iou"]
     assert command("job=evaluate", "job.checkpoint=best", f"run={run}", small_run=False)[0] == 0
     before = (run / "results.json").read_text()
     code, out, err = command(f"resume={run}", "run.progress=off", small_run=False)
     assert code == 0, err
     assert json.loads(before)["miou"] == json.loads((run / "results.json").read_text())["miou"]
+
+
+def test_evaluate_under_several_protocols(command, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder.path, run)
+    protocols = "job.protocols=[original,multiple,{name: sliding, crop: [32,32]},{name: original, flip: true}]"
+    code, out, err = command("job=evaluate", f"run={run}", protocols, "job.absent=zero", small_run=False)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].split() == ["mIoU", "under", "a", "b", "a+b"]
+    titles = [
+        "original absent=zero",
+        "multiple absent=zero",
+        "sliding absent=zero crop=[32, 32]",
+        "original absent=zero flip=true",
+    ]
+    stored = json.loads((run / "evaluation-last.json").read_text())["protocols"]
+    assert list(stored) == titles
+    for line, title in zip(lines[2:6], titles, strict=True):
+        assert line.startswith(title)
+        assert line.split()[-1] == f"{100 * stored[title]['miou']['a+b']:.1f}"
+    assert stored[titles[2]]["evaluation"]["crop"] == [32, 32]
+    assert stored[titles[3]]["evaluation"]["flip"]
+    # Two-step networks predict almost alike everywhere, but not to the last pixel.
+    assert len({stored[title]["accuracy"]["a+b"] for title in titles}) == 4
+    assert lines[7] == "IoU of a+b"
+    assert lines[-1].startswith("mIoU")
+
+
+def test_evaluate_under_a_protocol_of_the_group(command, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder.path, run)
+    given = ("evaluation=short_edge", "evaluation.size=24", "job.scales=[0.5,1.0]")
+    code, _, err = command("job=evaluate", f"run={run}", *given, small_run=False)
+    assert code == 0, err
+    stored = json.loads((run / "evaluation-last.json").read_text())["protocols"]
+    own = {"name": "short_edge", "size": 24, "flip": False, "scales": [0.5, 1.0], "absent": "left_out"}
+    assert stored["short_edge scales=[0.5, 1.0]"]["evaluation"] == own
+    assert command("job=evaluate", f"run={run}", "job.protocols=resized", small_run=False)[0] == 0
+
+
+def test_evaluate_under_a_protocol_of_ones_own(command, finished, tmp_path):
+    """As the run's own `imports` register it; what every protocol shares need not be given."""
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder.path, run)
+    (tmp_path / "my_protocol_of_mine.py").write_text(
+        "from dmtc.evaluation import PROTOCOLS, Protocol\n\n\n"
+        "@PROTOCOLS.register('rows_of_mine')\n"
+        "class Rows(Protocol):\n"
+        "    def __init__(self, *, count: int) -> None:\n"
+        "        self.count = count\n\n"
+        "    def frame(self, batch):\n"
+        "        return batch.image[..., : self.count, :], batch.label[:, : self.count]\n"
+    )
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("imports: []", "imports: [my_protocol_of_mine]"))
+    code, out, err = command(
+        "job=evaluate", f"run={run}", "job.protocols=[original,{name: rows_of_mine, count: 16}]", small_run=False
+    )
+    assert code == 0, err
+    assert "rows_of_mine count=16" in out
+
+
+def test_training_is_scored_by_the_protocol_it_names(command, finished, tmp_path):
+    """The same weights (one seed), another frame."""
+    protocol = ("evaluation=center_crop", "evaluation.size=[20,24]", "evaluation.flip=true")
+    code, _, err = command(*protocol, "hydra.run.dir=out")
+    assert code == 0, err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["evaluation"]["size"] == [20, 24]
+    for one, other in zip(results["phases"], finished.results["phases"], strict=True):
+        assert one["miou_last"] != other["miou_last"]
+    assert results["miou"]["ensemble"] != finished.results["miou"]["ensemble"]
+    assert "scored by the protocol center_crop flip=true" in (tmp_path / "out" / "results.txt").read_text()
+    code, _, err = command("job=evaluate", "run=out", small_run=False)
+    assert code == 0, err
+    again = json.loads((tmp_path / "out" / "evaluation-last.json").read_text())["protocols"]["center_crop"]
+    assert again["miou"]["a+b"] == pytest.approx(results["miou"]["ensemble"])
 
 
 def test_resume_refuses_what_would_change_results(command, finished):
@@ -150,11 +230,14 @@ BAD = {
         ["both labelled and unlabelled", "train_00000"],
     ),
     "weights file missing": (["model.weights.a=none.pth"], ["none.pth"]),
+    "weights file of the second network missing": (["model.weights.b=none.pth"], ["none.pth"]),
     "weights of something else": (["model.weights.a={lists}/other.safetensors"], ["other.safetensors"]),
     "weights file is no weights file": (["model.weights.b={lists}/one.txt"], ["one.txt"]),
     "no loss in the rounds": (["loss/mutual=none"], ["no loss term counts in the rounds"]),
     "unknown module": (["imports=[not_there]"], ["not_there"]),
     "evaluate without a run": (["job=evaluate"], ["run=RUN_DIR"]),
+    "misspelt protocol": (["evaluation=slidng"], ["slidng", "Did you mean evaluation=sliding?"]),
+    "pictures larger than the protocol": (["evaluation=padded", "evaluation.size=[40,99]"], ["val_", "48x48", "40x99"]),
     "evaluate of no run": (["job=evaluate", "run={lists}"], ["no run folder"]),
     "resume of nothing": (["resume=nowhere"], ["nowhere"]),
 }
@@ -180,6 +263,8 @@ def test_bad_input_is_told_in_one_line(command, tmp_path, folder, case):
     for text in named:
         assert text in err
     assert not list(tmp_path.rglob("results.json"))
+    if case.startswith("weights"):
+        assert not list(tmp_path.rglob("plan.json")), "found before the first network is trained"
 
 
 @pytest.mark.parametrize("fault", ["unknown class", "other size", "damaged image", "damaged mask"])

@@ -8,6 +8,8 @@ import torch
 from dmtc.config import Config, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
+from dmtc.errors import ConfigError
+from dmtc.evaluation import Evaluation, build_evaluation
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
 from dmtc.randomness import seed_of
 from dmtc.schedule import Counts, Phase, build_plan, networks_of
@@ -68,6 +70,13 @@ class Assembly:
         return build_terms(self.config["loss"])
 
     @cached_property
+    def evaluation(self) -> Evaluation:
+        """How validation images are scored."""
+        if not self.config.get("evaluation"):
+            raise ConfigError("evaluation: no protocol chosen; choose one, such as evaluation=original")
+        return build_evaluation(self.config["evaluation"], "evaluation")
+
+    @cached_property
     def networks(self) -> list[str]:
         """Letters of the networks that are trained."""
         return networks_of(self.plan)
@@ -90,6 +99,11 @@ class Assembly:
             projection=needs_embedding(self.terms),
             seed=seed_of(self.config["seed"], network, "weights"),
         )
+
+    def try_starting_weights(self, network: str) -> None:
+        """Load them into a network that is thrown away: b's are needed hours after a's, too late for a wrong name."""
+        if self.config["model"]["weights"].get(network) is not None:
+            self.load_starting_weights(self.model(network), network)
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
         """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""

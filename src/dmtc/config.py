@@ -113,6 +113,7 @@ def check(config: Config) -> None:
     # Imported here: checking needs every component, composing (and so `--help`) none.
     from dmtc.data import DATASETS
     from dmtc.data.augment import Augment
+    from dmtc.evaluation import evaluation_faults
     from dmtc.jobs import JOBS
     from dmtc.models import BACKBONES, MODELS
     from dmtc.optimization import OPTIMIZERS, RATES
@@ -135,6 +136,8 @@ def check(config: Config) -> None:
     faults += schedule_faults(schedule)
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
+    if config.get("evaluation"):  # job=evaluate leaves it open: by default it takes the run's own
+        faults += evaluation_faults(config["evaluation"], "evaluation")
     faults += argument_faults(RunSettings, config["run"], "run")
     faults += JOBS.faults(config["job"], "job")
     for name, spec in (config["logger"] or {}).items():

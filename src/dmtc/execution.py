@@ -1,10 +1,11 @@
 """Carrying a plan out: for each phase that is not done, let its teacher label, train it, score it, keep it."""
 
 import dataclasses
+import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from dmtc.assembly import Assembly
 from dmtc.batches import Loader, training_requests
-from dmtc.evaluation import Predictor, ensemble, evaluate, scores_of
+from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
 from dmtc.models import SegmentationModel, load_weights, save_weights
 from dmtc.optimization import OPTIMIZERS, RATES
 from dmtc.progress import Progress
@@ -54,11 +55,11 @@ class Executor:
                 continue
             self.folder.write_phase(self._run_phase(phase))
 
-    def confusion(self, networks: list[str], which: str = "last") -> Tensor:
-        """Confusion counts on the validation images of one network, or of several as an ensemble."""
-        phases = [[phase for phase in self.parts.plan if phase.trainee == network][-1] for network in networks]
-        predictors = [self.predictor(self._with_weights_of(phase.name, which)) for phase in phases]
-        return self._confusion(ensemble(predictors))
+    def scores(self, evaluation: Evaluation, which: str = "last") -> dict[str, Scores]:
+        """Scores on the validation images of every network after its last phase, and last of their ensemble."""
+        last = {phase.trainee: phase.name for phase in self.parts.plan}
+        networks = {name: self.predictor(self._with_weights_of(last[name], which)) for name in self.parts.networks}
+        return self._scores(networks, evaluation)
 
     def predictor(self, model: SegmentationModel) -> Predictor:
         """The network in evaluation mode, without gradient, in the run's precision."""
@@ -118,8 +119,8 @@ class Executor:
             self._log(phase, step, values)
 
         def evaluated(step: int) -> None:
-            result = scores_of(self._confusion(self.predictor(model)))
-            if not scores or result.miou > max(score["miou"] for score in scores):
+            result = self._scores({phase.trainee: self.predictor(model)}, parts.evaluation)[phase.trainee]
+            if not scores or _order(result.miou) > max(_order(score["miou"]) for score in scores):
                 save_weights(model, self.folder.weights_path(phase.name, "best"))
             scores.append({"step": step, "miou": result.miou, "iou": list(result.iou), "accuracy": result.accuracy})
             self._log(phase, step, {"miou": result.miou, "accuracy": result.accuracy})
@@ -144,7 +145,7 @@ class Executor:
         save_weights(model, self.folder.weights_path(phase.name, "last"))
         record |= {
             "miou_last": scores[-1]["miou"],
-            "miou_best": max(score["miou"] for score in scores),
+            "miou_best": max((score["miou"] for score in scores), key=_order),
             "iou_last": scores[-1]["iou"],
             "evaluations": scores,
             "seconds": time.perf_counter() - started,
@@ -170,9 +171,9 @@ class Executor:
                 )
         return store
 
-    def _confusion(self, predict: Predictor) -> Tensor:
+    def _scores(self, networks: Mapping[str, Predictor], evaluation: Evaluation) -> dict[str, Scores]:
         images = self.loader.images(self.parts.dataset.val, self.parts.run.label_batch, with_mask=True)
-        return evaluate(predict, images, self.parts.dataset.num_classes)
+        return evaluate(networks, images, self.parts.dataset.num_classes, evaluation)
 
     def _model(self, network: str) -> SegmentationModel:
         """The one instance of a network; phases load into it what they need, so nothing is compiled twice."""
@@ -209,6 +210,11 @@ class Executor:
         record = {"phase": phase.name, "network": phase.trainee, "step": step, **values}
         for tracker in self.trackers:
             tracker.log(record)
+
+
+def _order(miou: float) -> float:
+    """For comparing scores: NaN, which an absent class makes under `absent: undefined`, is below every number."""
+    return -math.inf if math.isnan(miou) else miou
 
 
 def _phase_line(record: dict[str, Any]) -> str:

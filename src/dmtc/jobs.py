@@ -1,17 +1,18 @@
 """What `python run.py job=...` can do."""
 
 from pathlib import Path
+from typing import Any
 
 from dmtc.assembly import Assembly
-from dmtc.config import Config
+from dmtc.config import Config, compose, config_folder, import_modules, settle
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError
-from dmtc.evaluation import scores_of
+from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
 from dmtc.execution import Executor
 from dmtc.files import write_json
 from dmtc.progress import Progress
 from dmtc.registry import Registry
-from dmtc.report import plan_table, scores_table, sweep_table
+from dmtc.report import plan_table, protocols_table, scores_table, sweep_table
 from dmtc.run_folder import RunFolder
 from dmtc.runs import train
 
@@ -36,29 +37,72 @@ def plan_job(*, config: Config) -> None:
 
 
 @JOBS.register("evaluate")
-def evaluate_job(*, config: Config, checkpoint: str) -> float:
-    """Score the networks of a run, and their ensemble, on the validation images."""
+def evaluate_job(
+    *,
+    config: Config,
+    checkpoint: str,
+    protocols: str | list[str | dict[str, Any]] | None,
+    flip: bool | None,
+    scales: list[float] | None,
+    absent: Absent | None,
+) -> float:
+    """Score the networks of a run, and their ensemble, on the validation images under one protocol or several."""
     if config["run_dir"] is None:
         raise ConfigError("job=evaluate needs the run's folder: python run.py job=evaluate run=RUN_DIR")
     if checkpoint not in ("last", "best"):
         raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
     folder = RunFolder.existing(config["run_dir"])
     stored = folder.read_config() | {"run": config["run"]}
+    import_modules(stored["imports"])
+    changes = {"flip": flip, "scales": scales, "absent": absent}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if protocols:
+        entries = [protocols] if isinstance(protocols, str) else protocols
+        specs = dict(_protocol(entry, changes) for entry in entries)
+    else:
+        one = config.get("evaluation") or stored["evaluation"]
+        specs = {title_of(one["name"], changes): one | changes}
+    evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
+
     parts = Assembly(stored, folder.read_split())
     executor = Executor(parts, folder, Progress([], "off"), trackers=[])
-    groups = [[network] for network in parts.networks]
-    if len(parts.networks) > 1:
-        groups.append(parts.networks)
-    scores = {"+".join(group): scores_of(executor.confusion(group, checkpoint)) for group in groups}
-    print(scores_table(scores, parts.dataset.classes))
+    scores = {title: executor.scores(evaluation, checkpoint) for title, evaluation in evaluations.items()}
+    classes = parts.dataset.classes
+    *_, whose = next(iter(scores.values()))
+    print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
+    print(scores_table({title: of[whose] for title, of in scores.items()}, classes))
     record = {
         "checkpoint": checkpoint,
-        "miou": {name: score.miou for name, score in scores.items()},
-        "iou": {name: dict(zip(parts.dataset.classes, score.iou, strict=True)) for name, score in scores.items()},
+        "protocols": {
+            title: {
+                "evaluation": specs[title],
+                "miou": {name: score.miou for name, score in of.items()},
+                "accuracy": {name: score.accuracy for name, score in of.items()},
+                "iou": {name: dict(zip(classes, score.iou, strict=True)) for name, score in of.items()},
+            }
+            for title, of in scores.items()
+        },
         "environment": describe_environment(parts.device),
     }
     write_json(folder.path / f"evaluation-{checkpoint}.json", record)
-    return list(scores.values())[-1].miou
+    return next(iter(scores.values()))[whose].miou
+
+
+def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Title and full specification of an entry of `job.protocols`.
+
+    Args:
+        entry: A name of conf/evaluation, or a mapping with such a `name` and what is to differ from its file.
+        changes: What is to differ for every entry that does not say otherwise.
+    """
+    differing = changes | ({"name": entry} if isinstance(entry, str) else entry)
+    name = differing.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"job.protocols: {entry!r} should be a name, or a mapping with name: and what is to differ")
+    # A protocol that the user registered has no file: only what every protocol shares is taken from one.
+    has_file = (config_folder() / "evaluation" / f"{name}.yaml").is_file() or name not in PROTOCOLS.names()
+    settings = settle(compose([f"evaluation={name}"] if has_file else []))["evaluation"]
+    return title_of(name, differing), settings | {"name": name} | differing
 
 
 @JOBS.register("report")

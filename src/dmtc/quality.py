@@ -49,7 +49,7 @@ def score_pseudo_labels(
         prediction = torch.from_numpy(label).long().clamp(max=num_classes - 1)
         counts += confusion_counts(prediction, known, num_classes)
         scored += 1
-    scores = scores_of(counts) if scored else None
+    scores = scores_of(counts, absent="left_out") if scored else None
     return {
         "coverage": sum(kept) / int(histogram.sum()),
         "realized": [part / int(row.sum()) if row.any() else None for part, row in zip(kept, histogram, strict=True)],

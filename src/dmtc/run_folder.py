@@ -81,7 +81,8 @@ class RunFolder:
             raise DataError(f"{self.config_path} is damaged: {' '.join(str(error).split())}") from None
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
-        return config
+        # Runs from before there was a choice of protocols were scored like this.
+        return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""

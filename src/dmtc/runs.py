@@ -69,6 +69,10 @@ def resume(folder: str | Path, run_settings: Mapping[str, Any] | None = None) ->
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> "Run":
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
+    evaluation = parts.evaluation
+    for phase in plan:
+        if phase.init_from is None and folder.read_phase(phase.name) is None:
+            parts.try_starting_weights(phase.trainee)
     if parts.device.type == "cpu":
         keep_freed_memory()
     environment = describe_environment(parts.device)
@@ -85,7 +89,8 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> "Run":
         executor = Executor(parts, folder, progress, trackers)
         executor.execute()
         records = [record for phase in plan if (record := folder.read_phase(phase.name)) is not None]
-        results = gather_results(parts, records, executor.confusion(parts.networks), environment)
+        *_, final = executor.scores(evaluation).values()
+        results = gather_results(parts, records, final, environment)
         run = Run(folder, parts)
         if parts.run.pictures:
             run.draw(parts.run.pictures)

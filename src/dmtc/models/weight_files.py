@@ -38,7 +38,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"no file of weights at {path} (looked in {Path.cwd()})")
+        raise WeightsError(
+            f"no file of weights at {path} (looked in {Path.cwd()}); model.weights.a=FILE and .b=FILE name another, "
+            "null starts fresh; docs/experiments.md says where published ones are to be had"
+        )
     promised = _HASH_IN_NAME.search(path.stem)
     if promised and not (actual := sha256_of(path)).startswith(promised[1]):
         raise WeightsError(

@@ -3,6 +3,14 @@
 from dmtc.report.pictures import draw_pictures
 from dmtc.report.results import gather_results
 from dmtc.report.sweeps import sweep_table
-from dmtc.report.tables import plan_table, results_table, scores_table
+from dmtc.report.tables import plan_table, protocols_table, results_table, scores_table
 
-__all__ = ["draw_pictures", "gather_results", "plan_table", "results_table", "scores_table", "sweep_table"]
+__all__ = [
+    "draw_pictures",
+    "gather_results",
+    "plan_table",
+    "protocols_table",
+    "results_table",
+    "scores_table",
+    "sweep_table",
+]

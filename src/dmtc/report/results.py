@@ -3,22 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 import dmtc
 from dmtc.assembly import Assembly
-from dmtc.evaluation import scores_of
+from dmtc.evaluation import Scores
 
 
 def gather_results(
-    parts: Assembly, records: list[dict[str, Any]], confusion: Tensor, environment: Mapping[str, Any]
+    parts: Assembly, records: list[dict[str, Any]], final: Scores, environment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that results.json holds.
 
     Args:
         parts: Of the run.
         records: Of every phase, in the plan's order.
-        confusion: Counts int64 (C, C) on the validation images, of the last networks' ensemble or the only network.
+        final: On the validation images, of the last networks' ensemble or the only network.
         environment: Versions and machine.
 
     Returns:
@@ -27,7 +25,6 @@ def gather_results(
     config, split = parts.config, parts.split
     of = {network: [record for record in records if record["trainee"] == network] for network in parts.networks}
     last = {network: of[network][-1] for network in parts.networks}
-    final = scores_of(confusion)
     miou: dict[str, Any] = {"a": None, "b": None}
     miou |= {network: {"last": r["miou_last"], "best": r["miou_best"]} for network, r in last.items()}
     miou["ensemble"] = final.miou if len(parts.networks) > 1 else None
@@ -44,6 +41,7 @@ def gather_results(
             "sha256": split.sha256,
         },
         "seed": config["seed"],
+        "evaluation": config["evaluation"],
         "miou": miou,
         "best_is_chosen_on": "the reported validation images",
         "per_class_iou": {name: iou for name, iou in zip(parts.dataset.classes, final.iou, strict=True)},

@@ -1,14 +1,13 @@
 """Tables for the terminal: of a plan before it runs, of results afterwards. Percent appears here and nowhere else."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dmtc.evaluation import Scores
+from dmtc.evaluation import Scores, title_of
 from dmtc.schedule import Phase
 from dmtc.splits import Split, describe_published, set_sha256
 
-_ABSENT = {"left_out": "left out of the mean", "nan": "so the mean is NaN", "zero": "counted as 0 in the mean"}
+_ABSENT = {"left_out": "left out of the mean", "undefined": "so the mean is NaN", "zero": "counted as 0 in the mean"}
 
 
 def plan_table(plan: list[Phase], split: Split) -> str:
@@ -92,9 +91,8 @@ def results_table(results: dict[str, Any]) -> str:
     if results["absent_classes"]:
         absent = ", ".join(results["absent_classes"])
         lines.append(f"in neither truth nor prediction, {_ABSENT[results['evaluation']['absent']]}: {absent}")
-    protocol = results["evaluation"]
-    settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in protocol.items() if key != "name")
-    lines.append(f"scored by the protocol {protocol['name']}: {settings}")
+    options = {key: value for key, value in results["evaluation"].items() if key != "name"}
+    lines.append(f"scored by the protocol {title_of(results['evaluation']['name'], options)}")
     lines.append("all values in percent; best is chosen on the validation images and thus optimistic")
     return "\n".join(lines) + "\n"
 

@@ -1,0 +1,115 @@
+"""One pass over the validation images scores all networks, and their ensemble, under one protocol."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from dmtc.errors import ConfigError
+from dmtc.evaluation.predictors import Predictor, averaged, with_views
+from dmtc.evaluation.protocols import PROTOCOLS, Protocol
+from dmtc.evaluation.scores import Absent, Scores, confusion_counts, scores_of
+from dmtc.registry import argument_faults, raise_faults
+from dmtc.types import Batch
+
+_OF_EVERY_PROTOCOL = ("flip", "scales", "absent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What the `evaluation` part of a config says.
+
+    Attributes:
+        protocol: What of a picture is scored, and how the network is asked about it.
+        flip: Average probabilities with those of the mirror image.
+        scales: Average probabilities over the picture resized by these factors.
+        absent: What a class in neither truth nor prediction does to the mean; see `scores_of`.
+
+    Raises:
+        ConfigError: No scale, or one that is not above 0.
+    """
+
+    protocol: Protocol
+    flip: bool
+    scales: list[float]
+    absent: Absent
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
+            raise ConfigError(f"evaluation.scales should be factors above 0, but is {self.scales}")
+
+
+def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
+    """Everything that is wrong with a specification, one sentence each.
+
+    Args:
+        spec: As in `conf/evaluation`: `name` and options of the protocol, and the options of every protocol.
+        where: Its place in the config, for the message.
+    """
+    protocol, others = _halves(spec)
+    faults = PROTOCOLS.faults(protocol, where) + argument_faults(Evaluation, others, where, runtime=["protocol"])
+    if not faults:
+        try:
+            build_evaluation(spec, where)
+        except ConfigError as error:
+            faults.append(str(error))
+    return faults
+
+
+def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
+    """Make what a specification says.
+
+    Raises:
+        ConfigError: All faults in one message.
+    """
+    protocol, others = _halves(spec)
+    raise_faults(argument_faults(Evaluation, others, where, runtime=["protocol"]))
+    return Evaluation(protocol=PROTOCOLS.build(protocol, where), **others)
+
+
+def title_of(name: str, options: Mapping[str, Any]) -> str:
+    """A protocol and some of its options, for tables: "sliding crop=[513, 513] flip=true"."""
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+    return " ".join([name, *(f"{key}={value}" for key, value in values.items())])
+
+
+def evaluate(
+    networks: Mapping[str, Predictor], batches: Iterable[Batch], num_classes: int, evaluation: Evaluation
+) -> dict[str, Scores]:
+    """Score networks on images with masks.
+
+    Args:
+        networks: Predictors by letter. Each sees every image once, or once for every view and window.
+        batches: Images of one size with their masks, on the networks' device.
+        num_classes: C.
+        evaluation: The protocol and what goes with it.
+
+    Returns:
+        Scores of each network, and last, if there are several, of the mean of their probabilities under "a+b".
+
+    Raises:
+        DataError: The protocol is not made for one of the images.
+    """
+    predictors = {
+        name: with_views(evaluation.protocol.ask(network), evaluation.flip, evaluation.scales)
+        for name, network in networks.items()
+    }
+    counts: dict[str, Tensor] = {}
+    for batch in batches:
+        image, truth = evaluation.protocol.frame(batch)
+        logits = {name: predict(image) for name, predict in predictors.items()}
+        if len(logits) > 1:
+            logits["+".join(predictors)] = averaged(logits.values())
+        for name, of_one in logits.items():
+            more = confusion_counts(of_one.argmax(dim=1), truth, num_classes)
+            counts[name] = counts[name] + more if name in counts else more
+    assert counts, "a data set always has validation images"
+    return {name: scores_of(of_one, evaluation.absent) for name, of_one in counts.items()}
+
+
+def _halves(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the protocol's own builder takes, and the options of every protocol."""
+    others = {key: value for key, value in spec.items() if key in _OF_EVERY_PROTOCOL}
+    return {key: value for key, value in spec.items() if key not in others}, others

@@ -1,0 +1,63 @@
+"""Predictors, and predictors made of others: an ensemble, and the mean over mirror images and scales."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dmtc.evaluation.resizing import resized_images, resized_logits
+
+Predictor = Callable[[Tensor], Tensor]
+"""uint8 images (B, 3, H, W) -> logits (B, C, H, W), without gradient."""
+
+
+def averaged(logits: Iterable[Tensor]) -> Tensor:
+    """The mean of the probabilities that several logits (B, C, H, W) stand for, as its logarithm, float32."""
+    total, count = None, 0
+    for one in logits:
+        probabilities = one.float().softmax(dim=1)
+        total = probabilities if total is None else total + probabilities
+        count += 1
+    assert total is not None, "there is always something to average"
+    return logarithm(total / count)
+
+
+def logarithm(probabilities: Tensor) -> Tensor:
+    """The logarithm, finite for a probability of 0 too: between -inf and its neighbor lies NaN when resized."""
+    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+
+
+def ensemble(predictors: Sequence[Predictor]) -> Predictor:
+    """The mean of several networks' probabilities, as logarithms; a single network is left as it is."""
+    if len(predictors) == 1:
+        return predictors[0]
+    return lambda images: averaged(predictor(images) for predictor in predictors)
+
+
+def with_views(predict: Predictor, flip: bool, scales: Sequence[float]) -> Predictor:
+    """The mean of a predictor's probabilities over views of the images (test-time augmentation).
+
+    Args:
+        predict: Sees every view.
+        flip: Beside each view also its mirror image.
+        scales: Factors of height and width, one view each; the logits are resized to the images' size before softmax.
+
+    Returns:
+        The log of the mean; `predict` itself if there is one view only, the images as they are.
+
+    Source:
+        The lists of scales and the flip of CPS and U2PL. Deviation: they add logits, here probabilities are averaged,
+        as between networks and windows.
+    """
+    if not flip and list(scales) == [1.0]:
+        return predict
+
+    def views(images: Tensor) -> Iterator[Tensor]:
+        height, width = images.shape[-2:]
+        for scale in scales:
+            view = resized_images(images, max(1, round(scale * height)), max(1, round(scale * width)))
+            yield resized_logits(predict(view), height, width)
+            if flip:
+                yield resized_logits(predict(view.flip(-1)).flip(-1), height, width)
+
+    return lambda images: averaged(views(images))

@@ -1,0 +1,253 @@
+"""Protocols: what of a validation picture is scored, and how the network is asked about it.
+
+Published scores differ by points through these rules alone, so each is an option, and what a run used stands in its
+results. A protocol has two halves. `frame` settles which pixels are scored, at which size; `ask` turns a network into
+a predictor of a whole frame, by windows for example. Mirror images and scales (`with_views`) come between the two: each
+view of the frame goes through `ask`. A protocol of your own is a subclass of `Protocol`, registered in `PROTOCOLS`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dmtc.errors import ConfigError, DataError
+from dmtc.evaluation.predictors import Predictor, logarithm
+from dmtc.evaluation.resizing import resized_images, resized_logits, resized_truth
+from dmtc.registry import Registry
+from dmtc.types import IGNORE_INDEX, Batch
+
+
+class Protocol:
+    """Whole pictures at their own size; protocols override one half or both."""
+
+    def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is scored.
+
+        Args:
+            batch: Pictures of one size with their masks.
+
+        Returns:
+            uint8 images (B, 3, h, w) and int64 truth (B, h, w) of one size.
+
+        Raises:
+            DataError: The protocol is not made for pictures of this size.
+        """
+        return batch.image, batch.label
+
+    def ask(self, predict: Predictor) -> Predictor:
+        """The predictor of whole frames that asks a network as the protocol wants."""
+        return predict
+
+
+PROTOCOLS: Registry[Protocol] = Registry("protocol")
+
+
+@PROTOCOLS.register("original")
+@dataclass(frozen=True, kw_only=True)
+class Original(Protocol):
+    """The whole picture at its own size.
+
+    Used by ST++, UniMatch and CorrMatch for VOC, by PixelSSL with PSPNet, and by DMT and DMTC for Cityscapes, whose
+    pictures they halve beforehand.
+    """
+
+
+@PROTOCOLS.register("padded")
+@dataclass(frozen=True, kw_only=True)
+class Padded(Protocol):
+    """Padded at the bottom and the right to one size: black in the image, ignored in the truth.
+
+    Used by AdvSemiSeg, DMT and DMTC for VOC, to 505x505. Deviations: AdvSemiSeg pads with the mean color; a larger
+    picture is refused with a message, where the code of DMT and DMTC fails.
+
+    Attributes:
+        size: Height and width in pixels.
+    """
+
+    size: list[int]
+
+    def __post_init__(self) -> None:
+        _check_size("size", self.size)
+
+    def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Protocol.frame`."""
+        height, width = batch.image.shape[-2:]
+        if height > self.size[0] or width > self.size[1]:
+            raise DataError(
+                f"{batch.ids[0]}: {height}x{width} pixels do not fit into {self.size[0]}x{self.size[1]}; "
+                "take a larger evaluation.size, or a protocol for any size, such as evaluation=original"
+            )
+        margins = (0, self.size[1] - width, 0, self.size[0] - height)
+        return F.pad(batch.image, margins), F.pad(batch.label, margins, value=IGNORE_INDEX)
+
+
+@PROTOCOLS.register("multiple")
+@dataclass(frozen=True, kw_only=True)
+class Multiple(Protocol):
+    """Shown at the nearest size that is a multiple of a number, scored at its own.
+
+    Used by UniMatch V2 for VOC, ADE20K and COCO, with 14, the patch of DINOv2; logits are resized back, as there.
+    Deviation: it resizes with aligned corners.
+
+    Attributes:
+        of: The number, in pixels.
+    """
+
+    of: int
+
+    def __post_init__(self) -> None:
+        if self.of < 1:
+            raise ConfigError(f"evaluation.of should be at least 1, but is {self.of}")
+
+    def ask(self, predict: Predictor) -> Predictor:
+        """See `Protocol.ask`."""
+
+        def predict_resized(images: Tensor) -> Tensor:
+            height, width = images.shape[-2:]
+            view = resized_images(images, self._nearest(height), self._nearest(width))
+            return resized_logits(predict(view), height, width)
+
+        return predict_resized
+
+    def _nearest(self, length: int) -> int:
+        return max(1, int(length / self.of + 0.5)) * self.of
+
+
+@PROTOCOLS.register("short_edge")
+@dataclass(frozen=True, kw_only=True)
+class ShortEdge(Protocol):
+    """Resized so that the short edge has one length, and scored at that size, against the truth resized with it.
+
+    Used by PixelSSL with DeepLabV2 for VOC, at 321, the edge of its training crops. Deviation: it shrinks images with
+    an antialiasing filter. Enlarging the truth of small pictures and shrinking that of large ones changes what a pixel
+    weighs, so scores do not compare with those at the pictures' own size.
+
+    Attributes:
+        size: Length of the short edge in pixels; the long edge follows, rounded down as there.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"evaluation.size should be at least 1, but is {self.size}")
+
+    def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Protocol.frame`."""
+        height, width = batch.image.shape[-2:]
+        short = min(height, width)
+        return _resized(batch, height * self.size // short, width * self.size // short)
+
+
+@PROTOCOLS.register("center_crop")
+@dataclass(frozen=True, kw_only=True)
+class CenterCrop(Protocol):
+    """The middle of the picture alone; a picture that is smaller is kept as it is.
+
+    Used by U2PL and by UniMatch's Cityscapes runs to watch a training, at the size of the training crops. It is no
+    protocol to report: the scores first published for GCT were too high by it (PixelSSL, task/sseg/README.md).
+    Deviation: UniMatch's slices are wrong for smaller pictures.
+
+    Attributes:
+        size: Height and width in pixels.
+    """
+
+    size: list[int]
+
+    def __post_init__(self) -> None:
+        _check_size("size", self.size)
+
+    def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Protocol.frame`."""
+        height, width = batch.image.shape[-2:]
+        top, left = max(0, height - self.size[0]) // 2, max(0, width - self.size[1]) // 2
+        middle = (..., slice(top, top + self.size[0]), slice(left, left + self.size[1]))
+        return batch.image[middle], batch.label[middle]
+
+
+@PROTOCOLS.register("resized")
+@dataclass(frozen=True, kw_only=True)
+class Resized(Protocol):
+    """Image and truth resized by one factor, and scored at that size.
+
+    With 0.5 it is how DMT, DMTC and ReCo score Cityscapes: at 512x1024, half the pictures' size. Needed only where the
+    data set is read at full size. Deviation: DMT and DMTC shrink images with an antialiasing filter.
+
+    Attributes:
+        factor: Of height and width; the results are rounded.
+    """
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < float("inf"):
+            raise ConfigError(f"evaluation.factor should be above 0, but is {self.factor}")
+
+    def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Protocol.frame`."""
+        height, width = (max(1, round(self.factor * length)) for length in batch.image.shape[-2:])
+        return _resized(batch, height, width)
+
+
+@PROTOCOLS.register("sliding")
+@dataclass(frozen=True, kw_only=True)
+class Sliding(Protocol):
+    """Overlapping windows over the whole picture at its own size; where they overlap, probabilities are averaged.
+
+    Used for full-size Cityscapes with windows of the training crop's size, two thirds of it apart: 801 in UniMatch, 798
+    in UniMatch V2, 800 in CPS. The last window of a row or column lies flush with the border, as in all of these but
+    UniMatch, which cuts it off there. A picture smaller than a window is one smaller window (U2PL and CPS pad it).
+    Deviation: U2PL and CPS add logits, UniMatch probabilities as here. Any number of classes; UniMatch's is always 19.
+
+    Attributes:
+        crop: Height and width of a window in pixels.
+        stride: From one window to the next, as a share of the window in (0, 1]; rounded down, as in UniMatch.
+    """
+
+    crop: list[int]
+    stride: float
+
+    def __post_init__(self) -> None:
+        _check_size("crop", self.crop)
+        if not 0 < self.stride <= 1:
+            raise ConfigError(f"evaluation.stride should be a share in (0, 1], but is {self.stride}")
+
+    def ask(self, predict: Predictor) -> Predictor:
+        """See `Protocol.ask`."""
+
+        def predict_in_windows(images: Tensor) -> Tensor:
+            size = images.shape[-2:]
+            total: Tensor | None = None
+            count = torch.zeros(size, device=images.device)
+            for window in self._windows(*size):
+                probabilities = predict(images[window]).float().softmax(dim=1)
+                if total is None:  # only now is the number of classes known
+                    total = probabilities.new_zeros(*probabilities.shape[:2], *size)
+                total[window] += probabilities
+                count[window] += 1
+            assert total is not None, "a picture has at least one window"
+            return logarithm(total / count)
+
+        return predict_in_windows
+
+    def _windows(self, height: int, width: int) -> Iterator[tuple]:
+        """Index of each window in the last two dimensions."""
+        for top in self._starts(height, self.crop[0]):
+            for left in self._starts(width, self.crop[1]):
+                yield (..., slice(top, top + self.crop[0]), slice(left, left + self.crop[1]))
+
+    def _starts(self, length: int, crop: int) -> list[int]:
+        last = max(0, length - crop)
+        return [*range(0, last, max(1, int(crop * self.stride))), last]
+
+
+def _resized(batch: Batch, height: int, width: int) -> tuple[Tensor, Tensor]:
+    return resized_images(batch.image, height, width), resized_truth(batch.label, height, width)
+
+
+def _check_size(name: str, size: list[int]) -> None:
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigError(f"evaluation.{name} should be a positive height and width, but is {size}")

@@ -1,0 +1,33 @@
+"""Resizing on the device, for protocols and for predicting at several scales.
+
+Pixel centers lie at half coordinates (`align_corners=False`), for images, truths and logits alike, so that all three
+stay on top of each other; and shrinking keeps the linear filter's width (no antialiasing), as in `dmtc.data.augment`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resized_images(images: Tensor, height: int, width: int) -> Tensor:
+    """Resize uint8 images (B, 3, H, W) linearly; rounded to uint8 again, as the training crops are."""
+    if images.shape[-2:] == (height, width):
+        return images
+    return _linear(images, height, width).round().to(torch.uint8)
+
+
+def resized_logits(logits: Tensor, height: int, width: int) -> Tensor:
+    """Resize logits (B, C, H, W) linearly; float32."""
+    return logits.float() if logits.shape[-2:] == (height, width) else _linear(logits, height, width)
+
+
+def resized_truth(truth: Tensor, height: int, width: int) -> Tensor:
+    """Resize a truth int64 (B, H, W); every pixel takes the value under its center."""
+    if truth.shape[-2:] == (height, width):
+        return truth
+    # Nearest-neighbor resizing has no integer kernel; class indices are exact in float32.
+    return F.interpolate(truth[:, None].float(), size=(height, width), mode="nearest-exact")[:, 0].long()
+
+
+def _linear(x: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(x.float(), size=(height, width), mode="bilinear", align_corners=False)
