@@ -33,11 +33,12 @@ def test_vectors_and_their_gradient(case):
     torch.testing.assert_close(slope, torch.autograd.grad(full[some].square().sum(), features))
 
 
-def test_dot_products(case):
+def test_cosines(case):
     view, full, _ = case
     vectors = torch.randn(4, 3, dtype=torch.float64)
     pixels = torch.randint(len(full), (4, 50))
-    torch.testing.assert_close(view.dots(vectors, pixels), (full[pixels] @ vectors.unsqueeze(-1)).squeeze(-1))
+    unit = full / full.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(view.cosines(vectors, pixels), (unit[pixels] @ vectors.unsqueeze(-1)).squeeze(-1))
 
 
 def test_lengths(case):
@@ -57,6 +58,6 @@ def test_only_vectors_carry_gradient_to_the_map(case):
     view, full, _ = case
     pixels = torch.arange(len(full))
     assert view.vectors(pixels).requires_grad
-    assert not view.dots(torch.ones(1, 3, dtype=torch.float64), pixels.unsqueeze(0)).requires_grad
+    assert not view.cosines(torch.ones(1, 3, dtype=torch.float64), pixels.unsqueeze(0)).requires_grad
     assert not view.norms().requires_grad
     assert not view.mean(torch.ones(2, *view.size, dtype=torch.bool)).requires_grad

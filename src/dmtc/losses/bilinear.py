@@ -5,9 +5,14 @@ with other vectors, and a mean over many pixels is a weighted mean over the few 
 channels at full size, half a gigabyte for an ordinary batch, is answered from its cells.
 """
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_EPSILON = 1e-8
+"""The least length a vector is divided by."""
 
 
 class FullSizeView:
@@ -56,11 +61,29 @@ class FullSizeView:
         corner, weight = self.corners(pixel)
         return (self.cells[corner] * weight.unsqueeze(-1)).sum(-2)
 
-    def dots(self, vector: Tensor, pixel: Tensor) -> Tensor:
-        """Dot products of each vector (Q, D) with its own pixels (Q, N): (Q, N), with gradient to the vectors only."""
-        corner, weight = self.corners(pixel)
-        products = (vector @ self.cells.detach().T).gather(1, corner.flatten(1)).view_as(weight)
+    def cosines(self, vector: Tensor, pixel: Tensor) -> Tensor:
+        """Dot products of each vector (Q, D) with the unit vectors of its own pixels (Q, N).
+
+        Returns:
+            (Q, N), with gradient to the vectors only.
+        """
+        # With a million of pixels the lookups are the cost. `gather` is the fastest of them, `embedding` of whole rows.
+        corner = self._first_corner.gather(0, pixel.flatten()).unsqueeze(-1) + self._corner[0]
+        weight = F.embedding(pixel, self._unit_weight)
+        products = (vector @ self.cells.detach().T).gather(1, corner.view(len(vector), -1)).view_as(weight)
         return (products * weight).sum(-1)
+
+    @cached_property
+    def _first_corner(self) -> Tensor:
+        """The first of the four cells around every pixel, int64 (B H W)."""
+        batch, height, width = self.shape
+        image = torch.arange(batch, device=self.cells.device) * (height * width)
+        return (image[:, None] + self._corner[:, 0]).flatten()
+
+    @cached_property
+    def _unit_weight(self) -> Tensor:
+        """The weights of the four cells around every pixel, divided by the length of the pixel's vector, (B H W, 4)."""
+        return self._weight.repeat(self.shape[0], 1) / self.norms().clamp(min=_EPSILON).unsqueeze(-1)
 
     @torch.no_grad()
     def norms(self) -> Tensor:
@@ -91,7 +114,8 @@ class _Axis:
         steps = torch.arange(pixels, dtype=like.dtype, device=like.device)
         position = steps * ((cells - 1) / max(pixels - 1, 1))
         self.cells = cells
-        self.low = position.long().clamp(max=cells - 1)
+        # The last pixel lies on the last cell, which is then `high`, so the step between the two is one everywhere.
+        self.low = position.long().clamp(max=max(cells - 2, 0))
         self.high = (self.low + 1).clamp(max=cells - 1)
         self.fraction = position - self.low
 

@@ -75,15 +75,13 @@ class RegionalContrast:
 
         with torch.autocast(embedding.device.type, enabled=False):
             view = FullSizeView(full_precision(embedding), (label.shape[-2], label.shape[-1]))
-            lengths = view.norms().clamp(min=_EPSILON)
             means = _unit(torch.stack([view.mean(label == c) for c in pixels.present]))
             chances = (means @ means.T / self.temperature).fill_diagonal_(-torch.inf).softmax(dim=1)
 
             def info_nce(row: int, query: Tensor) -> Tensor:
                 keys = pixels.draw(chances[row], (self.queries, self.negatives), generator)
                 positive = (query @ means[row]).unsqueeze(1)
-                negative = view.dots(query, keys) / lengths[keys]
-                scores = torch.cat([positive, negative], dim=1) / self.temperature
+                scores = torch.cat([positive, view.cosines(query, keys)], dim=1) / self.temperature
                 return (scores.logsumexp(dim=1) - scores[:, 0]).mean()
 
             chosen = [pixels.draw_hard(pixels.present[row], self.queries, generator) for row in asking]
