@@ -20,7 +20,7 @@ STAGES = [
     ["evaluation", "quality", "environment"],
     ["training", "tracking", "progress", "run_folder", "config"],
     ["assembly"],
-    ["execution"],
+    ["execution", "cost"],
     ["report"],
     ["runs"],
     ["jobs"],

@@ -5,6 +5,7 @@ from typing import Any
 
 from dmtc.assembly import Assembly
 from dmtc.config import Config, compose, config_folder, import_modules, settle
+from dmtc.cost import measure_cost
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
@@ -12,7 +13,7 @@ from dmtc.execution import Executor
 from dmtc.files import write_json
 from dmtc.progress import Progress
 from dmtc.registry import Registry
-from dmtc.report import plan_table, protocols_table, scores_table, sweep_table
+from dmtc.report import cost_page, plan_table, protocols_table, scores_table, sweep_table
 from dmtc.run_folder import RunFolder
 from dmtc.runs import train
 
@@ -103,6 +104,19 @@ def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str
     has_file = (config_folder() / "evaluation" / f"{name}.yaml").is_file() or name not in PROTOCOLS.names()
     settings = settle(compose([f"evaluation={name}"] if has_file else []))["evaluation"]
     return title_of(name, differing), settings | {"name": name} | differing
+
+
+@JOBS.register("benchmark")
+def benchmark_job(*, config: Config, steps: int) -> float:
+    """Measure the recipe's parts on this machine, and print what the whole plan would take; write nothing."""
+    if steps < 1:
+        raise ConfigError(f"job.steps should be at least 1, but is {steps}")
+    parts = Assembly(config)
+    cost = measure_cost(parts, steps)
+    facts = describe_environment(parts.device)
+    device = facts["device"] if parts.device.type == "cuda" else f"{facts['processor']}, {facts['threads']} threads"
+    print(cost_page(cost, f"{device}, {str(parts.precision).removeprefix('torch.')}"), end="")
+    return cost.seconds
 
 
 @JOBS.register("report")

@@ -32,11 +32,11 @@ def plan_table(plan: list[Phase], split: Split) -> str:
     lists = {f"labelled, network {network}": split.subsets[network] for network in networks}
     lists["unlabelled"] = split.unlabelled
     lines = [
-        _table(columns, rows),
+        text_table(columns, rows),
         f"{total}; labelled, pseudo: images a step of how many",
         "",
         split_line(split),
-        _table(
+        text_table(
             ["images", "count", "sha256 of their ids, sorted, one a line"],
             [[name, str(len(ids)), set_sha256(ids)] for name, ids in lists.items()],
         ),
@@ -74,7 +74,7 @@ def results_table(results: dict[str, Any]) -> str:
         f"{results['method']} on {results['dataset']}, {split['ratio']} labelled "
         f"({split['labelled']} of {split['labelled'] + split['unlabelled']} images), seed {results['seed']}",
         "",
-        _table(columns, rows),
+        text_table(columns, rows),
         "",
     ]
     for network in ("a", "b"):
@@ -87,7 +87,7 @@ def results_table(results: dict[str, Any]) -> str:
         lines.append(f"ensemble:  mIoU {_percent(miou['ensemble'])}")
     lines.append("")
     classes = [[name, _percent(iou)] for name, iou in results["per_class_iou"].items()]
-    lines.append(_table(["class", f"IoU of {_whose(results['per_class_iou_of'])}"], classes))
+    lines.append(text_table(["class", f"IoU of {_whose(results['per_class_iou_of'])}"], classes))
     if results["absent_classes"]:
         absent = ", ".join(results["absent_classes"])
         lines.append(f"in neither truth nor prediction, {_ABSENT[results['evaluation']['absent']]}: {absent}")
@@ -105,7 +105,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Text columns; the first is set flush left, the others flush right."""
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     lines = [columns, ["-" * width for width in widths], *rows]
@@ -118,11 +118,11 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def protocols_table(scores: Mapping[str, Mapping[str, Scores]]) -> str:
     """Mean IoU under each protocol (rows) of each network and their ensemble (columns)."""
     rows = [[protocol, *(_percent(score.miou) for score in of.values())] for protocol, of in scores.items()]
-    return _table(["mIoU under", *next(iter(scores.values()))], rows)
+    return text_table(["mIoU under", *next(iter(scores.values()))], rows)
 
 
 def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:
     """IoU of each class and their mean, one column a predictor or protocol."""
     rows = [[name, *(_percent(score.iou[i]) for score in scores.values())] for i, name in enumerate(classes)]
     rows.append(["mIoU", *(_percent(score.miou) for score in scores.values())])
-    return _table(["class", *scores], rows)
+    return text_table(["class", *scores], rows)
