@@ -1,0 +1,102 @@
+"""Timing contenders in turns, in one run, and writing down what came out with the machine it came from."""
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmtc.allocator import keep_freed_memory
+from dmtc.environment import describe_environment
+
+RESULTS = Path(__file__).parent / "results"
+Contender = Callable[[], object]
+
+
+def arguments(description: str | None, *, reference: str) -> argparse.Namespace:
+    """The options that every benchmark has.
+
+    Args:
+        description: Of the benchmark.
+        reference: What to give to `--reference`.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--reference", type=Path, help=f"{reference}; without it only this library is measured")
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
+    parser.add_argument("--threads", type=int, default=None, help="threads of torch; all cores if not given")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # a child process that runs one contender once
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    return given
+
+
+def seconds(contenders: Mapping[str, Contender], repeats: int) -> dict[str, list[float]]:
+    """Time contenders in turns, so that whatever else the machine does falls on all of them alike.
+
+    Returns:
+        Seconds of every turn by contender; a first turn of each is not timed.
+    """
+    for contender in contenders.values():
+        contender()
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, contender in contenders.items():
+            started = time.perf_counter()
+            contender()
+            measured[name].append(time.perf_counter() - started)
+    return measured
+
+
+def peak_bytes(names: list[str]) -> dict[str, int]:
+    """Peak memory that a contender adds, each measured in a process of its own by `report_peak`."""
+    peaks = {}
+    for name in names:
+        command = [sys.executable, *sys.argv, "--memory-of", name]
+        peaks[name] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return peaks
+
+
+def report_peak(contender: Contender) -> None:
+    """Run once, and print by how many bytes the process's memory has grown at its peak (Linux only)."""
+    # Not `ru_maxrss`: a child process inherits its parent's peak. Writing 5 sets the peak to what is in use now.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak()
+    contender()
+    print(_peak() - before)
+
+
+def _peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def write(name: str, setting: Mapping[str, Any], measured: Mapping[str, list[float]], **more: Any) -> dict[str, Any]:
+    """Write `results/NAME.json`, and print the medians and their ratio to ours."""
+    medians = {contender: statistics.median(times) for contender, times in measured.items()}
+    record = {
+        "benchmark": name,
+        "setting": dict(setting),
+        "seconds": dict(measured),
+        "median_seconds": medians,
+        "times_faster": {other: value / medians["ours"] for other, value in medians.items() if other != "ours"},
+        **more,
+        "environment": describe_environment(torch.device("cpu")),
+        "date": datetime.date.today().isoformat(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    for contender, value in medians.items():
+        ratio = record["times_faster"].get(contender)
+        print(f"{name}: {contender} {value:.4g} s" + (f", ours is {ratio:.1f} times faster" if ratio else ""))
+    return record
+
+
+__all__ = ["Contender", "arguments", "keep_freed_memory", "peak_bytes", "report_peak", "seconds", "write"]

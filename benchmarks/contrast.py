@@ -1,0 +1,87 @@
+"""Regional contrast, forward and backward, against the loss of ReCo as DMTC applies it (maps at the crop's size).
+
+python benchmarks/contrast.py --reference CHECKOUT_OF_RECO
+"""
+
+import importlib.util
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from common import Contender, arguments, keep_freed_memory, peak_bytes, report_peak, seconds, write
+
+from dmtc.losses import RegionalContrast
+
+SETTING = {
+    **{"batch": 8, "channels": 150, "label": 321, "features": 41, "classes": 21},
+    **{"queries": 256, "negatives": 512, "temperature": 0.5, "strong_threshold": 0.97},
+}
+
+
+def main() -> None:
+    """Measure both, and the memory of each in a process of its own."""
+    given = arguments(__doc__, reference="checkout of lorenmt/reco")
+    keep_freed_memory()
+    contenders = {"ours": ours()}
+    if given.reference:
+        contenders["ReCo at full size"] = published(given.reference)
+    if given.memory_of:
+        report_peak(contenders[given.memory_of])
+        return
+    measured = seconds(contenders, given.repeats)
+    write("contrast", SETTING, measured, peak_bytes=peak_bytes(list(contenders)))
+
+
+def maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Embedding, logits and label of the setting; every class is present, a tenth of the pixels is ignored."""
+    s = SETTING
+    generator = torch.Generator().manual_seed(0)
+    embedding = torch.randn(s["batch"], s["channels"], s["features"], s["features"], generator=generator)
+    logits = torch.randn(s["batch"], s["classes"], s["features"], s["features"], generator=generator)
+    blocks = torch.randint(s["classes"], (s["batch"], 1, 8, 8), generator=generator)
+    label = F.interpolate(blocks.float(), (s["label"], s["label"])).long()[:, 0]
+    label[torch.rand(label.shape, generator=generator) < 0.1] = 255
+    return embedding.requires_grad_(), logits, label
+
+
+def ours() -> Contender:
+    """This library's loss."""
+    keys = ("temperature", "queries", "negatives", "strong_threshold")
+    loss = RegionalContrast(**{key: SETTING[key] for key in keys})
+    embedding, logits, label = maps()
+    return lambda: loss(embedding, logits, label, torch.Generator().manual_seed(1)).loss.backward()
+
+
+def published(checkout: Path) -> Contender:
+    """ReCo's loss, with ignored pixels left out by the mask that it takes."""
+    spec = importlib.util.spec_from_file_location("reco_modules", checkout / "module_list.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    embedding, logits, label = maps()
+    size = label.shape[-2:]
+
+    def work() -> None:
+        def full(x: torch.Tensor) -> torch.Tensor:
+            return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+        one_hot = F.one_hot(label.clamp(max=SETTING["classes"] - 1), SETTING["classes"]).permute(0, 3, 1, 2)
+        mask = (label != 255).unsqueeze(1)
+        with torch.no_grad():
+            probability = full(logits).softmax(dim=1)
+        module.compute_reco_loss(
+            full(embedding),
+            one_hot,
+            mask,
+            probability,
+            SETTING["strong_threshold"],
+            SETTING["temperature"],
+            SETTING["queries"],
+            SETTING["negatives"],
+        ).backward()
+
+    return work
+
+
+if __name__ == "__main__":
+    main()

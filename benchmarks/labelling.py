@@ -1,0 +1,113 @@
+"""Labelling images with DeepLabV2/ResNet-101, against DMT's two passes: images a second, and bytes on disk.
+
+python benchmarks/labelling.py --reference CHECKOUT_OF_DST-CBC
+"""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import torch
+from common import Contender, arguments, keep_freed_memory, seconds, write
+from published import SIZE, import_dmt, png_bytes, write_voc
+
+from dmtc.batches import Loader
+from dmtc.data import DATASETS
+from dmtc.data.augment import Augment
+from dmtc.models import build_model
+from dmtc.pseudo import PseudoLabelStore, label_images
+
+IMAGES, BATCH, CLASSES, RATIO = 8, 4, 21, 0.2
+
+
+def main() -> None:
+    """Measure both on the same images and weights."""
+    given = arguments(__doc__, reference="checkout of voldemortX/DST-CBC")
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "VOC2012"
+        ids = write_voc(root, IMAGES)
+        model = build_model(
+            {
+                "name": "deeplabv2",
+                "aspp_rates": [6, 12, 18, 24],
+                "aspp_branches": 2,
+                "embedding_channels": 1,
+                "backbone": {"name": "resnet101", "output_stride": 8},
+            },
+            CLASSES,
+            projection=False,
+            seed=0,
+        ).eval()
+        labels = Path(folder) / "ours"
+        contenders = {"ours": ours(root, ids, model, labels)}
+        if given.reference:
+            contenders["DMT"] = published(given.reference, root, model)
+        measured = seconds(contenders, given.repeats)
+        sizes = {"ours": png_bytes(labels)}
+        if given.reference:
+            sizes["DMT"] = png_bytes(root / "SegmentationClassAugPseudo")
+    setting = {"images": IMAGES, "size": SIZE, "batch": BATCH, "classes": CLASSES, "label_ratio": RATIO}
+    write("labelling", setting, measured, bytes_on_disk=sizes)
+
+
+def ours(root: Path, ids: list[str], model: torch.nn.Module, folder: Path) -> Contender:
+    """One pass, and the thresholds of one label ratio."""
+    dataset = DATASETS.build({"name": "voc", "root": str(root), "masks": "SegmentationClassAug", "unlabelled": None})
+    augment = Augment(crop=[321, 321], scale=[0.5, 1.5], flip=0.5)
+    loader = Loader(dataset, augment, workers=0, device=torch.device("cpu"))
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def work() -> None:
+        store = PseudoLabelStore(folder)
+        with torch.inference_mode():
+            batches = ((list(b.ids), b.image) for b in loader.images(ids, BATCH, with_mask=False))
+            label_images(model, batches, store, CLASSES)
+        store.select(RATIO)
+
+    return work
+
+
+def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
+    """DMT's function, on its own loader and its own network with our weights."""
+    import_dmt(checkout)
+    from models import resnet
+    from models.segmentation import segmentation
+    from utils.common import generate_class_balanced_pseudo_labels, imagenet_mean, imagenet_std
+    from utils.datasets import StandardSegmentationDataset
+    from utils.transforms import Compose, Normalize, ToTensor, ZeroPad
+
+    build = resnet.resnet101
+    segmentation.resnet.resnet101 = lambda pretrained=False, **options: build(pretrained=False, **options)
+    net = segmentation.deeplab_v2(num_classes=CLASSES)
+    state = model.state_dict()
+    net.load_state_dict({key: state[key.replace("classifier.0.", "classifier.")] for key in net.state_dict()})
+    transform = Compose(
+        [
+            ToTensor(keep_scale=False, reverse_channels=False),
+            ZeroPad(size=(505, 505)),
+            Normalize(mean=imagenet_mean, std=imagenet_std),
+        ]
+    )
+    images = StandardSegmentationDataset(
+        root=str(root), data_set="voc", mask_type=".npy", image_set="50_unlabeled_0", transforms=transform, label_state=2
+    )
+    loader = torch.utils.data.DataLoader(images, batch_size=BATCH, shuffle=False)
+
+    def work() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            generate_class_balanced_pseudo_labels(
+                net=net,
+                device=torch.device("cpu"),
+                loader=loader,
+                label_ratio=RATIO,
+                num_classes=CLASSES,
+                input_size=(505, 505),
+            )
+
+    return work
+
+
+if __name__ == "__main__":
+    main()
