@@ -55,7 +55,8 @@ def ours() -> Contender:
 def published(checkout: Path) -> Contender:
     """ReCo's loss, with ignored pixels left out by the mask that it takes."""
     spec = importlib.util.spec_from_file_location("reco_modules", checkout / "module_list.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     embedding, logits, label = maps()

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 from common import Contender, arguments, keep_freed_memory, seconds, write
-from published import SIZE, import_dmt, png_bytes, write_voc
 
 from dmtc.batches import Loader
 from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
 from dmtc.models import build_model
 from dmtc.pseudo import PseudoLabelStore, label_images
+from published import SIZE, import_dmt, png_bytes, write_voc
 
 IMAGES, BATCH, CLASSES, RATIO = 8, 4, 21, 0.2
 
@@ -72,11 +72,12 @@ def ours(root: Path, ids: list[str], model: torch.nn.Module, folder: Path) -> Co
 def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
     """DMT's function, on its own loader and its own network with our weights."""
     import_dmt(checkout)
-    from models import resnet
     from models.segmentation import segmentation
     from utils.common import generate_class_balanced_pseudo_labels, imagenet_mean, imagenet_std
     from utils.datasets import StandardSegmentationDataset
     from utils.transforms import Compose, Normalize, ToTensor, ZeroPad
+
+    from models import resnet
 
     build = resnet.resnet101
     segmentation.resnet.resnet101 = lambda pretrained=False, **options: build(pretrained=False, **options)
@@ -91,7 +92,12 @@ def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
         ]
     )
     images = StandardSegmentationDataset(
-        root=str(root), data_set="voc", mask_type=".npy", image_set="50_unlabeled_0", transforms=transform, label_state=2
+        root=str(root),
+        data_set="voc",
+        mask_type=".npy",
+        image_set="50_unlabeled_0",
+        transforms=transform,
+        label_state=2,
     )
     loader = torch.utils.data.DataLoader(images, batch_size=BATCH, shuffle=False)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import Contender, arguments, seconds, write
-from published import SIZE, blurred_predictions, import_dmt, write_voc
 
 from dmtc.batches import CropRequest, Reader
 from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
 from dmtc.pseudo import PseudoLabelStore, label_images
+from published import SIZE, blurred_predictions, import_dmt, write_voc
 
 IMAGES, CROP, CLASSES, RATIO = 64, 321, 21, 0.4
 
@@ -79,7 +79,12 @@ def published(checkout: Path, root: Path, ids: list[str], store: PseudoLabelStor
         ]
     )
     images = StandardSegmentationDataset(
-        root=str(root), data_set="voc", mask_type=".npy", image_set="50_unlabeled_0", transforms=transform, label_state=1
+        root=str(root),
+        data_set="voc",
+        mask_type=".npy",
+        image_set="50_unlabeled_0",
+        transforms=transform,
+        label_state=1,
     )
 
     def work() -> None:

@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
-    ["errors", "types", "randomness", "hydra_errors", "allocator"],
+    ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption"],
     ["registry", "files"],
     ["data"],
     ["splits"],
@@ -17,12 +17,13 @@ STAGES = [
     ["pseudo"],
     ["schedule", "optimization", "settings"],
     ["terms", "batches"],
-    ["evaluation", "quality", "environment"],
-    ["training", "tracking", "progress", "run_folder", "config"],
+    ["evaluation", "quality", "environment", "collapse", "changes", "failures"],
+    ["window", "training", "tracking", "progress", "run_folder", "config", "checkpoints"],
     ["assembly"],
-    ["execution", "cost"],
+    ["networks", "phase_training", "execution", "cost"],
     ["report"],
-    ["runs"],
+    ["runs", "checking"],
+    ["launch"],
     ["jobs"],
     ["cli"],
 ]
@@ -80,7 +81,7 @@ def test_the_engine_knows_no_method_by_name():
         "voc",
         "deeplabv2",
     }
-    files = [SOURCE / f"{module}.py" for module in ("training", "execution", "batches")]
+    files = [SOURCE / f"{module}.py" for module in ("training", "phase_training", "execution", "batches")]
     for path in [*files, *sorted((SOURCE / "evaluation").glob("*.py"))]:
         tree = ast.parse(path.read_text())
         strings = {

@@ -6,7 +6,7 @@ import torch
 
 import dmtc
 from dmtc.assembly import Assembly
-from dmtc.batches import CropRequest, Loader, training_requests
+from dmtc.batches import SUBSTITUTES, CropRequest, Loader, training_requests
 from dmtc.config import settle
 from dmtc.data.dataset import Dataset
 from dmtc.errors import DataError
@@ -77,6 +77,25 @@ def test_one_pool_serves_crops_and_whole_images_in_turn(parts):
     assert [id for ids in whole for id in ids] == list(parts.dataset.val)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_scoring_in_the_middle_of_a_phase_takes_nothing_from_it(parts, workers):
+    """The pool had read ahead; after the other pass it goes on with the batch that is due."""
+    pool = loader(parts, workers)
+    requests = list(training_requests(PHASE, parts.split.labelled, parts.split.unlabelled, None, 0))
+    seen = []
+    for step, batch in enumerate(pool.crops(iter(requests))):
+        seen.append(batch.ids)
+        if step in (1, 2, PHASE.steps - 1):
+            whole = [id for whole in pool.images(parts.dataset.val, 4, with_mask=True) for id in whole.ids]
+            assert whole == list(parts.dataset.val)
+    assert seen == [tuple(request.id for request in step) for step in requests]
+
+
+def test_requests_can_begin_at_any_step(parts, pseudo_labels):
+    arguments = (PHASE, parts.split.labelled, parts.split.unlabelled, pseudo_labels, 0)
+    assert list(training_requests(*arguments, start=4)) == list(training_requests(*arguments))[4:]
+
+
 def test_every_image_once_an_epoch_in_a_new_order(parts):
     ids = [f"i{i}" for i in range(10)]
     phase = Phase("r0-a", "start", "a", None, None, None, 10, 0.1, 3, 0, 1)
@@ -126,3 +145,91 @@ def test_images_of_different_sizes_come_in_batches_of_one_size(parts, monkeypatc
     batches = list(loader(parts, 0).images(parts.dataset.val, 5, with_mask=False))
     assert [len(batch.ids) for batch in batches] == [2, 2, 1, 1]
     assert [id for batch in batches for id in batch.ids] == list(parts.dataset.val)
+
+
+def with_broken(parts: Assembly, ids, tmp_path) -> Dataset:
+    images = {id: tmp_path / f"{id}.gone" if id in ids else path for id, path in parts.dataset.images.items()}
+    return dataclasses.replace(parts.dataset, images=images)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_faulty_training_images_are_skipped_and_counted(parts, pseudo_labels, tmp_path, workers, caplog):
+    """The next images of the order take their places, whatever process reads them; everything else stays."""
+    broken = {parts.split.labelled[0], *parts.split.unlabelled[:5]}
+    dataset = with_broken(parts, broken, tmp_path)
+
+    def requests():
+        return training_requests(PHASE, parts.split.labelled, parts.split.unlabelled, pseudo_labels, 0)
+
+    skipping = Loader(dataset, parts.augment, workers, torch.device("cpu"), "skip")
+    batches = list(skipping.crops(requests()))
+    whole = list(loader(parts, 0).crops(requests()))
+    expected, skipped = [], {}
+    for step in requests():
+        expected.append([])
+        for request in step:
+            tried = [request.id, *request.substitutes]
+            place = next(i for i, id in enumerate(tried) if id not in broken)
+            expected[-1].append(tried[place])
+            for id in tried[:place]:
+                skipped[id] = skipped.get(id, 0) + 1
+    assert [list(batch.ids) for batch in batches] == expected
+    assert broken - set(skipped) == set(), "each of them has its turn"
+    for batch, as_before in zip(batches, whole, strict=True):
+        for place, id in enumerate(as_before.ids):
+            if id not in broken:
+                assert batch.image[place].equal(as_before.image[place])
+                assert batch.label[place].equal(as_before.label[place])
+    assert skipping.take_skipped() == skipped
+    assert skipping.take_skipped() == {}
+    assert sorted(record.message.split(": ")[1].split("/")[-1] for record in caplog.records) == sorted(
+        f"{id}.gone" for id in broken
+    ), "each file is told once"
+
+
+def test_substitutes_are_the_next_ones_of_the_epoch():
+    ids = [f"i{i}" for i in range(30)]
+    phase = Phase("r0-a", "start", "a", None, None, None, 10, 0.1, 3, 0, 1)
+    requests = [request for step in training_requests(phase, ids, (), None, seed=0) for request in step]
+    order = [request.id for request in requests]
+    assert requests[0].substitutes == tuple(order[1 : 1 + SUBSTITUTES])
+    assert requests[-1].substitutes == tuple(order[:SUBSTITUTES])
+    few = [request for step in training_requests(phase, ids[:2], (), None, seed=0) for request in step]
+    assert all({request.id, *request.substitutes} == {"i0", "i1"} for request in few)
+
+
+def test_skipping_ends_where_nothing_works(parts, tmp_path):
+    dataset = with_broken(parts, set(parts.split.labelled), tmp_path)
+    skipping = Loader(dataset, parts.augment, 0, torch.device("cpu"), "skip")
+    requests = training_requests(
+        dataclasses.replace(PHASE, labelled_batch=1, pseudo_batch=0), parts.split.labelled, (), None, 0
+    )
+    with pytest.raises(DataError, match=r"3 images in a row cannot be used in spite of dataset.on_error=skip: .*gone"):
+        list(skipping.crops(requests))
+
+
+def test_validation_images_and_pseudo_labels_always_stop(parts, pseudo_labels, tmp_path):
+    """A score would be of other images than it says; and what the run has written itself is no fault of the data."""
+    first = parts.dataset.val[0]
+    skipping = Loader(
+        with_broken(parts, {first, parts.split.unlabelled[0]}, tmp_path),
+        parts.augment,
+        0,
+        torch.device("cpu"),
+        "skip",
+    )
+    with pytest.raises(DataError, match=f"{first}.gone"):
+        list(skipping.images(parts.dataset.val, 2, with_mask=True))
+    labelled = [id for batch in skipping.images(parts.split.unlabelled, 4, with_mask=False) for id in batch.ids]
+    assert labelled == list(parts.split.unlabelled[1:])
+    next(pseudo_labels.folder.glob(f"{parts.split.unlabelled[1]}*.label.png")).unlink()
+    with pytest.raises(DataError, match="pseudo-label file"):
+        list(skipping.crops([[CropRequest(parts.split.unlabelled[1], pseudo_labels, (0,), ("x",))]]))
+
+
+def test_a_pseudo_label_of_another_size_is_refused(parts, pseudo_labels):
+    id = parts.split.unlabelled[0]
+    store = PseudoLabelStore(pseudo_labels.folder)
+    store.write(id, np.zeros((5, 5), np.uint8), np.zeros((5, 5), np.uint16))
+    with pytest.raises(DataError, match=r"48x48 pixels but its pseudo-label is 5x5"):
+        list(loader(parts, 0).crops([[CropRequest(id, pseudo_labels, (0,))]]))

@@ -88,7 +88,11 @@ def specs() -> list[tuple[str, Registry, dict]]:
         match group:
             case "dataset":
                 found.append(
-                    (f"{group}={choice}", DATASETS, {k: v for k, v in config[group].items() if k != "augment"})
+                    (
+                        f"{group}={choice}",
+                        DATASETS,
+                        {k: v for k, v in config[group].items() if k not in ("augment", "on_error")},
+                    )
                 )
             case "split":
                 found.append((f"{group}={choice}", SPLITS, config[group]))

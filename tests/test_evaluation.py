@@ -13,7 +13,7 @@ from dmtc.evaluation import (
     evaluation_faults,
     scores_of,
 )
-from dmtc.execution import _order
+from dmtc.phase_training import _order
 from dmtc.types import Batch
 
 

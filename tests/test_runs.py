@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import dmtc
+from alike import timeless
 from dmtc.errors import ConfigError, DataError
 from dmtc.execution import Executor
 
@@ -187,11 +188,3 @@ def test_metrics_are_one_json_object_a_line(finished):
     assert all(record["step"] == 2 for record in records)
     rounds = [record for record in records if record["phase"] == "r1-a" and "loss" in record]
     assert "mutual/student_wins" in rounds[0]
-
-
-def timeless(results: dict) -> dict:
-    """Results without what differs from run to run by nature."""
-    volatile = ("seconds", "train_images_per_s", "label_images_per_s", "peak_memory_bytes")
-    phases = [{key: value for key, value in phase.items() if key not in volatile} for phase in results["phases"]]
-    kept = {key: value for key, value in results.items() if key not in ("seconds", "environment", "commit")}
-    return kept | {"phases": phases}

@@ -26,12 +26,12 @@ def test_json_lines_are_there_at_once_and_go_on_after_a_stop(tmp_path):
 
 
 def test_csv_gets_every_column_and_keeps_earlier_rows(tmp_path):
-    first = CsvLogger(folder=tmp_path)
-    first.log({"step": 1, "loss": 0.5})
-    first.close()
-    second = CsvLogger(folder=tmp_path)
-    second.log({"step": 2, "miou": 0.25})
-    second.finish({})
+    for record in ({"step": 1, "loss": 0.5}, {"step": 2, "miou": 0.25}):
+        lines, table = JsonLines(tmp_path / "metrics.jsonl"), CsvLogger(folder=tmp_path)
+        for tracker in (lines, table):
+            tracker.log(record)
+        lines.close()
+        table.close()
     with open(tmp_path / "metrics.csv", newline="") as file:
         assert list(csv.DictReader(file)) == [
             {"step": "1", "loss": "0.5", "miou": ""},
@@ -102,7 +102,7 @@ def test_auto_is_lines_where_there_is_no_terminal(capsys):
 def test_phases_of_an_earlier_run_count_as_done_but_not_for_the_speed(capsys):
     other = Phase("r0-b", "start", "b", None, None, None, 8, 0.1, 4, 0, 1)
     progress = Progress([PHASE, other], "lines")
-    progress.skip(PHASE)
+    progress.skip(PHASE.steps)
     progress.advance(8, training=True)
     progress.show(other, 8, VALUES)
     assert "00:00 left" in capsys.readouterr().err

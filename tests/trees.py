@@ -97,6 +97,45 @@ def write_cityscapes(
     return root
 
 
+def write_folder(root: Path, *, masked: int = 8, unmasked: int = 2, val: int = 2, size: int = 40) -> Path:
+    """Write the layout of `dataset=folder`: pictures p00, p01, ... as PNG, with masks of ground, thing and 255.
+
+    Args:
+        root: Holds images, masks, classes.txt and val.txt.
+        masked: Training images with a mask.
+        unmasked: Training images without one; the next ids.
+        val: Validation images; the last ids.
+        size: Height and width.
+    """
+    ids = [f"p{index:02}" for index in range(masked + unmasked + val)]
+    for index, id in enumerate(ids):
+        rng = np.random.default_rng(index)
+        label = _objects(rng, size, size, background=0, classes=(1, 1), border=255)
+        save(root / f"images/{id}.png", _picture(rng, label))
+        if not masked <= index < masked + unmasked:
+            save(root / f"masks/{id}.png", label)
+    write_list(root / "classes.txt", ["ground", "thing"])
+    write_list(root / "val.txt", ids[-val:])
+    return root
+
+
+OWN = [
+    "dataset=folder",
+    "model/backbone=tiny",
+    "model.backbone.width=8",
+    "model.weights.a=null",
+    "model.weights.b=null",
+    "dataset.augment.crop=[32,32]",
+    "schedule=smoke",
+    "schedule.limit_steps=2",
+    "schedule.rounds.label_ratios=[1.0]",
+    "run.progress=off",
+    "run.pictures=0",
+    "run.device=cpu",
+]
+"""Overrides for a run of a few seconds on a folder; `dataset.root=DIR` is still to be given."""
+
+
 def save(path: Path, picture: np.ndarray | Image.Image) -> None:
     """Write an image file, and its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dmtc import losses, pseudo, splits
     from dmtc.config import compose
-    from dmtc.runs import Run, resume, train
+    from dmtc.launch import resume, train
+    from dmtc.runs import Run
 
 __all__ = ["Run", "compose", "losses", "pseudo", "resume", "splits", "train"]
 
-_HOMES = {"compose": "config", "train": "runs", "resume": "runs", "Run": "runs"}
+_HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from dmtc.batches import OnError
 from dmtc.config import Config, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
@@ -34,7 +35,12 @@ class Assembly:
     @cached_property
     def dataset(self) -> Dataset:
         """Images, masks and lists."""
-        return DATASETS.build(without(self.config["dataset"], "augment"), "dataset")
+        return DATASETS.build(without(self.config["dataset"], "augment", "on_error"), "dataset")
+
+    @cached_property
+    def on_error(self) -> OnError:
+        """What becomes of training images that cannot be used; runs from before there was a choice stopped."""
+        return self.config["dataset"].get("on_error", "stop")
 
     @cached_property
     def augment(self) -> Augment:

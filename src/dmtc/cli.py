@@ -1,8 +1,10 @@
 """The command line: Hydra around the jobs, and exit codes that mean something.
 
-0 done; 2 the user's fault (config, data, paths), told in one line; 1 anything else; 130 stopped by Ctrl-C.
+0 done; 2 the user's fault (config, data, paths), told in one line; 1 anything else; 130 stopped by Ctrl-C, 143 by
+SIGTERM or SIGUSR1.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -13,15 +15,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.config import config_folder, known_keys, settle
-from dmtc.errors import ConfigError, TrainingError, UserError
+from dmtc.errors import TrainingError, UserError
 from dmtc.hydra_errors import one_line
-
-# Settings of a run that cannot change its results, and so may differ when it is resumed.
-_FREE_TO_CHANGE = ("device", "workers", "progress", "log_every", "debug", "pictures", "score_pseudo_labels")
+from dmtc.interruption import RunStopped
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     task = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_task)
     try:
         task()
+    except RunStopped as stopped:
+        raise SystemExit(stopped.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BaseException as error:
@@ -65,9 +67,11 @@ def _task(cfg: DictConfig) -> float | None:
     """One job, as Hydra calls it."""
     try:
         return _run(cfg)
-    except KeyboardInterrupt:
-        folder = HydraConfig.get().runtime.output_dir
-        print(f"\nstopped; go on with: python run.py resume={folder}", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        # In a sweep this ends all of it: Hydra goes on after exceptions that are errors only.
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        way_on = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
+        print(f"\n{str(stopped) or 'stopped'}{way_on}", file=sys.stderr)
         raise
     except Exception as error:
         job = HydraConfig.get()
@@ -83,28 +87,33 @@ def _task(cfg: DictConfig) -> float | None:
 def _run(cfg: DictConfig) -> float | None:
     # Imported here: `--help` and a misspelt option need no torch.
     from dmtc.jobs import JOBS
-    from dmtc.runs import resume
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
     if cfg.resume is not None:
-        run = resume(cfg.resume, _free_settings(HydraConfig.get().overrides.task, cfg))
-        print((run.folder.path / "results.txt").read_text())
-        return run.results["miou"]["mean_last"]
+        return _resume(cfg, HydraConfig.get().overrides.task)
     config = settle(cfg)
-    return JOBS.build(config["job"], "job", config=config, folder=folder)
+    return JOBS.build(config["job"], "job", config=config, folder=Path(HydraConfig.get().runtime.output_dir))
 
 
-def _free_settings(overrides: Sequence[str], cfg: DictConfig) -> dict[str, object]:
-    """The settings given along with `resume=`, which must not change results."""
-    given = [override.partition("=")[0].lstrip("+~") for override in overrides]
-    changing = [key for key in given if key != "resume" and key.removeprefix("run.") not in _FREE_TO_CHANGE]
-    if changing:
-        raise ConfigError(
-            f"resume= goes on with the run's own settings; {', '.join(changing)} cannot be changed "
-            f"(what can: {', '.join('run.' + key for key in _FREE_TO_CHANGE)})"
-        )
-    names = [key.removeprefix("run.") for key in given if key.startswith("run.")]
-    return {name: cfg.run[name] for name in names}
+def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
+    """Go on with a run; what is given along with `resume=` must not change its results."""
+    from dmtc.changes import refuse_changes
+    from dmtc.launch import resume
+    from dmtc.run_folder import RunFolder
+
+    stored = RunFolder.existing(cfg.resume).read_config()
+    keys = [override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".") for override in overrides]
+    keys = [key for key in keys if key != "resume"]
+    asked = {key: OmegaConf.select(cfg, key) for key in keys}
+    plain = {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in asked.items()}
+    before = {key: OmegaConf.select(OmegaConf.create(stored), key) for key in keys}
+    refuse_changes(before, plain, "resume= goes on with the run's own settings")
+    run = resume(
+        cfg.resume,
+        {key.removeprefix("run."): value for key, value in plain.items() if key.startswith("run.")},
+        settle(cfg)["logger"] if any(key.partition(".")[0] == "logger" for key in keys) else None,
+    )
+    print((run.folder.path / "results.txt").read_text())
+    return run.results["miou"]["mean_last"]
 
 
 def _report(error: BaseException) -> int:
@@ -117,6 +126,10 @@ def _report(error: BaseException) -> int:
     if isinstance(error, TrainingError):
         print(f"error: {_message(error)}", file=sys.stderr)
         return 1
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES) and error.filename:
+        # Before a run has its folder; once it has, such errors say more.
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1 if error.errno == errno.ENOSPC else 2
     traceback.print_exception(error)
     return 1
 

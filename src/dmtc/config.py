@@ -111,8 +111,8 @@ def check(config: Config) -> None:
         ConfigError: All faults in one message.
     """
     # Imported here: checking needs every component, composing (and so `--help`) none.
+    from dmtc.batches import on_error_faults
     from dmtc.data import DATASETS
-    from dmtc.data.augment import Augment
     from dmtc.evaluation import evaluation_faults
     from dmtc.jobs import JOBS
     from dmtc.models import BACKBONES, MODELS
@@ -125,8 +125,9 @@ def check(config: Config) -> None:
     from dmtc.tracking import LOGGERS
 
     dataset, model, schedule = config["dataset"], config["model"], config["schedule"]
-    faults = DATASETS.faults(without(dataset, "augment"), "dataset")
-    faults += argument_faults(Augment, dataset.get("augment") or {}, "dataset.augment")
+    faults = DATASETS.faults(without(dataset, "augment", "on_error"), "dataset")
+    faults += on_error_faults(dataset)
+    faults += _augment_faults(dataset.get("augment") or {})
     faults += SPLITS.faults(config["split"], "split")
     faults += MODELS.faults(without(model, "backbone", "weights", "normalization"), "model")
     faults += BACKBONES.faults(model.get("backbone") or {}, "model.backbone")
@@ -150,6 +151,19 @@ def check(config: Config) -> None:
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """A copy of a mapping without some of its keys."""
     return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _augment_faults(augment: Mapping[str, Any]) -> list[str]:
+    from dmtc.data.augment import Augment
+    from dmtc.registry import argument_faults
+
+    if faults := argument_faults(Augment, augment, "dataset.augment"):
+        return faults
+    try:
+        Augment(**augment)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def _weights_faults(weights: Any) -> list[str]:

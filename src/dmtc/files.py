@@ -1,25 +1,64 @@
-"""Writing files so that a reader, or a run that goes on after a crash, never sees half of one."""
+"""Writing files so that a reader, or a run that goes on after a crash, never sees half of one.
+
+Killing a process at any moment leaves the old file or the new one. A power cut could still leave an empty file under
+the new name, unless the disk was asked to have it first: that is done for what marks other things as done, and left out
+for what can be checked and made again (a run has thousands of pseudo-label files, and every wait costs milliseconds).
+"""
 
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_UNFINISHED = ".part"
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Write under a temporary name beside `path`, then rename; folders are made as needed."""
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes its place at the end if nothing went wrong; folders are made.
+
+    Args:
+        path: The file to write.
+        durable: Wait until the disk has it before it gets its name.
+
+    Raises:
+        OSError: It cannot be written; the error always names `path`.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Random, as process numbers repeat between the containers and machines that may share a folder.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if durable:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_atomically(path: str | os.PathLike[str], data: bytes | str, durable: bool = False) -> None:
+    """Write under a temporary name beside `path`, then rename; folders are made as needed.
+
+    Raises:
+        OSError: It cannot be written; the error always names `path`.
+    """
+    with replacing(path, durable) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n")
+    """Write a value as indented JSON, atomically and durably: it is small, and others rely on it."""
+    write_atomically(path, json.dumps(value, indent=2) + "\n", durable=True)
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Delete what writers that were killed have left under temporary names, in a folder and those inside it."""
+    for path in Path(folder).rglob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)

@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from dmtc.assembly import Assembly
+from dmtc.checking import check_data, summary
 from dmtc.config import Config, compose, config_folder, import_modules, settle
 from dmtc.cost import measure_cost
 from dmtc.environment import describe_environment
-from dmtc.errors import ConfigError
+from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
 from dmtc.execution import Executor
 from dmtc.files import write_json
+from dmtc.launch import train
 from dmtc.progress import Progress
 from dmtc.registry import Registry
 from dmtc.report import cost_page, plan_table, protocols_table, scores_table, sweep_table
 from dmtc.run_folder import RunFolder
-from dmtc.runs import train
 
 JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder"])
 """Builders do the work and return the final mIoU for sweeps, or None; they may take `config` and `folder: Path`."""
@@ -35,6 +36,20 @@ def plan_job(*, config: Config) -> None:
     """Print the phases that would run; write nothing."""
     parts = Assembly(config)
     print(plan_table(parts.plan, parts.split), end="")
+
+
+@JOBS.register("check")
+def check_job(*, config: Config, shown: int) -> None:
+    """Read every image and mask, and print everything that is wrong or odd; write nothing.
+
+    Raises:
+        DataError: Training would stop at something.
+    """
+    check = check_data(Assembly(config))
+    print(summary(check, shown), end="")
+    if check.errors:
+        count = len(check.errors)
+        raise DataError(f"{count} {'fault' if count == 1 else 'faults'} would stop training; see the list above")
 
 
 @JOBS.register("evaluate")
@@ -66,7 +81,7 @@ def evaluate_job(
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
 
     parts = Assembly(stored, folder.read_split())
-    executor = Executor(parts, folder, Progress([], "off"), trackers=[])
+    executor = Executor(parts, folder, Progress([], "off"))
     scores = {title: executor.scores(evaluation, checkpoint) for title, evaluation in evaluations.items()}
     classes = parts.dataset.classes
     *_, whose = next(iter(scores.values()))

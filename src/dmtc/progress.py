@@ -39,17 +39,25 @@ class Progress:
         elif self._display == "lines":
             print(text, file=sys.stderr, flush=True)
 
-    def skip(self, phase: Phase) -> None:
-        """Count a phase that an earlier run has done."""
-        self._steps_done += phase.steps
-        self._steps_before += phase.steps
-        if self._plan is not None:
-            self._plan.update(phase.steps)
+    def warn(self, text: str) -> None:
+        """Show one line that must not go unnoticed, even where nothing else is shown."""
+        if self._display == "off":
+            print(f"WARNING: {text}", file=sys.stderr, flush=True)
+        else:
+            self.say(f"WARNING: {text}")
 
-    def begin(self, what: str, total: int, unit: str) -> None:
-        """Begin a part: the training of a phase, a labelling pass."""
+    def skip(self, steps: int) -> None:
+        """Count steps that an earlier run has done."""
+        self._steps_done += steps
+        self._steps_before += steps
+        if self._plan is not None:
+            self._plan.update(steps)
+
+    def begin(self, what: str, total: int, unit: str, done: int = 0) -> None:
+        """Begin a part: the training of a phase, a labelling pass; `done` of it by an earlier run."""
         if self._display == "bars":
-            self._part = tqdm(total=total, desc=what, unit=unit, position=0, leave=False, dynamic_ncols=True)
+            bar = tqdm(total=total, desc=what, unit=unit, initial=done, position=0, leave=False, dynamic_ncols=True)
+            self._part = bar
 
     def advance(self, count: int, training: bool = False) -> None:
         """Count what is done of the part; training steps also count for the plan."""

@@ -35,7 +35,7 @@ def score_pseudo_labels(
     counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     scored = 0
     for id in ids if truth is not None else ():
-        if truth is None or id not in truth.masks:
+        if truth is None or id not in truth.masks or id not in store:  # not in the store: skipped as unreadable
             continue
         try:
             mask = truth.mask(id)

@@ -3,6 +3,7 @@
 config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
+phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
 results.json  results.txt  pictures/                       what came out
@@ -14,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from dmtc.checkpoints import Checkpoints
 from dmtc.errors import DataError
-from dmtc.files import write_atomically, write_json
+from dmtc.files import remove_unfinished, write_atomically, write_json
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.schedule import Phase, plan_from_json, plan_to_json
 from dmtc.splits import Split
@@ -38,7 +40,10 @@ class RunFolder:
         if not folder.path.is_dir():
             raise DataError(f"no run folder {path}: there is no such folder")
         if not folder.config_path.is_file():
-            raise DataError(f"{path} is no run folder: it holds no {folder.config_path.name}")
+            raise DataError(
+                f"{path} is no run folder: it holds no {folder.config_path.name} (a run that was stopped before it"
+                " wrote one has done nothing yet: start it again)"
+            )
         return folder
 
     @property
@@ -65,23 +70,36 @@ class RunFolder:
         """A phase's network; `which` is "last" or "best"."""
         return self.path / "phases" / phase / f"{which}.safetensors"
 
+    def checkpoints(self, phase: str) -> Checkpoints:
+        """The checkpoints of a phase that is under way."""
+        return Checkpoints(self.path / "phases" / phase)
+
+    def tidy(self) -> None:
+        """Delete what a run that was killed has left half-written; nobody else may be writing here."""
+        remove_unfinished(self.path)
+
     def store(self, teacher_phase: str) -> PseudoLabelStore:
         """The predictions of a phase's last network for the unlabelled images."""
         return PseudoLabelStore(self.path / "pseudo_labels" / teacher_phase)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved config."""
-        write_atomically(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        write_atomically(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True), durable=True)
 
     def read_config(self) -> dict[str, Any]:
-        """Read the resolved config."""
+        """Read the resolved config.
+
+        Raises:
+            DataError: It is damaged.
+        """
         try:
             config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise DataError(f"{self.config_path} is damaged: {' '.join(str(error).split())}") from None
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
-        # Runs from before there was a choice of protocols were scored like this.
+        # What held for runs from before there was a choice.
+        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"} | config.get("run", {})
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def write_environment(self, environment: dict[str, Any]) -> None:
@@ -90,7 +108,11 @@ class RunFolder:
 
     def write_split(self, split: Split) -> None:
         """Write which images are labelled and which are not, with their hash."""
-        write_atomically(self.path / "split.json", split.to_json() + "\n")
+        write_atomically(self.path / "split.json", split.to_json() + "\n", durable=True)
+
+    def has_split(self) -> bool:
+        """Whether the images were chosen before the run was stopped."""
+        return (self.path / "split.json").is_file()
 
     def read_split(self) -> Split:
         """Read which images are labelled and which are not."""
@@ -135,5 +157,5 @@ class RunFolder:
     def _read_text(self, name: str) -> str:
         try:
             return (self.path / name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{self.path / name} cannot be read: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{self.path / name} cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -1,109 +1,26 @@
-"""Training from Python, and reading what a run left behind."""
+"""Reading what a run left behind."""
 
-import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
-from dmtc.allocator import keep_freed_memory
 from dmtc.assembly import Assembly
-from dmtc.config import import_modules, settle
+from dmtc.config import import_modules
 from dmtc.data import Dataset
-from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import ensemble
-from dmtc.execution import Executor
 from dmtc.models import SegmentationModel, load_weights
-from dmtc.progress import Progress
 from dmtc.pseudo import PseudoLabel, PseudoLabels
-from dmtc.report import draw_pictures, gather_results, results_table
+from dmtc.report import draw_pictures
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.splits import Split
-from dmtc.tracking import LOGGERS, JsonLines
 from dmtc.types import UInt8Array
-
-
-def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None) -> "Run":
-    """Train every phase of a config's plan and report.
-
-    Args:
-        cfg: From `dmtc.compose`.
-        folder: Run folder; by default a new one under outputs/. Phases it already holds are not trained again.
-
-    Returns:
-        The finished run.
-
-    Raises:
-        ConfigError: A fault in the config; all in one message, before anything is written.
-        DataError: A fault in the images, masks or lists.
-        TrainingError: The loss became infinite or NaN.
-    """
-    config = settle(cfg)
-    if folder is None:
-        folder = Path("outputs") / f"{config['tag']}-{datetime.datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    return _carry_out(Assembly(config), RunFolder(folder))
-
-
-def resume(folder: str | Path, run_settings: Mapping[str, Any] | None = None) -> "Run":
-    """Go on where a run stopped; phases that are done are kept, the one that was interrupted starts anew.
-
-    Args:
-        folder: Of the run.
-        run_settings: Values of the `run` group that may differ from before, such as `device` or `progress`.
-
-    Raises:
-        DataError: The folder is no run folder.
-    """
-    run_folder = RunFolder.existing(folder)
-    config = run_folder.read_config()
-    config["run"].update(run_settings or {})
-    return _carry_out(Assembly(settle(config), run_folder.read_split()), run_folder)
-
-
-def _carry_out(parts: Assembly, folder: RunFolder) -> "Run":
-    plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
-    evaluation = parts.evaluation
-    for phase in plan:
-        if phase.init_from is None and folder.read_phase(phase.name) is None:
-            parts.try_starting_weights(phase.trainee)
-    if parts.device.type == "cpu":
-        keep_freed_memory()
-    environment = describe_environment(parts.device)
-    folder.write_config(parts.config)
-    folder.write_environment(environment)
-    folder.write_split(parts.split)
-    folder.write_plan(plan)
-    trackers = [JsonLines(folder.metrics_path)] + [
-        LOGGERS.build(spec, f"logger.{name}", folder=folder.path, config=parts.config)
-        for name, spec in (parts.config["logger"] or {}).items()
-    ]
-    progress = Progress(plan, parts.run.progress)
-    try:
-        executor = Executor(parts, folder, progress, trackers)
-        executor.execute()
-        records = [record for phase in plan if (record := folder.read_phase(phase.name)) is not None]
-        *_, final = executor.scores(evaluation).values()
-        results = gather_results(parts, records, final, environment)
-        run = Run(folder, parts)
-        if parts.run.pictures:
-            run.draw(parts.run.pictures)
-        folder.write_results(results, results_table(results))
-        for tracker in trackers:
-            tracker.finish(results)
-    except BaseException:
-        for tracker in trackers:
-            tracker.close()
-        raise
-    finally:
-        progress.close()
-    return run
 
 
 class PhasePseudoLabels(Sequence[PseudoLabel]):

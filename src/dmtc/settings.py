@@ -23,7 +23,13 @@ class RunSettings:
     label_batch: int
     score_pseudo_labels: bool
     pictures: int
+    checkpoint_minutes: float
+    on_nonfinite: Literal["stop", "skip"]
     debug: bool
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint_minutes >= 0:
+            raise ConfigError(f"run.checkpoint_minutes should be at least 0, but is {self.checkpoint_minutes}")
 
 
 def pick_device(device: str) -> torch.device:

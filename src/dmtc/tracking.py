@@ -1,12 +1,16 @@
 """Where metrics go: metrics.jsonl in the run folder always, and any number of loggers beside it."""
 
+import contextlib
 import csv
+import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from dmtc.errors import ConfigError
+from dmtc.files import write_atomically
 from dmtc.registry import Registry
 
 Record = Mapping[str, float | int | str]
@@ -22,7 +26,7 @@ class Tracker(Protocol):
         """Take the results and close."""
 
     def close(self) -> None:
-        """Close early: the run was stopped or failed."""
+        """Close early: the run was stopped or failed. It may be gone on with later, under the same folder."""
 
 
 LOGGERS: Registry[Tracker] = Registry("logger", runtime=["folder", "config"])
@@ -37,12 +41,33 @@ class JsonLines:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: TextIO = open(path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
+        self._path = path
+        self._file = _opened(path)
 
     def log(self, record: Record) -> None:
-        """Write one line and hand it to the system at once, so that a crash loses nothing."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Write one line and hand it to the system at once, so that a crash loses nothing.
+
+        Raises:
+            OSError: It cannot be written; the error names the file.
+        """
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def keep(self, phase: str, count: int) -> list[dict[str, Any]]:
+        """Keep the first `count` records of a phase, and no line that was cut off; the rest is returned."""
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        records = [record for line in lines if (record := _parsed(line)) is not None]
+        of_phase = [record for record in records if record.get("phase") == phase]
+        dropped = of_phase[count:]
+        if dropped or len(records) < len(lines):
+            kept = [record for record in records if not any(record is one for one in dropped)]
+            self._file.close()
+            write_atomically(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+            self._file = _opened(self._path)
+        return dropped
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Close; results.json holds the results."""
@@ -50,27 +75,86 @@ class JsonLines:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        # What a full disk did not take was told when it was logged.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+class Metrics:
+    """metrics.jsonl, which is the record, and the loggers beside it, of which none ever stops a run.
+
+    Args:
+        path: Of metrics.jsonl.
+        loggers: How to make each logger, by name; `ConfigError` passes, any other failure is warned of.
+        warn: Shows a line that must not go unnoticed.
+    """
+
+    def __init__(self, path: Path, loggers: Mapping[str, Callable[[], Tracker]], warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._lines = JsonLines(path)
+        self._counts: Counter[str] = Counter()
+        self._known: set[tuple[object, ...]] = set()
+        self._loggers: dict[str, Tracker] = {}
+        for name, make in loggers.items():
+            with self._surviving(name):
+                self._loggers[name] = make()
+
+    def begin(self, phase: str, count: int) -> None:
+        """A phase begins or goes on with the `count` records that it had when its checkpoint was written."""
+        self._known = {_identity(record) for record in self._lines.keep(phase, count)}
+        self._counts[phase] = count
+
+    def count(self, phase: str) -> int:
+        """Records of a phase so far."""
+        return self._counts[phase]
+
+    def log(self, record: Record) -> None:
+        """Take a record; the loggers are spared those that they had before the run was stopped."""
+        self._lines.log(record)
+        self._counts[str(record["phase"])] += 1
+        if _identity(record) not in self._known:
+            self._tell(lambda tracker: tracker.log(record))
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Hand over the results and close."""
+        self._lines.finish(results)
+        self._tell(lambda tracker: tracker.finish(results))
+
+    def close(self) -> None:
+        """Close early: the run was stopped or failed."""
+        self._lines.close()
+        self._tell(lambda tracker: tracker.close())
+
+    def _tell(self, call: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._loggers.items()):
+            with self._surviving(name):
+                call(tracker)
+
+    @contextlib.contextmanager
+    def _surviving(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._loggers.pop(name, None)
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            self._warn(f"logger {name} failed ({reason}) and gets nothing more; metrics.jsonl has everything")
 
 
 @LOGGERS.register("csv")
 class CsvLogger:
-    """metrics.csv with one row a record; columns that come up later widen the file when it is closed.
+    """metrics.csv: metrics.jsonl as a table, one row a record, written when the run ends or stops.
 
     Args:
         folder: Of the run.
     """
 
     def __init__(self, *, folder: Path) -> None:
-        self._path = folder / "metrics.csv"
-        self._rows: list[Record] = []
-        if self._path.exists():
-            with open(self._path, newline="", encoding="utf-8") as file:
-                self._rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+        self._folder = folder
 
     def log(self, record: Record) -> None:
-        """Take one row."""
-        self._rows.append(record)
+        """Nothing: which columns there are is known at the end."""
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the file."""
@@ -78,11 +162,13 @@ class CsvLogger:
 
     def close(self) -> None:
         """Write the file with every column that any row has."""
-        columns = list(dict.fromkeys(column for row in self._rows for column in row))
-        with open(self._path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        lines = (self._folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [record for line in lines if (record := _parsed(line)) is not None]
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, list(dict.fromkeys(column for row in rows for column in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self._folder / "metrics.csv", table.getvalue())
 
 
 @LOGGERS.register("wandb")
@@ -149,5 +235,23 @@ def _wandb_id(folder: Path) -> str:
     if not path.exists():
         import secrets
 
-        path.write_text(secrets.token_hex(8))
+        write_atomically(path, secrets.token_hex(8))
     return path.read_text()
+
+
+def _opened(path: Path) -> TextIO:
+    return open(path, "a", encoding="utf-8")
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A record, or None for a line that was cut off."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _identity(record: Record) -> tuple[object, ...]:
+    """What a record is of: the same steps of a resumed run give the same again."""
+    return (record.get("phase"), record.get("step"), *sorted(record))

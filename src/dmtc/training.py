@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dmtc.errors import TrainingError
 from dmtc.losses.base import Loss, inputs_of
 from dmtc.models import SegmentationModel
 from dmtc.optimization import RateCurve
@@ -16,6 +16,7 @@ from dmtc.randomness import seed_of
 from dmtc.schedule import Phase
 from dmtc.terms import total_loss
 from dmtc.types import IGNORE_INDEX, Batch, StepInputs
+from dmtc.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,39 @@ class LoopSettings:
         precision: Type of the forward pass.
         accumulate: Parts each batch is split into.
         log_every: Steps between two log records.
+        skip_nonfinite: Drop a step whose loss or gradient is not finite, in place of stopping. Then every step waits
+            for the device.
     """
 
     seed: int
     precision: torch.dtype
     accumulate: int
     log_every: int
+    skip_nonfinite: bool = False
+
+
+@dataclass(slots=True)
+class LoopState:
+    """What the loop must know of the steps before in order to go on; weights and optimizer are kept by the caller.
+
+    Attributes:
+        step: Steps done.
+        seconds: Spent training.
+        window: Values that are not logged yet.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    window: Window = field(default_factory=Window)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors, for a checkpoint."""
+        return {"step": self.step, "seconds": self.seconds, "window": self.window.state()}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> "LoopState":
+        """The inverse of `state`."""
+        return cls(state["step"], state["seconds"], Window.restored(state["window"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +71,17 @@ class LoopEvents:
         stepped: After every step, with the number of images in it; nothing is read from the device for this.
         logged: After every `log_every` steps and the last: the step, and the mean of each value since the last time.
         evaluate: At the phase's evaluation points, with the step; the model may be used freely.
+        dropped: After a step that was dropped: the step, what was not finite, and the ids of its images.
+        wants_save: Asked after every step whether to save now.
+        save: When that is so, and before every evaluation. All losses and gradients up to here were finite.
     """
 
     stepped: Callable[[int], None]
     logged: Callable[[int, dict[str, float]], None]
     evaluate: Callable[[int], None]
+    dropped: Callable[[int, str, tuple[str, ...]], None] = lambda step, fault, ids: None
+    wants_save: Callable[[], bool] = lambda: False
+    save: Callable[[LoopState], None] = lambda state: None
 
 
 def train_phase(
@@ -59,36 +93,42 @@ def train_phase(
     rate: RateCurve,
     settings: LoopSettings,
     events: LoopEvents,
+    state: LoopState | None = None,
 ) -> float:
     """Train one network for one phase.
 
     Args:
         phase: Its length, its learning rate, and when to evaluate.
         model: The network; it is left with its last weights.
-        batches: One batch a step, on the model's device.
+        batches: One batch a step, on the model's device, from the first step that is not done on.
         terms: Name, weight and loss of each term that counts.
         optimizer: Over the model's parameters.
         rate: The learning rate's curve over the phase.
         settings: Seed, precision, accumulation, logging.
         events: Whom to tell.
+        state: As it was last saved, if the phase was begun before; model and optimizer are as they were then.
 
     Returns:
         Seconds spent training, evaluations left out.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: A loss or gradient is not finite. It shows when values are logged, saved or about to be scored.
     """
     evaluation_steps = {round(phase.steps * (i + 1) / phase.evaluations) for i in range(phase.evaluations)}
     embedding = any("embedding" in inputs_of(loss) for _, _, loss in terms)
-    clock = _Stopwatch()
-    window = _Window(opened_at=0.0)
+    state = LoopState() if state is None else state
+    clock = _Stopwatch(state.seconds)
+    if state.step > 0 and state.step in evaluation_steps:  # saved before, or while, it was evaluated
+        with clock.paused():
+            events.evaluate(state.step)
     model.train()
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(batches, state.step):
         learning_rate = phase.learning_rate * rate(step / phase.steps)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         torch.manual_seed(seed_of(settings.seed, phase.name, step, "dropout"))
         optimizer.zero_grad(set_to_none=True)
+        buffers = [buffer.clone() for buffer in model.buffers()] if settings.skip_nonfinite else []
         for number, (part, share) in enumerate(_parts(batch, settings.accumulate)):
             generator = torch.Generator(batch.image.device)
             generator.manual_seed(seed_of(settings.seed, phase.name, step, number, "loss"))
@@ -97,29 +137,42 @@ def train_phase(
                 inputs = StepInputs(maps.logits, maps.embedding, part.label, part.confidence, part.is_pseudo, generator)
                 loss, logs = total_loss(terms, inputs)
             (loss * share).backward()
-            window.add(loss.detach(), logs, share)
-        optimizer.step()
-        window.close_step(len(batch.ids))
+            state.window.add(loss.detach(), logs, share)
+        norm = _gradient_norm(optimizer)
+        done = state.step = step + 1
+        if settings.skip_nonfinite and (fault := state.window.fault(norm)):
+            _restore(model, buffers)
+            state.window.drop_step(len(batch.ids))
+            events.dropped(done, fault, batch.ids)
+        else:
+            optimizer.step()
+            state.window.close_step(norm, batch.ids)
         events.stepped(len(batch.ids))
 
-        done = step + 1
         if done % settings.log_every == 0 or done == phase.steps:
-            values = window.means(phase, done)
-            images_per_s = window.images / (clock.seconds() - window.opened_at)
-            events.logged(done, {**values, "learning_rate": learning_rate, "images_per_s": images_per_s})
-            window = _Window(opened_at=clock.seconds())
+            state.window.check(phase.name, done, phase.steps)
+            images_per_s = state.window.images / (clock.seconds() - state.window.opened_at)
+            if values := state.window.means():
+                events.logged(done, {**values, "learning_rate": learning_rate, "images_per_s": images_per_s})
+            state.window = Window(opened_at=clock.seconds())
+        if done in evaluation_steps or events.wants_save():
+            state.window.check(phase.name, done, phase.steps)
+            state.seconds = clock.seconds()
+            with clock.paused():
+                events.save(state)
         if done in evaluation_steps:
             with clock.paused():
                 events.evaluate(done)
             model.train()
+    assert state.step == phase.steps, f"phase {phase.name} has {phase.steps} steps, but batches for {state.step}"
     return clock.seconds()
 
 
 class _Stopwatch:
-    """Seconds since it was made, pauses left out."""
+    """Seconds since it was made, pauses left out, and those of earlier ones."""
 
-    def __init__(self) -> None:
-        self._begun = time.perf_counter()
+    def __init__(self, seconds_before: float) -> None:
+        self._begun = time.perf_counter() - seconds_before
 
     def seconds(self) -> float:
         return time.perf_counter() - self._begun
@@ -129,39 +182,6 @@ class _Stopwatch:
         stopped_at = time.perf_counter()
         yield
         self._begun += time.perf_counter() - stopped_at
-
-
-class _Window:
-    """Values of the steps since the last log record; they stay on the device until they are asked for."""
-
-    def __init__(self, opened_at: float) -> None:
-        self.opened_at = opened_at
-        self.images = 0
-        self._open: dict[str, Tensor] = {}
-        self._steps: list[dict[str, Tensor]] = []
-
-    def add(self, loss: Tensor, logs: dict[str, Tensor], share: Tensor | float) -> None:
-        for name, value in {"loss": loss, **logs}.items():
-            weighted = value.float() * share
-            self._open[name] = self._open[name] + weighted if name in self._open else weighted
-
-    def close_step(self, images: int) -> None:
-        self._steps.append(self._open)
-        self._open = {}
-        self.images += images
-
-    def means(self, phase: Phase, done: int) -> dict[str, float]:
-        """Mean of each value; this waits for the device, and is where a loss that is not finite shows."""
-        names = list(self._steps[0])
-        table = torch.stack([torch.stack([values[name] for name in names]) for values in self._steps]).cpu()
-        wrong = (~table[:, 0].isfinite()).nonzero()
-        if len(wrong):
-            step = done - len(self._steps) + int(wrong[0]) + 1
-            raise TrainingError(
-                f"the loss of phase {phase.name} is {table[wrong[0], 0].item()} at step {step} of {phase.steps}; "
-                "lower schedule.*.learning_rate, or try run.precision=float32"
-            )
-        return dict(zip(names, table.mean(0).tolist(), strict=True))
 
 
 def _parts(batch: Batch, count: int) -> Iterator[tuple[Batch, Tensor | float]]:
@@ -183,3 +203,16 @@ def _parts(batch: Batch, count: int) -> Iterator[tuple[Batch, Tensor | float]]:
             batch.ids[first::count],
         )
         yield part, (part.label != IGNORE_INDEX).sum() / total
+
+
+def _gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
+    """Over all parameters, float scalar on their device: one number that is not finite if any part of it is not."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
+def _restore(model: nn.Module, buffers: list[Tensor]) -> None:
+    """Put back what a dropped step's forward pass has changed: the running statistics, into which NaN may have gone."""
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(before)

@@ -16,6 +16,7 @@ def test_yaml_keys_equal_the_signature(path):
     spec = OmegaConf.to_container(OmegaConf.load(path))["dataset"]
     assert spec["name"] == path.stem
     augment = spec.pop("augment")
+    assert spec.pop("on_error") == "stop"
     assert DATASETS.faults(spec, "dataset") == []
     assert spec.keys() - {"name"} == inspect.signature(DATASETS.builder(path.stem)).parameters.keys()
     assert argument_faults(Augment, augment, "dataset.augment") == []

@@ -38,11 +38,11 @@ class Augment:
     def __post_init__(self) -> None:
         faults = []
         if len(self.crop) != 2 or min(self.crop, default=0) < 1:
-            faults.append(f"augment.crop should be a positive height and width, but is {self.crop}")
+            faults.append(f"dataset.augment.crop should be a positive height and width, but is {self.crop}")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < float("inf"):
-            faults.append(f"augment.scale should be a positive minimum and maximum, but is {self.scale}")
+            faults.append(f"dataset.augment.scale should be a positive minimum and maximum, but is {self.scale}")
         if not 0 <= self.flip <= 1:
-            faults.append(f"augment.flip should be a probability in [0, 1], but is {self.flip}")
+            faults.append(f"dataset.augment.flip should be a probability in [0, 1], but is {self.flip}")
         raise_faults(faults)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from dmtc.data.faults import OTHER_SIZE, UNKNOWN_VALUE, FileFault
+from dmtc.data.ids import bad_ids
+from dmtc.data.images import read_image
 from dmtc.errors import DataError
 from dmtc.registry import Registry
 from dmtc.types import IGNORE_INDEX, Sample, UInt8Array
@@ -30,8 +32,8 @@ class Dataset:
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
 
     Raises:
-        DataError: There are more classes than a byte holds, an id is in both lists or has no image, or a validation
-            id has no mask.
+        DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
+            has no mask, or an id leaves the folder it is in (`../x`). All faults of the lists in one message.
     """
 
     name: str
@@ -48,13 +50,22 @@ class Dataset:
         assert self.palette.dtype == np.uint8, self.palette.dtype
         if not 1 <= self.num_classes <= IGNORE_INDEX:
             raise DataError(f"{self.name}: {self.num_classes} classes; between 1 and {IGNORE_INDEX} are possible")
-        self._refuse(set(self.train) & set(self.val), "in both the training and the validation list")
-        self._refuse((set(self.train) | set(self.val)) - self.images.keys(), "listed but without an image file")
-        self._refuse(set(self.val) - self.masks.keys(), "used for validation but without a mask file")
-
-    def _refuse(self, ids: set[str], fault: str) -> None:
-        if ids:
-            raise DataError(f"{self.name}: {len(ids)} ids are {fault}: {few(ids)}")
+        listed = set(self.train) | set(self.val)
+        faults = [
+            f"{len(ids)} ids are {fault}: {few(ids)}"
+            for ids, fault in (
+                (set(self.train) & set(self.val), "in both the training and the validation list"),
+                (listed - self.images.keys(), "listed but without an image file"),
+                (set(self.val) - self.masks.keys(), "used for validation but without a mask file"),
+            )
+            if ids
+        ]
+        # Files are named after ids: one such as ../x would be read or written outside the folder that it belongs to.
+        refused = bad_ids({*listed, *self.images, *self.masks})
+        if refused:
+            faults = [f"{len(refused)} ids are not allowed: {few(refused)}"]
+        if faults:
+            raise DataError(f"{self.name}: {'; '.join(faults)}")
 
     @property
     def num_classes(self) -> int:
@@ -83,17 +94,7 @@ class Dataset:
         Raises:
             DataError: The id is unknown, or its file is missing or no image.
         """
-        path = self._path(self.images, id, "image")
-        try:
-            content = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        # Decoding from memory, as cv2.imread cannot open every path on Windows and writes its own warnings.
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(content, flags) if content.size else None
-        if image is None:
-            raise DataError(f"{path}: cannot be read as an image; replace the file or remove it from the data set")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return read_image(self._path(self.images, id, "image"))
 
     def mask(self, id: str) -> UInt8Array:
         """Read a mask.
@@ -108,10 +109,12 @@ class Dataset:
         mask = self.decode_mask(path)
         unknown = mask[(mask >= self.num_classes) & (mask != IGNORE_INDEX)]
         if unknown.size:
-            values = ", ".join(map(str, np.unique(unknown)))
-            raise DataError(
-                f"{path}: {unknown.size} pixels have the unknown class {values};"
-                f" known are 0..{self.num_classes - 1}, and {IGNORE_INDEX} for ignored pixels"
+            values = dict(zip(*(part.tolist() for part in np.unique(unknown, return_counts=True)), strict=True))
+            raise FileFault(
+                f"{path}: {unknown.size} pixels have the unknown class {', '.join(map(str, values))};"
+                f" known are 0..{self.num_classes - 1}, and {IGNORE_INDEX} for ignored pixels",
+                UNKNOWN_VALUE,
+                {f"value {value}": count for value, count in values.items()},
             )
         return mask
 
@@ -123,9 +126,10 @@ class Dataset:
         """
         image, label = self.image(id), self.mask(id)
         if image.shape[:2] != label.shape:
-            raise DataError(
-                f"{self.images[id]} is {_size(image)} pixels but its mask {self.masks[id]} is {_size(label)};"
-                " both must be the same size"
+            raise FileFault(
+                f"{self.images[id]} is {size_text(image.shape)} pixels but its mask {self.masks[id]} is"
+                f" {size_text(label.shape)}; both must be the same size",
+                OTHER_SIZE,
             )
         return Sample(id=id, image=image, label=label, confidence=np.ones(label.shape, np.float32))
 
@@ -145,5 +149,6 @@ def few(ids: set[str] | tuple[str, ...] | list[str], limit: int = 3) -> str:
     return ", ".join(shown) + (", ..." if len(ids) > limit else "")
 
 
-def _size(array: UInt8Array) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+def size_text(shape: tuple[int, ...]) -> str:
+    """Width and height of an array (H, W, ...), for a message."""
+    return f"{shape[1]}x{shape[0]}"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
-import numpy as np
 
+from dmtc.data.images import read_image
 from dmtc.errors import DataError
 from dmtc.files import write_atomically
 
@@ -50,6 +50,10 @@ class HalvedImages(Mapping[str, Path]):
             ) from error
         return target
 
+    def source(self, id: str) -> Path:
+        """The file at full size."""
+        return self._full[id]
+
     def __contains__(self, id: object) -> bool:
         """Whether there is such an image; nothing is opened."""
         return id in self._full
@@ -64,13 +68,12 @@ class HalvedImages(Mapping[str, Path]):
 
 
 def _halve(source: Path) -> bytes:
-    content = np.fromfile(source, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
-    if image is None or min(image.shape[:2]) < 2:
-        raise DataError(f"{source}: cannot be read as an image; replace the file or remove it from the data set")
+    image = read_image(source)
+    if min(image.shape[:2]) < 2:
+        raise DataError(f"{source}: too small to be halved; set dataset.half=false")
     height, width = image.shape[0] // 2, image.shape[1] // 2
     half = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     # OpenCV's default compression: as small as the higher levels, and the fastest to write and to read.
-    done, png = cv2.imencode(".png", half)
+    done, png = cv2.imencode(".png", cv2.cvtColor(half, cv2.COLOR_RGB2BGR))
     assert done
     return png.tobytes()

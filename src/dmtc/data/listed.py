@@ -1,11 +1,15 @@
 """Reading folders of images and masks: finding the files, and the layout with id lists that several data sets share."""
 
-from collections.abc import Callable, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dmtc.data.dataset import Dataset
+from dmtc.data.dataset import Dataset, few
 from dmtc.errors import DataError
 from dmtc.types import UInt8Array
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -14,22 +18,57 @@ MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Every file below a folder with one of the suffixes, by id; hidden files and folders are passed over.
 
+    Links to folders are followed, as data sets often lie on several disks; one that leads back to a folder around it is
+    passed over with a warning.
+
     Returns:
         Paths by id, in the order of ids. An id is the path inside the folder without its suffix, with `/`.
 
     Raises:
-        DataError: Two files have the same id.
+        DataError: Two files have the same id; all such are told at once.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in suffixes or any(part.startswith(".") for part in inside.parts):
+    twice = []
+    for path in sorted(_files_below(folder, ())):
+        if path.suffix.lower() not in suffixes:
             continue
-        id = inside.with_suffix("").as_posix()
+        id = path.relative_to(folder).with_suffix("").as_posix()
         if id in found:
-            raise DataError(f"{found[id]} and {path} have the same id {id!r}; keep one of them")
-        found[id] = path
+            twice.append(f"{found[id]} and {path} have the same id {id!r}")
+        else:
+            found[id] = path
+    if twice:
+        raise DataError(f"{few(twice)}; keep one file of each ({len(twice)} in {folder})")
     return dict(sorted(found.items()))
+
+
+def _files_below(folder: Path, around: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """The files; `around` holds device and number of the folders on the way, by which a loop of links is known."""
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be read ({error.strerror})") from error
+    here = (status.st_dev, status.st_ino)
+    if here in around:
+        log.warning("%s is a link to a folder around it and is passed over", folder)
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            yield from _files_below(folder / entry.name, (*around, here))
+        else:
+            yield folder / entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: told when it is read
+        return False
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
@@ -40,7 +79,7 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     """
     try:
         lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a list with one entry a line ({error})") from error
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 

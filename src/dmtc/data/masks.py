@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from dmtc.errors import ConfigError, DataError
+from dmtc.data.faults import MASK_CHANNELS, UNKNOWN_VALUE, UNLISTED_COLOR, UNREADABLE_MASK, FileFault
+from dmtc.data.images import PILLOW_FAULTS
+from dmtc.errors import ConfigError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
+_COLORS_TOLD = 20  # a mask stored as JPEG has thousands that stand for nothing
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
@@ -28,20 +31,26 @@ class IndexMasks:
         """Read one file into uint8 (H, W).
 
         Raises:
-            DataError: The file is missing or unreadable, has several channels, or holds values beyond a byte.
+            FileFault: The file is missing or unreadable, has several channels, or holds values beyond a byte.
         """
         # Pillow, because OpenCV turns a palette file into colors and the index is lost.
         picture = _open(path)
         if picture.mode not in _INDEX_MODES:
-            raise DataError(
+            raise FileFault(
                 f"{path}: a mask of class indices has one channel, but this file is {picture.mode};"
-                " name the color of each class to read color masks"
+                " name the color of each class (dataset.colors of dataset=folder) to read color masks",
+                MASK_CHANNELS,
             )
         values = np.asarray(picture)
         if self.ignore_value is not None:
             values = np.where(values == self.ignore_value, IGNORE_INDEX, values)
         if values.size and (values.max() > IGNORE_INDEX or values.min() < 0):
-            raise DataError(f"{path}: class indices lie in 0..255, but the mask holds {values.min()}..{values.max()}")
+            beyond, counts = np.unique(values[(values > IGNORE_INDEX) | (values < 0)], return_counts=True)
+            raise FileFault(
+                f"{path}: class indices lie in 0..255, but the mask holds {values.min()}..{values.max()}",
+                UNKNOWN_VALUE,
+                {f"value {value}": int(count) for value, count in zip(beyond, counts, strict=True)},
+            )
         return values.astype(np.uint8)
 
 
@@ -73,7 +82,7 @@ class ColorMasks:
         """Read one file into uint8 (H, W).
 
         Raises:
-            DataError: The file is missing or unreadable, or holds a color that is not in the table.
+            FileFault: The file is missing or unreadable, or holds a color that is not in the table.
         """
         channels = np.asarray(_open(path).convert("RGB")).astype(np.uint32)
         codes = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
@@ -81,11 +90,14 @@ class ColorMasks:
         unlisted = codes[self._codes[place] != codes]
         if unlisted.size:
             values, counts = np.unique(unlisted, return_counts=True)
-            code = int(values[counts.argmax()])
-            color = (code >> 16, code >> 8 & 255, code & 255)
-            raise DataError(
-                f"{path}: color {color} ({counts.max()} pixels) stands for no class;"
-                f" {len(values)} colors in this mask are not in the class table"
+            order = counts.argsort(kind="stable")[::-1][:_COLORS_TOLD]
+            told = {_color_text(int(values[place])): int(counts[place]) for place in order}
+            color = next(iter(told))
+            raise FileFault(
+                f"{path}: color {color} ({told[color]} pixels) stands for no class;"
+                f" {len(values)} colors in this mask are not in the class table",
+                UNLISTED_COLOR,
+                {f"color {color}": count for color, count in told.items()},
             )
         return self._classes[place]
 
@@ -101,12 +113,18 @@ def distinct_colors(count: int) -> UInt8Array:
     return np.round(np.array(colors).reshape(count, 3) * 255).astype(np.uint8)
 
 
+def _color_text(code: int) -> str:
+    return str((code >> 16, code >> 8 & 255, code & 255))
+
+
 def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             picture.load()
             return picture
     except FileNotFoundError as error:
-        raise DataError(f"{path}: the mask is missing") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
-        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
+        raise FileFault(f"{path}: the mask is missing", UNREADABLE_MASK) from error
+    except PILLOW_FAULTS as error:
+        # Pillow's own sentence for this one is the path once more.
+        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+        raise FileFault(f"{path}: cannot be read as a mask ({reason})", UNREADABLE_MASK) from error

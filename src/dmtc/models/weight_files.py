@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dmtc.errors import WeightsError
+from dmtc.files import replacing
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})$")
 """Published names often end in the first digits of the file's SHA-256: resnet101-63fe2227, resnet101COCO-41f33a49."""
@@ -52,7 +54,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content = dict(sorted(safetensors.torch.load_file(path).items()))  # their order in the file is by type
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch wonders about pickles that others wrote; if it fails, we tell
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is not a plain file of tensors ({_first_line(error)}); "
@@ -81,18 +85,21 @@ def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str]
         model: Any module, on any device, compiled or not.
         path: Where to; the folder is made if need be.
         metadata: Strings to store beside the tensors.
+
+    Raises:
+        OSError: It cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = getattr(model, "_orig_mod", model)  # torch.compile puts a wrapper around the model
     # The format wants plain memory, which neither channels-last weights nor ones on a GPU have.
     tensors = {key: value.detach().cpu().contiguous() for key, value in plain.state_dict().items()}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        safetensors.torch.save_file(tensors, unfinished, metadata={"format": "pt", **(metadata or {})})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path, durable=True) as unfinished:
+        try:
+            safetensors.torch.save_file(tensors, unfinished, metadata={"format": "pt", **(metadata or {})})
+        except SafetensorError as error:
+            # It tells a full disk by a sentence of its own; others look for the number.
+            if number := re.search(r"\(os error (\d+)\)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+            raise
 
 
 def _tensors_in(content: Any) -> dict[str, Tensor]:

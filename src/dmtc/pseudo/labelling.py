@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dmtc.errors import DataError
 from dmtc.pseudo.selection import confidence_histogram, level_of
 from dmtc.pseudo.store import PseudoLabelStore
 
@@ -43,6 +44,9 @@ def label_images(
         store: Where the predictions go; marked complete at the end.
         num_classes: C.
         progress: Called with the number of images just labelled.
+
+    Raises:
+        DataError: There is not one batch, as no image could be read.
     """
     started = time.perf_counter()
     histogram: Tensor | None = None
@@ -64,7 +68,8 @@ def label_images(
             progress(len(ids))
         for job in backlog:
             job.result()
-    assert histogram is not None, "a plan never labels without unlabelled images"
+    if histogram is None:
+        raise DataError("none of the unlabelled images can be read, so there is nothing to label")
     store.finish(
         histogram.cpu().numpy(),
         images=images,

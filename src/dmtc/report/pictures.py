@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dmtc.data import Dataset
+from dmtc.data.ids import file_name
 from dmtc.evaluation import Predictor
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
@@ -52,7 +53,7 @@ def draw_pictures(
             axis.axis("off")
         legend = [Patch(color=tuple(palette[i] / 255), label=name) for i, name in enumerate(dataset.classes)]
         figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
-        path = folder / f"{id.replace('/', '_')}.png"
+        path = folder / f"{file_name(id)}.png"
         FigureCanvasAgg(figure).print_figure(path, dpi=80)
         paths.append(path)
     return paths

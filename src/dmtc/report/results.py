@@ -49,6 +49,7 @@ def gather_results(
         "absent_classes": [name for name, iou in zip(parts.dataset.classes, final.iou, strict=True) if iou is None],
         "baseline": {"a": None, "b": None} | {network: of[network][0]["miou_last"] for network in parts.networks},
         "phases": records,
+        "warnings": [warning for record in records for warning in record.get("warnings", [])],
         "seconds": sum(record["seconds"] for record in records),
         "device": str(parts.device),
         "version": dmtc.__version__,

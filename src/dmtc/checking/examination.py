@@ -1,0 +1,153 @@
+"""Examining one image with its mask: what would stop training, what is merely odd, and what the mask holds."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dmtc.data import Dataset
+from dmtc.data.dataset import size_text
+from dmtc.data.faults import OTHER_SIZE, FileFault
+from dmtc.data.halved import HalvedImages
+from dmtc.data.images import PILLOW_FAULTS, decode_image, read_bytes
+from dmtc.errors import UserError
+from dmtc.types import IGNORE_INDEX, UInt8Array
+
+Role = Literal["labelled", "unlabelled", "validation", "unused"]
+
+NO_VALID_PIXEL = "mask without any valid pixel"
+FIRST_CLASS_ALONE = "mask with the first class alone"
+GRAY = "gray image"
+ALPHA = "image with transparency"
+DEEP = "16-bit image"
+CMYK = "CMYK image"
+TURNED = "image with an orientation tag"
+
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258  # tags of EXIF and TIFF
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to tell about one file.
+
+    Attributes:
+        kind: What findings are gathered by.
+        text: The message, on one line; or only the file, where the kind says everything.
+        role: What the image is used for.
+        stops: Whether training would stop at it.
+        counts: Pixels by mask value or color, of those that mean nothing.
+    """
+
+    kind: str
+    text: str
+    role: Role
+    stops: bool
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is known of one image.
+
+    Attributes:
+        id: Its name.
+        role: What it is used for.
+        findings: In the order they were found.
+        shape: Height and width as training sees them, or None if it cannot be read.
+        pixels: int64 (256,), pixels of each value of its mask; None if it has none that can be read.
+        digest: Of the file's bytes, or None if there are none.
+    """
+
+    id: str
+    role: Role
+    findings: tuple[Finding, ...]
+    shape: tuple[int, int] | None
+    pixels: npt.NDArray[np.int64] | None
+    digest: bytes | None
+
+
+def examine(dataset: Dataset, id: str, role: Role) -> Examined:
+    """Read an image, and its mask if there is one, as training would.
+
+    Masks of images that are not labelled are read too, but nothing in them stops training, which never opens them.
+    """
+    findings: list[Finding] = []
+    shape = pixels = digest = None
+    path, divisor = _source(dataset, id)
+    needed = role != "unused"
+    try:
+        content = read_bytes(path)
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        findings += [Finding(kind, str(path), role, stops=False) for kind in _oddities(content)]
+        image = decode_image(content, path)
+        shape = (image.shape[0] // divisor, image.shape[1] // divisor)
+    except UserError as error:
+        findings.append(_finding(error, role, needed))
+    if id in dataset.masks:
+        scored = role in ("labelled", "validation")
+        try:
+            mask = dataset.mask(id)
+            _require_shape(dataset, id, path, shape, mask)
+            pixels = np.bincount(mask.ravel(), minlength=256)
+            kind = _poor(pixels) if scored else None
+            if kind is not None:
+                findings.append(Finding(kind, str(dataset.masks[id]), role, stops=False))
+        except UserError as error:
+            findings.append(_finding(error, role, scored))
+    return Examined(id, role, tuple(findings), shape, pixels, digest)
+
+
+def _source(dataset: Dataset, id: str) -> tuple[Path, int]:
+    """The file itself, never a copy, which would have to be made; and by how much it will be reduced."""
+    images = dataset.images
+    return (images.source(id), 2) if isinstance(images, HalvedImages) else (images[id], 1)
+
+
+def _finding(error: UserError, role: Role, stops: bool) -> Finding:
+    kind = error.kind if isinstance(error, FileFault) and error.kind else "other fault"
+    counts = error.counts if isinstance(error, FileFault) else {}
+    return Finding(kind, str(error), role, stops, counts)
+
+
+def _require_shape(dataset: Dataset, id: str, path: Path, shape: tuple[int, int] | None, mask: UInt8Array) -> None:
+    if shape is not None and shape != mask.shape:
+        raise FileFault(
+            f"{path} is {size_text(shape)} pixels but its mask {dataset.masks[id]} is {size_text(mask.shape)};"
+            " both must be the same size",
+            OTHER_SIZE,
+        )
+
+
+def _poor(pixels: npt.NDArray[np.int64]) -> str | None:
+    """Whether a mask has little to learn from."""
+    valid = pixels[:IGNORE_INDEX].sum()
+    if valid == 0:
+        return NO_VALID_PIXEL
+    return FIRST_CLASS_ALONE if pixels[0] == valid else None
+
+
+def _oddities(content: bytes) -> Iterator[str]:
+    """What the file's head tells; nothing is decoded."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            mode, info, exif = picture.mode, picture.info, picture.getexif()
+            deep = exif.get(_BITS_PER_SAMPLE) if picture.format == "TIFF" else None
+    except PILLOW_FAULTS:
+        return  # told when it is decoded
+    png_depth = content[24] if content[:4] == b"\x89PNG" else 8
+    if mode in ("1", "L", "LA") or mode.startswith("I"):
+        yield GRAY
+    if mode in ("RGBA", "LA", "PA") or "transparency" in info:
+        yield ALPHA
+    if mode.startswith("I") or png_depth == 16 or (deep is not None and 16 in np.atleast_1d(deep)):
+        yield DEEP
+    if mode == "CMYK":
+        yield CMYK
+    if exif.get(_ORIENTATION, 1) not in (0, 1):
+        yield TURNED

@@ -1,0 +1,199 @@
+"""Gathering what is found in all files of a data set."""
+
+import dataclasses
+import logging
+import os
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from dmtc.assembly import Assembly
+from dmtc.checking.examination import NO_VALID_PIXEL, Examined, Finding, Role, examine
+from dmtc.data import Dataset
+from dmtc.errors import UserError
+from dmtc.progress import Display
+from dmtc.splits import Split
+from dmtc.types import IGNORE_INDEX, Batch
+
+SAME_PICTURE = "the same picture under several ids"
+LEAK = "the same picture in training and in validation"
+UNSEEN_CLASS = "class that no labelled mask shows"
+NOTHING_LABELLED = "no labelled image to learn from"
+SETTINGS = "setting that does not fit the data"
+NOTICE = "notice of the data set"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What is known of a data set after every file was read.
+
+    Attributes:
+        dataset: The data set.
+        images: One entry an image, in the order of roles and ids.
+        findings: Everything to tell, in the order of images; what concerns no single file comes last.
+    """
+
+    dataset: Dataset
+    images: tuple[Examined, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What training would stop at."""
+        return tuple(finding for finding in self.findings if finding.stops)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What it would not."""
+        return tuple(finding for finding in self.findings if not finding.stops)
+
+    def of_role(self, role: Role) -> list[Examined]:
+        """The images that are used for something."""
+        return [image for image in self.images if image.role == role]
+
+
+def check_data(parts: Assembly) -> Check:
+    """Read every image and every mask of a config's data set, in threads.
+
+    Raises:
+        UserError: There is no data set to read: a folder or a list is missing, or two files have one id.
+    """
+    with _notices() as messages:
+        dataset = parts.dataset
+    general = [Finding(NOTICE, message, "unused", stops=False) for message in messages]
+    split: Split | None = None
+    try:
+        split = parts.split
+        _ = parts.plan, parts.augment, parts.evaluation
+    except UserError as error:
+        general.append(Finding(SETTINGS, str(error), "unused", stops=True))
+    roles = _roles(dataset, split)
+    images = tuple(_examine_all(dataset, roles, parts.run.workers, parts.run.progress))
+    findings = [finding for image in images for finding in image.findings]
+    if parts.on_error == "skip":
+        findings = [
+            dataclasses.replace(finding, stops=finding.stops and finding.role == "validation") for finding in findings
+        ]
+    general += _nothing_to_learn(images, split)
+    general += _same_pictures(images)
+    general += _unseen_classes(dataset, images)
+    if not any(finding.kind == SETTINGS for finding in general):
+        general += _misfits(parts, images)
+    return Check(dataset=dataset, images=images, findings=(*findings, *general))
+
+
+def _roles(dataset: Dataset, split: Split | None) -> dict[str, Role]:
+    """What each image is used for. Without a split every training image with a mask counts as labelled."""
+    labelled = set(dataset.masked if split is None else split.labelled)
+    unlabelled = set(dataset.unmasked if split is None else split.unlabelled)
+    roles: dict[str, Role] = {id: "labelled" for id in sorted(labelled)}
+    roles |= {id: "unlabelled" for id in sorted(unlabelled)}
+    roles |= {id: "validation" for id in dataset.val}
+    for id in dataset.train:
+        roles.setdefault(id, "unused")
+    return roles
+
+
+def _examine_all(
+    dataset: Dataset, roles: Mapping[str, Role], workers: int | str, display: Display
+) -> Iterator[Examined]:
+    # Threads, as decoding leaves Python's lock: two of them read twice as fast as one, and nothing is copied.
+    threads = min(8, os.cpu_count() or 1) if workers == "auto" else max(1, int(workers))
+    shown = display == "bars" or (display == "auto" and sys.stderr.isatty())
+    with (
+        warnings.catch_warnings(),
+        tqdm(total=len(roles), desc="check", unit="image", disable=not shown, dynamic_ncols=True) as bar,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's, about odd heads of files: those that matter are told below
+        try:
+            for image in pool.map(lambda item: examine(dataset, *item), roles.items()):
+                bar.update()
+                yield image
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _nothing_to_learn(images: Sequence[Examined], split: Split | None) -> Iterator[Finding]:
+    """Networks whose labelled images are all unusable, or all ignored."""
+    unusable = {image.id for image in images if any(finding.stops for finding in image.findings)}
+    ignored = {image.id for image in images if any(finding.kind == NO_VALID_PIXEL for finding in image.findings)}
+    subsets = {} if split is None else split.subsets
+    for network, ids in subsets.items():
+        if not set(ids) - unusable - ignored:
+            text = f"network {network}: each of its {len(ids)} labelled images is at fault or has no valid pixel"
+            yield Finding(NOTHING_LABELLED, text, "labelled", stops=True)
+    if split is not None and split.unlabelled and not set(split.unlabelled) - unusable:
+        text = f"none of the {len(split.unlabelled)} unlabelled images can be read"
+        yield Finding(NOTHING_LABELLED, text, "unlabelled", stops=True)
+
+
+def _same_pictures(images: Sequence[Examined]) -> Iterator[Finding]:
+    by_digest: dict[bytes, list[Examined]] = defaultdict(list)
+    for image in images:
+        if image.digest is not None and image.shape is not None:
+            by_digest[image.digest].append(image)
+    for same in by_digest.values():
+        if len(same) > 1:
+            scored = {image.role == "validation" for image in same}
+            ids = ", ".join(f"{image.id} ({image.role})" for image in same)
+            yield Finding(LEAK if len(scored) > 1 else SAME_PICTURE, ids, same[0].role, stops=False)
+
+
+def _unseen_classes(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Finding]:
+    labelled = [image.pixels for image in images if image.role == "labelled" and image.pixels is not None]
+    for index, name in enumerate(dataset.classes):
+        if labelled and not any(pixels[index] for pixels in labelled):
+            yield Finding(UNSEEN_CLASS, f"{index} {name}", "labelled", stops=False)
+
+
+def _misfits(parts: Assembly, images: Sequence[Examined]) -> Iterator[Finding]:
+    """Sizes of validation images that the protocol is not made for."""
+    first: dict[tuple[int, int], str] = {}
+    for image in images:
+        if image.role == "validation" and image.shape is not None:
+            first.setdefault(image.shape, image.id)
+    for (height, width), id in first.items():
+        pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+        label = torch.full((1, height, width), IGNORE_INDEX)
+        try:
+            parts.evaluation.protocol.frame(
+                Batch(pixels, label, torch.zeros(1), torch.zeros(1, dtype=torch.bool), (id,))
+            )
+        except UserError as error:
+            yield Finding(SETTINGS, str(error), "validation", stops=True)
+
+
+@contextmanager
+def _notices() -> Iterator[list[str]]:
+    """Gather what data sets warn of while they are made, to be told with the rest."""
+    messages: list[str] = []
+    handler = _Keeper(messages.append)
+    logger = logging.getLogger("dmtc.data")
+    passed_on = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.propagate = passed_on
+        logger.removeHandler(handler)
+
+
+class _Keeper(logging.Handler):
+    """Hands messages to a function in place of a file."""
+
+    def __init__(self, keep: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._keep = keep
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._keep(record.getMessage())

@@ -1,0 +1,123 @@
+"""What a check found, as text: errors, warnings, then facts."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from dmtc.checking import examination, gathering
+from dmtc.checking.examination import Examined, Finding, Role
+from dmtc.checking.gathering import Check
+from dmtc.data import faults
+from dmtc.report.tables import text_table
+from dmtc.types import IGNORE_INDEX
+
+_ROLES: tuple[Role, ...] = ("labelled", "unlabelled", "validation", "unused")
+
+_FAULTS = {
+    faults.UNREADABLE_IMAGE,
+    faults.CUT_OFF_IMAGE,
+    faults.UNREADABLE_MASK,
+    faults.MASK_CHANNELS,
+    faults.UNKNOWN_VALUE,
+    faults.UNLISTED_COLOR,
+    faults.OTHER_SIZE,
+}
+_ADVICE = {
+    faults.UNREADABLE_IMAGE: "replace them, or remove them with their masks",
+    faults.CUT_OFF_IMAGE: "copy or download them again",
+    faults.UNREADABLE_MASK: "replace them, or remove them, which makes their images unlabelled",
+    faults.MASK_CHANNELS: "save them with one channel of class indices, or list dataset.colors (dataset=folder)",
+    faults.UNKNOWN_VALUE: "name all classes, or the value that means ignored (dataset=folder: dataset.ignore_value)",
+    faults.UNLISTED_COLOR: "add the colors to dataset.colors, or repaint them; a mask saved as JPEG has many",
+    faults.OTHER_SIZE: "export image and mask at one size; a turned photograph may carry an orientation tag",
+    examination.NO_VALID_PIXEL: "every pixel is ignored, so nothing is learned from them",
+    examination.FIRST_CLASS_ALONE: "empty, if the first class is the background",
+    examination.GRAY: "read as three equal channels",
+    examination.ALPHA: "transparency is dropped",
+    examination.DEEP: "the upper 8 bits are read",
+    examination.CMYK: "converted to RGB without a color profile",
+    examination.TURNED: "the tag is not followed, as masks carry none: is the mask drawn on the picture as stored?",
+    gathering.LEAK: "scores on them say little; keep each on one side",
+    gathering.SAME_PICTURE: "keep one of each",
+    gathering.UNSEEN_CLASS: "it cannot be learned; choose other labelled images, or leave the class out",
+    gathering.NOTHING_LABELLED: "see the errors of these files",
+}
+
+
+def summary(check: Check, shown: int) -> str:
+    """The whole report, for a terminal.
+
+    Args:
+        check: What was found.
+        shown: How many files are listed for each kind of finding.
+    """
+    counts = ", ".join(f"{len(images)} {role}" for role in _ROLES if (images := check.of_role(role)))
+    blocks = [f"{check.dataset.name}: {len(check.images)} images ({counts}), {check.dataset.num_classes} classes"]
+    blocks += _findings("errors: training would stop", check.errors, shown)
+    blocks += _findings("warnings: training would go on", check.warnings, shown)
+    blocks += [_sizes(check), _classes(check)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _findings(title: str, findings: Sequence[Finding], shown: int) -> list[str]:
+    if not findings:
+        return []
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    lines = [f"{title} ({len(findings)})"]
+    for kind, same in by_kind.items():
+        advice = f": {_ADVICE[kind]}" if kind in _ADVICE else ""
+        lines.append(f"  {kind} ({len(same)}){advice}")
+        lines += [f"    {finding.text}{_aside(finding)}" for finding in same[:shown]]
+        if len(same) > shown:
+            lines.append(f"    and {len(same) - shown} more (job.shown={len(same)} lists all)")
+        lines += _totals(same)
+    return ["\n".join(lines)]
+
+
+def _aside(finding: Finding) -> str:
+    """Why a fault is a warning only: its image is unlabelled, not used at all, or would be skipped."""
+    return f" [{finding.role}]" if finding.kind in _FAULTS and not finding.stops else ""
+
+
+def _totals(findings: Sequence[Finding], most: int = 20) -> list[str]:
+    """Pixels and files of each value that means nothing."""
+    pixels: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    for finding in findings:
+        pixels.update(finding.counts)
+        files.update(finding.counts.keys())
+    told = [f"{value}: {count} pixels in {files[value]} masks" for value, count in pixels.most_common(most)]
+    return [f"    in all {'; '.join(told)}{'; ...' if len(pixels) > most else ''}"] if told else []
+
+
+def _sizes(check: Check, most: int = 10) -> str:
+    sizes = Counter(image.shape for image in check.images if image.shape is not None)
+    told = [f"{width}x{height}: {count}" for (height, width), count in sizes.most_common(most)]
+    rest = f", and {len(sizes) - most} other sizes" if len(sizes) > most else ""
+    return f"sizes (width x height): {', '.join(told) or 'none readable'}{rest}"
+
+
+def _classes(check: Check) -> str:
+    """How much there is of each class: share of the valid pixels, and images that show it."""
+    sides = {role: _pixels(check.of_role(role)) for role in ("labelled", "validation")}
+    columns = ["class", *(f"{role} {what}" for role in sides for what in ("pixels", "images"))]
+    rows = [
+        [f"{index} {name}", *(cell for pixels in sides.values() for cell in _cells(pixels, index))]
+        for index, name in enumerate(check.dataset.classes)
+    ]
+    rows.append(["ignored", *(cell for pixels in sides.values() for cell in _cells(pixels, IGNORE_INDEX))])
+    return text_table(columns, rows)
+
+
+def _pixels(images: Sequence[Examined]) -> np.ndarray:
+    """int64 (images, 256)."""
+    return np.array([image.pixels for image in images if image.pixels is not None], np.int64).reshape(-1, 256)
+
+
+def _cells(pixels: np.ndarray, index: int) -> list[str]:
+    whole = pixels if index == IGNORE_INDEX else pixels[:, :IGNORE_INDEX]
+    share = pixels[:, index].sum() / max(1, whole.sum())
+    return [f"{share:.2%}" if share else "-", str(np.count_nonzero(pixels[:, index]))]

@@ -1,0 +1,28 @@
+"""What can be wrong with a file of a data set, by kind, so that many faults can be told together."""
+
+from collections.abc import Mapping
+
+from dmtc.errors import DataError
+
+UNREADABLE_IMAGE = "unreadable image"
+CUT_OFF_IMAGE = "image that is cut off"
+UNREADABLE_MASK = "unreadable mask"
+MASK_CHANNELS = "mask with several channels"
+UNKNOWN_VALUE = "unknown mask value"
+UNLISTED_COLOR = "unlisted mask color"
+OTHER_SIZE = "mask of another size than its image"
+
+
+class FileFault(DataError):
+    """A file of a data set cannot be used.
+
+    Args:
+        message: What, where, and what to do, on one line.
+        kind: One of the kinds above. It and `counts` have defaults only because unpickling gives the message alone.
+        counts: Pixels by value or color, of those that mean nothing.
+    """
+
+    def __init__(self, message: str, kind: str = "", counts: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.counts = dict(counts or {})

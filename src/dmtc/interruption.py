@@ -1,0 +1,89 @@
+"""Being asked to stop: Ctrl-C, `kill`, and the signals a cluster sends some time before it takes a job away."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+SIGNALS = tuple(signal.Signals[name] for name in _NAMES if hasattr(signal, name))
+"""What a run heeds. SIGUSR1 is what `sbatch --signal=USR1@SECONDS` sends, and means the same as SIGTERM."""
+
+
+class RunStopped(KeyboardInterrupt):
+    """A run ended early because it was asked to; everything up to here is saved.
+
+    Args:
+        signum: What asked.
+        where: How far it came, for the message.
+    """
+
+    def __init__(self, signum: signal.Signals, where: str) -> None:
+        super().__init__(f"stopped by {signum.name} {where}")
+        self.exit_code = 128 + (signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
+
+
+class Interruption:
+    """Notes that a run was asked to stop; the run looks at it where it can stop without losing anything."""
+
+    def __init__(self) -> None:
+        self.signum: signal.Signals | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.signum is not None
+
+    def check(self, where: str) -> None:
+        """Stop here, if asked to.
+
+        Raises:
+            RunStopped: Asked to.
+        """
+        if self.signum is not None:
+            raise RunStopped(self.signum, where)
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Note signals for as long as this lasts. Only a process's main thread gets any; elsewhere nothing is noted."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                # None: a handler that was not set from Python, and cannot be set back.
+                signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None:
+            if signum == signal.SIGINT:
+                raise KeyboardInterrupt  # asked again by a person, who does not want to wait
+            return
+        self.signum = signal.Signals(signum)
+        again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
+        # Not by print: a handler may run in the middle of another print, whose buffer does not allow a second one.
+        os.write(2, f"\n{self.signum.name}: finishing the step at hand, then saving{again}\n".encode())
+
+
+def leave_signals_to_the_parent() -> None:
+    """For a loader's process: Ctrl-C and clusters signal all processes of a job at once, and the run still needs it.
+
+    What its parent itself sends to end it, SIGTERM, still does.
+    """
+    for signum in SIGNALS:
+        if signum != signal.SIGTERM:
+            signal.signal(signum, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_when_the_parent_asks, daemon=True).start()
+
+
+def _end_when_the_parent_asks() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)

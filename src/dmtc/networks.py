@@ -1,0 +1,63 @@
+"""The networks of a run: one instance each, into which phases load what they need."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from dmtc.assembly import Assembly
+from dmtc.evaluation import Predictor
+from dmtc.models import SegmentationModel, load_weights
+from dmtc.run_folder import RunFolder
+from dmtc.schedule import Phase
+
+
+class Networks:
+    """The networks of a run.
+
+    Args:
+        parts: How they are built.
+        folder: Where the weights of finished phases lie.
+    """
+
+    def __init__(self, parts: Assembly, folder: RunFolder) -> None:
+        self._parts = parts
+        self._folder = folder
+        self._models: dict[str, SegmentationModel] = {}
+
+    def instance(self, network: str) -> SegmentationModel:
+        """The one instance of a network, with whatever weights it has; so nothing is compiled twice."""
+        if network not in self._models:
+            model = self._parts.model(network).to(self._parts.device)
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
+            if self._parts.run.compile:
+                model.maps = torch.compile(model.maps)
+            self._models[network] = model
+        return self._models[network]
+
+    def after(self, phase_name: str, which: str = "last") -> SegmentationModel:
+        """A network with the weights that a phase has left, "last" or "best"."""
+        trainee = next(phase.trainee for phase in self._parts.plan if phase.name == phase_name)
+        model = self.instance(trainee)
+        load_weights(model, str(self._folder.weights_path(phase_name, which)))
+        return model
+
+    def started(self, phase: Phase) -> tuple[SegmentationModel, str]:
+        """A network with its starting weights, and one line about them; the run folder gets a report."""
+        model = self.instance(phase.trainee)
+        # Fresh weights first: a resumed run may have used this instance for another phase.
+        model.load_state_dict(self._parts.model(phase.trainee).state_dict())
+        report = self._parts.load_starting_weights(model, phase.trainee)
+        self._folder.write_weights_report(phase.name, dataclasses.asdict(report))
+        return model, f"network {phase.trainee}: {report.summary()}"
+
+    def predictor(self, model: SegmentationModel) -> Predictor:
+        """The network in evaluation mode, without gradient, in the run's precision."""
+        device, precision = self._parts.device, self._parts.precision
+
+        def predict(images: Tensor) -> Tensor:
+            model.eval()
+            with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision.itemsize < 4):
+                return model(images)
+
+        return predict
