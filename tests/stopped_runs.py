@@ -1,8 +1,9 @@
 """A process of its own that stops runs of the command line at chosen points; started by tests/test_resume.py.
 
 It reads a list of jobs as JSON from standard input and carries each out in a fork, so that torch is imported once:
-`arguments` of the command line, `point` and `count` (stop at which call of what), `signal`, and `group` (signal all
-processes of the run, as a terminal or a cluster does). It prints each job's exit code; a negative one is a signal's.
+`arguments` of the command line (`if begun` in their place where `folder` holds a run already), and either `seconds`
+until it is killed, or `point` and `count` (stop at which call of what), `signal`, and `group` (signal all processes of
+the run, as a terminal or a cluster does). It prints each job's exit code; a negative one is a signal's.
 """
 
 import json
@@ -10,12 +11,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 
 import torch
 
+import dmtc
 import dmtc.checkpoints
 import dmtc.cli
+import dmtc.config
 import dmtc.execution
 import dmtc.files
 import dmtc.jobs
@@ -58,6 +61,9 @@ def stop_at(point: str, count: int, signum: int, group: bool) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    # What torch and Hydra import when they are first used, once for all forks.
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).zero_grad()
+    dmtc.config.settle(dmtc.compose())
     for job in json.loads(sys.stdin.read()):
         child = os.fork()
         if not child:
@@ -65,22 +71,24 @@ def main() -> None:
             with open(job["output"], "wb") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
-            if "seconds" in job:  # at any moment
-                signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-                signal.setitimer(signal.ITIMER_REAL, job["seconds"])
-            else:
+            if "point" in job:
                 stop_at(job["point"], job["count"], job["signal"], job["group"])
+            begun = "folder" in job and os.path.exists(os.path.join(job["folder"], "config.yaml"))
             code = 0
             try:
-                dmtc.cli.main(job["arguments"])
+                dmtc.cli.main(job["if begun"] if begun else job["arguments"])
             except SystemExit as stop:
                 code = stop.code
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code or 0)
-        begun = time.perf_counter()
+        killer = threading.Timer(job.get("seconds", 1e6), os.kill, (child, signal.SIGKILL))
+        killer.daemon = True
+        killer.start()
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), round(time.perf_counter() - begun, 2), flush=True)
+        killer.cancel()
+        killer.join()  # nothing else may run when the next one forks
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def short(small) -> list[str]:
         "schedule.start.evaluations=2",
         "schedule.rounds.evaluations=2",
         "run.log_every=3",
+        "run.label_batch=2",
         "run.pictures=0",
         "run.checkpoint_minutes=0",
     ]
@@ -49,7 +50,7 @@ def stopped(jobs: list[dict], timeout: float = 300) -> list[int]:
         [sys.executable, SCRIPT], input=json.dumps(jobs), capture_output=True, text=True, timeout=timeout, check=False
     )
     assert done.returncode == 0, done.stderr
-    return [int(line.split()[0]) for line in done.stdout.splitlines()]
+    return [int(line) for line in done.stdout.splitlines()]
 
 
 def assert_same(folder: Path, undisturbed: dict, case: object = "") -> None:
@@ -58,6 +59,7 @@ def assert_same(folder: Path, undisturbed: dict, case: object = "") -> None:
         assert got[part] == value, (case, part)
 
 
+# Where, at which time there, with how many loader processes before, and after.
 KILLS = [
     ("start", 1, 0, 0),
     ("step", 3, 0, 1),
@@ -69,56 +71,60 @@ KILLS = [
     ("phase done", 3, 0, 0),
     ("results", 1, 0, 0),
 ]
-
-
-def test_a_killed_run_goes_on_to_the_same_results(short, undisturbed, tmp_path):
-    """SIGKILL at points of every kind, with other numbers of loader processes before and after."""
-    jobs = [
-        {
-            "arguments": [*short, f"run.workers={workers}", f"hydra.run.dir={tmp_path / str(number)}"],
-            "output": str(tmp_path / f"{number}.txt"),
-            "point": point,
-            "count": count,
-            "signal": signal.SIGKILL,
-            "group": False,
-        }
-        for number, (point, count, workers, _) in enumerate(KILLS)
-    ]
-    assert stopped(jobs) == [-signal.SIGKILL] * len(KILLS)
-    for number, (*kill, workers) in enumerate(KILLS):
-        folder = tmp_path / str(number)
-        assert not (folder / "results.json").exists(), kill
-        dmtc.resume(folder, {"workers": workers})
-        assert_same(folder, undisturbed, kill)
-
-
+# Which, the exit code, where, at which time there, and what the message says about it.
 SIGNALS = [
     ("SIGINT", 130, "step", 6, "after step 2 of 4 of phase r0-b"),
-    ("SIGTERM", 143, "label file", 5, "while labelling by r0-b"),
+    ("SIGTERM", 143, "label file", 1, "while labelling by r0-b"),
     ("SIGUSR1", 143, "evaluation", 2, "while scoring r0-a"),
 ]
 
 
-def test_signals_finish_the_step_save_and_say_how_to_go_on(short, undisturbed, tmp_path):
-    """Sent to every process of the run; the loader's must live on until the step is done."""
-    jobs = [
-        {
-            "arguments": [*short, "run.workers=1", "run.checkpoint_minutes=10", f"hydra.run.dir={tmp_path / name}"],
-            "output": str(tmp_path / f"{name}.txt"),
+@pytest.fixture(scope="module")
+def stopped_runs(short, tmp_path_factory) -> tuple[Path, list[int]]:
+    """The runs of both lists, "0" ... and "SIGINT" ..., each stopped at its point, and their exit codes."""
+    root = tmp_path_factory.mktemp("stopped")
+
+    def job(name: str, point: str, count: int, signum: int, workers: int, group: bool) -> dict:
+        return {
+            # Those that are killed have a checkpoint after every step; those that are asked save when they are.
+            "arguments": [
+                *short,
+                f"run.workers={workers}",
+                f"run.checkpoint_minutes={10 if group else 0}",
+                f"hydra.run.dir={root / name}",
+            ],
+            "output": str(root / f"{name}.txt"),
             "point": point,
             "count": count,
-            "signal": getattr(signal, name),
-            "group": True,
+            "signal": signum,
+            "group": group,
         }
-        for name, _, point, count, _ in SIGNALS
-    ]
-    assert stopped(jobs) == [code for _, code, *_ in SIGNALS]
-    for name, *_, where in SIGNALS:
-        output = (tmp_path / f"{name}.txt").read_text()
-        assert f"stopped by {name} {where}; go on with: python run.py resume={tmp_path / name}" in output
-        assert "Traceback" not in output
-        dmtc.resume(tmp_path / name, {"workers": 0})
-        assert_same(tmp_path / name, undisturbed, name)
+
+    killed = [job(str(i), point, count, signal.SIGKILL, n, False) for i, (point, count, n, _) in enumerate(KILLS)]
+    asked = [job(name, point, count, getattr(signal, name), 1, True) for name, _, point, count, _ in SIGNALS]
+    return root, stopped(killed + asked)
+
+
+@pytest.mark.parametrize("number", range(len(KILLS)), ids=[f"{kill[0]} {kill[1]}" for kill in KILLS])
+def test_a_killed_run_goes_on_to_the_same_results(stopped_runs, undisturbed, number):
+    root, codes = stopped_runs
+    assert codes[number] == -signal.SIGKILL
+    assert not (root / str(number) / "results.json").exists()
+    dmtc.resume(root / str(number), {"workers": KILLS[number][-1]})
+    assert_same(root / str(number), undisturbed)
+
+
+@pytest.mark.parametrize("number", range(len(SIGNALS)), ids=[name for name, *_ in SIGNALS])
+def test_signals_finish_the_step_save_and_say_how_to_go_on(stopped_runs, undisturbed, number):
+    """Sent to every process of the run; the loader's must live on until the step is done."""
+    root, codes = stopped_runs
+    name, code, *_, where = SIGNALS[number]
+    assert codes[len(KILLS) + number] == code
+    output = (root / f"{name}.txt").read_text()
+    assert f"stopped by {name} {where}; go on with: python run.py resume={root / name}" in output
+    assert "Traceback" not in output
+    dmtc.resume(root / name, {"workers": 0})
+    assert_same(root / name, undisturbed)
 
 
 def stop_in_step(monkeypatch, call: int, effect) -> list[int]:
@@ -347,25 +353,24 @@ def test_a_full_disk_in_the_middle_of_a_checkpoint_keeps_the_earlier_ones(tmp_pa
 
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments(short, undisturbed, tmp_path):
-    """Every run is killed at up to five moments, each session with another number of loader processes."""
+    """Each run is killed again and again wherever it may be, and has other numbers of loader processes each time."""
     choose = random.Random(0)
-    kills = 0
-    for run in range(100):
+    sessions = [
+        {
+            "arguments": [*short, f"run.workers={workers}", f"hydra.run.dir={tmp_path / str(run)}"],
+            "if begun": [f"resume={tmp_path / str(run)}", f"run.workers={workers}"],
+            "folder": str(tmp_path / str(run)),
+            "output": str(tmp_path / f"{run}-{session}.txt"),
+            "seconds": 0.05 * 30 ** choose.random(),  # a whole run takes about one
+        }
+        for run in range(30)
+        for session in range(3)
+        for workers in [choose.choice([0, 0, 1, 2])]
+    ]
+    codes = stopped(sessions, timeout=900)
+    assert set(codes) <= {0, -signal.SIGKILL}, codes
+    assert codes.count(-signal.SIGKILL) >= 30
+    for run in range(30):
         folder = tmp_path / str(run)
-        for session in range(5):
-            resumed = (folder / "config.yaml").is_file()
-            workers = f"run.workers={choose.choice([0, 0, 1, 2])}"
-            arguments = [f"resume={folder}", workers] if resumed else [*short, workers, f"hydra.run.dir={folder}"]
-            seconds = choose.uniform(0.2, 6.0)
-            job = {"arguments": arguments, "output": str(tmp_path / f"{run}-{session}.txt"), "seconds": seconds}
-            (code,) = stopped([job])
-            if code == 0:
-                break
-            assert code == -signal.SIGKILL, (run, session, Path(job["output"]).read_text())
-            kills += 1
-        if not (folder / "results.json").is_file():
-            dmtc.resume(folder) if (folder / "config.yaml").is_file() else dmtc.train(dmtc.compose(short), folder)
+        dmtc.resume(folder) if (folder / "config.yaml").is_file() else dmtc.train(dmtc.compose(short), folder)
         assert_same(folder, undisturbed, run)
-        if kills >= 30:
-            return
-    pytest.fail(f"only {kills} kills hit a run")

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -39,19 +40,28 @@ class Recorder:
         self.images: list[int] = []
         self.logs: list[tuple[int, dict[str, float]]] = []
         self.evaluated: list[int] = []
+        self.saved: list[int] = []
+        self.dropped: list[tuple[int, str]] = []
+        self.stepped = self.images.append
 
     def events(self) -> LoopEvents:
-        return LoopEvents(self.images.append, lambda step, values: self.logs.append((step, values)), self.evaluate)
+        return LoopEvents(
+            lambda images: self.stepped(images),
+            lambda step, values: self.logs.append((step, values)),
+            self.evaluate,
+            dropped=lambda step, fault, ids: self.dropped.append((step, ids[0])),
+            save=lambda state: self.saved.append(state.step),
+        )
 
     def evaluate(self, step: int) -> None:
         self.evaluated.append(step)
 
 
-def train(data, phase=PHASE, settings=SETTINGS, terms=None, model=None):
+def train(data, phase=PHASE, settings=SETTINGS, terms=None, model=None, recorder=None):
     model = model or build_model(SPEC, 3, projection=False, seed=1)
     sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4}
     optimizer = OPTIMIZERS.build(sgd, parameters=model.parameters(), learning_rate=phase.learning_rate)
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     terms = terms or [("supervised", 1.0, CrossEntropy())]
     rate = RATES.build({"name": "poly", "power": 0.9})
     seconds = train_phase(phase, model, data, terms, optimizer, rate, settings, recorder.events())
@@ -71,7 +81,7 @@ def test_logs_and_evaluations_come_at_their_steps():
     _, recorder = train(batches(6))
     assert recorder.images == [4] * 6
     assert [step for step, _ in recorder.logs] == [4, 6]
-    assert recorder.evaluated == [3, 6]
+    assert recorder.evaluated == recorder.saved == [3, 6]
     assert recorder.logs[1][1]["learning_rate"] == pytest.approx(0.05 * (1 - 5 / 6) ** 0.9)
     assert recorder.logs[0][1]["loss"] == recorder.logs[0][1]["supervised"] > 0
 
@@ -111,15 +121,77 @@ def test_terms_are_summed_with_their_weights():
     assert values["mine/seen"] == 3.0
 
 
-def test_a_loss_that_is_not_finite_stops_with_phase_and_step():
+def wrong_at(call: int, effect):
+    """A loss that is the logits' mean square, and `effect` of them in one call."""
     calls = []
 
-    def breaks(logits):
+    def loss(logits):
         calls.append(1)
-        return LossValue(logits.sum() * (float("nan") if len(calls) == 3 else 0))
+        return LossValue(effect(logits) if len(calls) == call else logits.square().mean())
 
-    with pytest.raises(TrainingError, match="loss of phase r0-a is nan at step 3 of 6"):
-        train(batches(6), terms=[("mine", 1.0, breaks)])
+    return [("mine", 1.0, loss)]
+
+
+def nan_loss(logits):
+    return logits.sum() * float("nan")
+
+
+def nan_gradient(logits):
+    """A finite value whose derivative is not: that of the square root at zero."""
+    return (logits * 0).sum().abs().sqrt()
+
+
+def named(count: int) -> list[Batch]:
+    """Batches whose ids tell their step."""
+    return [
+        dataclasses.replace(batch, ids=tuple(f"{step}{id}" for id in "wxyz"))
+        for step, batch in enumerate(batches(count), 1)
+    ]
+
+
+@pytest.mark.parametrize("log_every", [1, 4])
+def test_a_loss_that_is_not_finite_stops_with_phase_step_and_images(log_every):
+    settings = dataclasses.replace(SETTINGS, log_every=log_every)
+    message = r"^the loss of phase r0-a is nan at step 3 of 6 \(images 3w, 3x, 3y, 3z\)$"
+    with pytest.raises(TrainingError, match=message):
+        train(named(6), terms=wrong_at(3, nan_loss), settings=settings)
+
+
+def test_a_gradient_that_is_not_finite_stops():
+    with pytest.raises(TrainingError, match=r"^the gradient's norm of phase r0-a is nan at step 5 of 6 \(images 5w"):
+        train(named(6), terms=wrong_at(5, nan_gradient))
+
+
+def test_nothing_is_scored_or_saved_after_a_step_that_is_not_finite():
+    """Step 3 is scored, and step 2 logged nothing yet."""
+    recorder = Recorder()
+    with pytest.raises(TrainingError, match="step 2 of 6"):
+        train(named(6), terms=wrong_at(2, nan_loss), recorder=recorder)
+    assert recorder.evaluated == recorder.saved == []
+
+
+@pytest.mark.parametrize("effect", [nan_loss, nan_gradient])
+def test_a_dropped_step_leaves_no_trace(effect):
+    """Neither in weights nor in running statistics, which are poisoned here as NaN in the forward pass would."""
+    settings = dataclasses.replace(SETTINGS, skip_nonfinite=True, log_every=2)
+    model = build_model(SPEC, 3, projection=False, seed=1)
+    norm = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    assert norm.running_mean is not None
+
+    def poison(logits):
+        norm.running_mean.data.fill_(float("nan"))  # behind autograd's back
+        return effect(logits)
+
+    recorder = Recorder()
+    snapshots = []
+    recorder.stepped = lambda images: snapshots.append(weights(model))
+    train(named(6), terms=wrong_at(3, poison), settings=settings, model=model, recorder=recorder)
+    assert recorder.dropped == [(3, "3w")]
+    assert snapshots[2].equal(snapshots[1])
+    assert not snapshots[3].equal(snapshots[2])
+    assert snapshots[-1].isfinite().all()
+    assert [step for step, _ in recorder.logs] == [2, 4, 6]
+    assert all(math.isfinite(value) for _, values in recorder.logs for value in values.values())
 
 
 def test_an_all_ignored_batch_changes_nothing_but_weight_decay():

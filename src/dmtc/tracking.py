@@ -95,9 +95,13 @@ class Metrics:
         self._counts: Counter[str] = Counter()
         self._known: set[tuple[object, ...]] = set()
         self._loggers: dict[str, Tracker] = {}
-        for name, make in loggers.items():
-            with self._surviving(name):
-                self._loggers[name] = make()
+        try:
+            for name, make in loggers.items():
+                with self._surviving(name):
+                    self._loggers[name] = make()
+        except ConfigError:
+            self.close()
+            raise
 
     def begin(self, phase: str, count: int) -> None:
         """A phase begins or goes on with the `count` records that it had when its checkpoint was written."""

@@ -1,0 +1,46 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from dmtc.interruption import SIGNALS, Interruption, RunStopped
+
+
+def test_a_signal_is_noted_and_handlers_are_put_back(capfd):
+    before = [signal.getsignal(signum) for signum in SIGNALS]
+    interruption = Interruption()
+    with interruption.heeded():
+        interruption.check("nowhere")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.asked
+        with pytest.raises(RunStopped, match="stopped by SIGTERM at step 3") as caught:
+            interruption.check("at step 3")
+    assert caught.value.exit_code == 143
+    assert [signal.getsignal(signum) for signum in SIGNALS] == before
+    assert "SIGTERM: finishing the step at hand" in capfd.readouterr().err
+
+
+def test_ctrl_c_again_stops_at_once_but_a_cluster_may_repeat_itself(capfd):
+    interruption = Interruption()
+    with interruption.heeded():
+        for signum in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), signum)
+        assert interruption.signum == signal.SIGUSR1
+        with pytest.raises(KeyboardInterrupt) as caught:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert not isinstance(caught.value, RunStopped)
+    assert capfd.readouterr().err.count("finishing") == 1
+
+
+def test_a_thread_heeds_nothing_and_runs_all_the_same():
+    ran = []
+
+    def run():
+        with Interruption().heeded():
+            ran.append(1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert ran == [1]
