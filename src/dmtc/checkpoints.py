@@ -59,7 +59,7 @@ class Checkpoints:
         """
         for path in self._files():
             with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest().startswith(""):
+                if hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2]):
                     return torch.load(path, map_location="cpu", weights_only=True)
             damaged(path)
             path.unlink()
