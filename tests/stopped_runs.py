@@ -19,24 +19,24 @@ import dmtc
 import dmtc.checkpoints
 import dmtc.cli
 import dmtc.config
-import dmtc.execution
+import dmtc.engine.execution
+import dmtc.engine.phase_training
+import dmtc.engine.training
 import dmtc.files
 import dmtc.jobs
 import dmtc.launch
-import dmtc.phase_training
 import dmtc.pseudo.store
 import dmtc.run_folder
-import dmtc.training
 
 POINTS = {
     "start": (dmtc.run_folder.RunFolder, "write_split"),
-    "step": (dmtc.training, "total_loss"),
+    "step": (dmtc.engine.training, "total_loss"),
     "checkpoint": (dmtc.checkpoints._Hashing, "write"),
     "checkpoint named": (dmtc.checkpoints.Checkpoints, "_files"),
     "label file": (dmtc.pseudo.store.PseudoLabelStore, "write"),
     "file": (dmtc.files.os, "replace"),
-    "evaluation": (dmtc.execution, "evaluate"),
-    "phase done": (dmtc.phase_training.PhaseTraining, "done"),
+    "evaluation": (dmtc.engine.execution, "evaluate"),
+    "phase done": (dmtc.engine.phase_training.PhaseTraining, "done"),
     "results": (dmtc.launch, "gather_results"),
 }
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import dmtc
-from dmtc.assembly import Assembly
 from dmtc.batches import SUBSTITUTES, CropRequest, Loader, training_requests
 from dmtc.config import settle
 from dmtc.data.dataset import Dataset
+from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore
 from dmtc.schedule import Phase

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import dmtc
-from dmtc.assembly import Assembly
 from dmtc.checking import check_data, summary
 from dmtc.config import settle
 from dmtc.data.ids import bad_ids, file_name, id_fault
 from dmtc.data.images import read_image
 from dmtc.data.listed import find_files
+from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
 from trees import OWN, save, write_cityscapes, write_folder, write_list
 

@@ -14,12 +14,12 @@ import dmtc
 from dmtc.config import check, config_folder, folder_name, known_keys, settle
 from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
+from dmtc.engine.optimization import OPTIMIZERS, RATES
 from dmtc.errors import ConfigError
 from dmtc.evaluation import PROTOCOLS, Evaluation
 from dmtc.jobs import JOBS
 from dmtc.losses import LOSSES
 from dmtc.models import BACKBONES, MODELS
-from dmtc.optimization import OPTIMIZERS, RATES
 from dmtc.registry import Registry
 from dmtc.schedule import SCHEDULES
 from dmtc.settings import RunSettings

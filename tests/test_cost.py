@@ -3,9 +3,9 @@
 import pytest
 
 import dmtc
-from dmtc.assembly import Assembly
 from dmtc.config import settle
-from dmtc.cost import measure_cost
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.cost import measure_cost
 from dmtc.report import cost_page
 
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from dmtc.engine.phase_training import _order
 from dmtc.errors import ConfigError
 from dmtc.evaluation import (
     averaged,
@@ -13,7 +14,6 @@ from dmtc.evaluation import (
     evaluation_faults,
     scores_of,
 )
-from dmtc.phase_training import _order
 from dmtc.types import Batch
 
 

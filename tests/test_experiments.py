@@ -96,7 +96,7 @@ def test_cityscapes_plan_equals_the_published_script(tmp_path):
     for part, names in (("train", ids), ("val", ["ulm/ulm_900000_000019"])):
         all_pictures(tmp_path, [f"leftImg8bit/{part}/{id}_leftImg8bit.png" for id in names])
         all_pictures(tmp_path, [f"gtFine/{part}/{id}_gtFine_labelIds.png" for id in names])
-    parts = dmtc.assembly.Assembly(
+    parts = dmtc.engine.assembly.Assembly(
         settle(dmtc.compose(["experiment=dmtc_cityscapes_1_8", f"dataset.root={tmp_path}", "run.device=cpu"]))
     )
     assert len(parts.split.labelled) == 371
@@ -117,7 +117,7 @@ def test_voc_plan_equals_the_published_script(tmp_path):
     (root / "ImageSets/Segmentation").mkdir(parents=True)
     (root / "ImageSets/Segmentation/val.txt").write_text("2009_999999\n")
     config = dmtc.compose(["experiment=dmt_voc_1_20", f"dataset.root={tmp_path}", "split.fold=1", "run.device=cpu"])
-    parts = dmtc.assembly.Assembly(settle(config))
+    parts = dmtc.engine.assembly.Assembly(settle(config))
     assert (len(parts.split.labelled), len(parts.split.unlabelled)) == (530, 10052)
     steps = {phase.name: phase.steps for phase in parts.plan}
     assert steps["r0-a"] == 134 * math.ceil(530 / 8)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
 from dmtc.losses import DynamicMutualLoss
-from dmtc.optimization import OPTIMIZERS, RATES
 from dmtc.schedule import Phase
-from dmtc.training import LoopEvents, LoopSettings, train_phase
 from dmtc.types import IGNORE_INDEX, Batch
 from published import GOLDEN, published_model
 

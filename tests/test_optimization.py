@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from dmtc.engine.optimization import OPTIMIZERS, RATES
 from dmtc.errors import ConfigError
-from dmtc.optimization import OPTIMIZERS, RATES
 
 
 def test_poly():

@@ -7,8 +7,8 @@ import torch
 
 import dmtc
 from alike import timeless
+from dmtc.engine.execution import Executor
 from dmtc.errors import ConfigError, DataError
-from dmtc.execution import Executor
 
 
 def test_results_hold_the_contract(finished):

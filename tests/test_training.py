@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
 from dmtc.errors import TrainingError
 from dmtc.losses import CrossEntropy
 from dmtc.models import build_model
-from dmtc.optimization import OPTIMIZERS, RATES
 from dmtc.schedule import Phase
-from dmtc.training import LoopEvents, LoopSettings, train_phase
 from dmtc.types import Batch, LossValue
 
 PHASE = Phase("r0-a", "start", "a", None, None, None, 6, 0.05, 4, 0, 2)

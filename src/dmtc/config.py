@@ -113,15 +113,15 @@ def check(config: Config) -> None:
     # Imported here: checking needs every component, composing (and so `--help`) none.
     from dmtc.batches import on_error_faults
     from dmtc.data import DATASETS
+    from dmtc.engine.optimization import OPTIMIZERS, RATES
+    from dmtc.engine.terms import term_faults
     from dmtc.evaluation import evaluation_faults
     from dmtc.jobs import JOBS
     from dmtc.models import BACKBONES, MODELS
-    from dmtc.optimization import OPTIMIZERS, RATES
     from dmtc.registry import argument_faults, raise_faults
     from dmtc.schedule import schedule_faults
     from dmtc.settings import RunSettings
     from dmtc.splits import SPLITS
-    from dmtc.terms import term_faults
     from dmtc.tracking import LOGGERS
 
     dataset, model, schedule = config["dataset"], config["model"], config["schedule"]

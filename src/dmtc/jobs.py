@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from dmtc.assembly import Assembly
 from dmtc.checking import check_data, summary
 from dmtc.config import Config, compose, config_folder, import_modules, settle
-from dmtc.cost import measure_cost
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.cost import measure_cost
+from dmtc.engine.execution import Executor
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
-from dmtc.execution import Executor
 from dmtc.files import write_json
 from dmtc.launch import train
 from dmtc.progress import Progress

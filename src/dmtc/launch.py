@@ -10,11 +10,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dmtc.allocator import keep_freed_memory
-from dmtc.assembly import Assembly
 from dmtc.changes import refuse_changes
 from dmtc.config import settle
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.execution import Executor
 from dmtc.environment import describe_environment
-from dmtc.execution import Executor
 from dmtc.failures import explained
 from dmtc.interruption import Interruption
 from dmtc.progress import Progress

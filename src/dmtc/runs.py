@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmtc.assembly import Assembly
 from dmtc.config import import_modules
 from dmtc.data import Dataset
+from dmtc.engine.assembly import Assembly
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import ensemble
 from dmtc.models import SegmentationModel, load_weights

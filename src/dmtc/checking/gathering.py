@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from dmtc.assembly import Assembly
 from dmtc.checking.examination import NO_VALID_PIXEL, Examined, Finding, Role, examine
 from dmtc.data import Dataset
+from dmtc.engine.assembly import Assembly
 from dmtc.errors import UserError
 from dmtc.progress import Display
 from dmtc.splits import Split

@@ -1,6 +1,6 @@
 """What a recipe costs, as a page of text."""
 
-from dmtc.cost import Cost
+from dmtc.engine.cost import Cost
 from dmtc.report.tables import text_table
 
 _BATCHES = (1, 2, 4, 8, 16, 32)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dmtc
-from dmtc.assembly import Assembly
+from dmtc.engine.assembly import Assembly
 from dmtc.evaluation import Scores
 
 

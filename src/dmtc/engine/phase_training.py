@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from dmtc.assembly import Assembly
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.terms import terms_of_stage
+from dmtc.engine.training import LoopEvents, LoopSettings, LoopState, train_phase
 from dmtc.errors import TrainingError
 from dmtc.evaluation import Scores
 from dmtc.interruption import Interruption
 from dmtc.models import SegmentationModel, save_weights
-from dmtc.optimization import OPTIMIZERS, RATES
 from dmtc.progress import Progress
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
-from dmtc.terms import terms_of_stage
 from dmtc.tracking import Metrics
-from dmtc.training import LoopEvents, LoopSettings, LoopState, train_phase
 from dmtc.types import Batch
 
 

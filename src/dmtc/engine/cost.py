@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmtc.assembly import Assembly
 from dmtc.batches import Loader, training_requests
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.terms import terms_of_stage, total_loss
+from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
 from dmtc.losses.base import inputs_of
 from dmtc.models import SegmentationModel
-from dmtc.optimization import OPTIMIZERS, RATES
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.schedule import Phase
-from dmtc.terms import terms_of_stage, total_loss
-from dmtc.training import LoopEvents, LoopSettings, train_phase
 from dmtc.types import IGNORE_INDEX, Batch, StepInputs
 
 

@@ -9,6 +9,7 @@ from dmtc.batches import OnError
 from dmtc.config import Config, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
+from dmtc.engine.terms import Term, build_terms, needs_embedding, terms_of_stage
 from dmtc.errors import ConfigError
 from dmtc.evaluation import Evaluation, build_evaluation
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
@@ -16,7 +17,6 @@ from dmtc.randomness import seed_of
 from dmtc.schedule import Counts, Phase, build_plan, networks_of
 from dmtc.settings import RunSettings, pick_device, pick_precision
 from dmtc.splits import SPLITS, Split
-from dmtc.terms import Term, build_terms, needs_embedding, terms_of_stage
 
 
 class Assembly:

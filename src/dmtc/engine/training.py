@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmtc.engine.optimization import RateCurve
+from dmtc.engine.terms import total_loss
+from dmtc.engine.window import Window
 from dmtc.losses.base import Loss, inputs_of
 from dmtc.models import SegmentationModel
-from dmtc.optimization import RateCurve
 from dmtc.randomness import seed_of
 from dmtc.schedule import Phase
-from dmtc.terms import total_loss
 from dmtc.types import IGNORE_INDEX, Batch, StepInputs
-from dmtc.window import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dmtc.assembly import Assembly
 from dmtc.batches import Loader, training_requests
-from dmtc.collapse import fallen_score, lost_classes
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.collapse import fallen_score, lost_classes
+from dmtc.engine.networks import Networks
+from dmtc.engine.phase_training import PhaseTraining
+from dmtc.engine.quality import score_pseudo_labels
 from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
 from dmtc.interruption import Interruption
 from dmtc.models import SegmentationModel
-from dmtc.networks import Networks
-from dmtc.phase_training import PhaseTraining
 from dmtc.progress import Progress
 from dmtc.pseudo import PseudoLabelStore, label_images
-from dmtc.quality import score_pseudo_labels
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.settings import pick_workers

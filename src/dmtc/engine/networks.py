@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from dmtc.assembly import Assembly
+from dmtc.engine.assembly import Assembly
 from dmtc.evaluation import Predictor
 from dmtc.models import SegmentationModel, load_weights
 from dmtc.run_folder import RunFolder

@@ -1,0 +1,157 @@
+"""The pool of processes that read, and the batches that come of it."""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from dmtc.batches.reading import OnError, Reader, Reading
+from dmtc.batches.requests import CropRequest, ImageRequest, Request
+from dmtc.data.augment import Augment
+from dmtc.data.dataset import Dataset
+from dmtc.errors import UserError
+from dmtc.interruption import leave_signals_to_the_parent
+from dmtc.types import Batch, Sample
+
+log = logging.getLogger(__name__)
+
+
+class _Requests:
+    """The requests at hand: the pool asks for them anew in each pass.
+
+    Not the loader itself, as that would hold the pool that holds it: left to the garbage collector, a pool cannot tell
+    its processes to end, and waits five seconds for each.
+    """
+
+    def __init__(self) -> None:
+        self.requests: Iterable[Sequence[Request]] = ()
+
+    def __iter__(self) -> Iterator[Sequence[Request]]:
+        return iter(self.requests)
+
+
+class Loader:
+    """Reads batches for a whole run.
+
+    Args:
+        dataset: Where ids are looked up.
+        augment: How crops are made.
+        workers: Processes that read; 0 reads in this one.
+        device: Where batches go.
+        on_error: "skip" takes another image for a training image that cannot be used, warns once, and counts; "stop"
+            raises. Validation images always stop.
+    """
+
+    def __init__(
+        self, dataset: Dataset, augment: Augment, workers: int, device: torch.device, on_error: OnError = "stop"
+    ) -> None:
+        self._device = device
+        self._skipped: Counter[str] = Counter()
+        self._told: set[str] = set()
+        self._at_hand = _Requests()
+        self._loader = DataLoader(
+            Reader(dataset, augment, on_error),
+            batch_sampler=self._at_hand,  # pyright: ignore[reportArgumentType]  # it is only iterated
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+            collate_fn=_collate,
+            worker_init_fn=_set_up_worker,
+        )
+
+    def crops(self, steps: Iterable[Sequence[CropRequest]]) -> Iterator[Batch]:
+        """One training batch for each step's requests, in their order."""
+        return self._read(steps)
+
+    def images(self, ids: Sequence[str], batch_size: int, with_mask: bool) -> Iterator[Batch]:
+        """Whole images in order, up to `batch_size` neighbors of one size at a time.
+
+        Without masks every label is `IGNORE_INDEX`, and no mask is opened; images that cannot be read are left out if
+        faulty ones are skipped.
+        """
+        starts = range(0, len(ids), batch_size)
+        return self._read([[ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts])
+
+    def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
+        rest = iter(requests)
+        issued: deque[Sequence[Request]] = deque()  # to the processes, and not read yet
+
+        def issue() -> Iterator[Sequence[Request]]:
+            yield from list(issued)
+            for request in rest:
+                issued.append(request)
+                yield request
+
+        interrupted = True
+        while interrupted:
+            interrupted = False
+            self._at_hand.requests = pass_at_hand = issue()
+            for read in self._loader:
+                issued.popleft()
+                yield from self._batches_of(read)
+                # Scoring in the middle of a phase takes the pool over, and with it what the processes had read ahead.
+                if interrupted := self._at_hand.requests is not pass_at_hand:
+                    break
+
+    def _batches_of(self, read: "_Read") -> Iterator[Batch]:
+        for id, fault in read.skipped:
+            self._skipped[id] += 1
+            if id not in self._told:
+                self._told.add(id)
+                log.warning("skipped: %s", fault)
+        if read.error is not None:
+            raise read.error
+        for batch in read.batches:
+            yield batch.to(self._device)
+
+    def take_skipped(self) -> dict[str, int]:
+        """How often each image was skipped since this was asked for the last time, by id."""
+        taken = dict(sorted(self._skipped.items()))
+        self._skipped.clear()
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What came of the requests that belong together."""
+
+    batches: list[Batch]
+    error: UserError | None
+    skipped: list[tuple[str, str]]
+
+    def pin_memory(self) -> "_Read":
+        return replace(self, batches=[batch.pin_memory() for batch in self.batches])
+
+
+def _collate(readings: list[Reading]) -> _Read:
+    """Stack neighbors of one size; training crops always give one batch."""
+    samples = [reading.sample for reading in readings if isinstance(reading.sample, Sample)]
+    errors = [reading.sample for reading in readings if isinstance(reading.sample, UserError)]
+    groups = groupby(samples, key=lambda sample: sample.image.shape)
+    return _Read(
+        batches=[] if errors else [_stack(list(group)) for _, group in groups],
+        error=errors[0] if errors else None,
+        skipped=[skip for reading in readings for skip in reading.skipped],
+    )
+
+
+def _stack(samples: list[Sample]) -> Batch:
+    return Batch(
+        image=torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2),
+        label=torch.from_numpy(np.stack([sample.label for sample in samples])),
+        confidence=torch.from_numpy(np.stack([sample.confidence for sample in samples])),
+        is_pseudo=torch.tensor([sample.is_pseudo for sample in samples]),
+        ids=tuple(sample.id for sample in samples),
+    )
+
+
+def _set_up_worker(worker: int) -> None:
+    # One process a worker is enough; OpenCV's own threads would only fight with the other workers.
+    cv2.setNumThreads(0)
+    leave_signals_to_the_parent()
