@@ -36,7 +36,7 @@ OWN = [
     "schedule=smoke",
     "schedule.rounds.label_ratios=[1.0]",
     "run.progress=off",
-    "run.pictures=0",
+    "run.report=false",
     "run.device=cpu",
 ]
 

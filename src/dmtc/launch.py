@@ -18,7 +18,7 @@ from dmtc.environment import describe_environment
 from dmtc.failures import explained
 from dmtc.interruption import Interruption
 from dmtc.progress import Progress
-from dmtc.report import gather_results, results_table
+from dmtc.report import gather_results, results_table, write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.runs import Run
 from dmtc.tracking import LOGGERS, Metrics, Tracker
@@ -114,11 +114,19 @@ def _results(
         records = [record for phase in parts.plan if (record := folder.read_phase(phase.name)) is not None]
         *_, final = executor.scores(parts.evaluation).values()
         results = gather_results(parts, records, final, environment)
-        run = Run(folder, parts)
-        if parts.run.pictures:
-            run.draw(parts.run.pictures)
         folder.write_results(results, results_table(results))
-    return run, results
+    if parts.run.report:
+        _report(parts, folder, progress)
+    return Run(folder, parts), results
+
+
+def _report(parts: Assembly, folder: RunFolder, progress: Progress) -> None:
+    """Draw the results. They are safe: whatever goes wrong here is only told."""
+    try:
+        progress.say(f"report: {write_run_report(parts, folder)}")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")
 
 
 def _loggers(parts: Assembly, folder: RunFolder) -> dict[str, Callable[[], Tracker]]:

@@ -6,7 +6,8 @@ phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; p
 phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
-results.json  results.txt  pictures/                       what came out
+results.json  results.txt                                  what came out
+report.html  report/  pictures/                            the same to look at
 """
 
 import json
@@ -99,7 +100,7 @@ class RunFolder:
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
-        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"} | config.get("run", {})
+        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True} | config.get("run", {})
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def write_environment(self, environment: dict[str, Any]) -> None:
