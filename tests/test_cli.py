@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dmtc.cli import translate
+from trees import OWN
 
 
 @pytest.fixture
@@ -25,20 +26,6 @@ def folder(tmp_path) -> Path:
             cv2.imwrite(str(root / kind / f"p{i:02}.png"), array)
     (root / "classes.txt").write_text("ground\nthing\n")
     return root
-
-
-OWN = [
-    "model/backbone=tiny",
-    "model.backbone.width=8",
-    "model.weights.a=null",
-    "model.weights.b=null",
-    "dataset.augment.crop=[32,32]",
-    "schedule=smoke",
-    "schedule.rounds.label_ratios=[1.0]",
-    "run.progress=off",
-    "run.report=false",
-    "run.device=cpu",
-]
 
 
 def test_main_job(command, tmp_path):
@@ -60,7 +47,7 @@ def test_plan_writes_nothing(command, tmp_path):
 
 
 def test_own_folder(command, folder):
-    code, out, err = command("dataset=folder", f"dataset.root={folder}", "split.ratio=1/4", *OWN, small_run=False)
+    code, out, err = command(f"dataset.root={folder}", "split.ratio=1/4", *OWN, small_run=False)
     assert code == 0, err
     assert "thing" in out
 

@@ -21,9 +21,7 @@ def sgd(
     *, parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum, as in all published recipes."""
-    return torch.optim.SGD(
-        list(parameters), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, foreach=True
-    )
+    return torch.optim.SGD(list(parameters), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS.register("adamw")
@@ -34,7 +32,7 @@ def adamw(
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"schedule.optimizer.betas should be two numbers in [0, 1), but is {betas}")
     return torch.optim.AdamW(
-        list(parameters), lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay, foreach=True
+        list(parameters), lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True
     )
 
 
