@@ -5,12 +5,17 @@ import json
 import math
 import os
 import re
+import runpy
+import shlex
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+import dmtc
+from dmtc.cli import translate
+from dmtc.config import settle
 from dmtc.errors import DataError
 from dmtc.report.sweeps import write_sweep_report
 from dmtc.report.sweeps.charts import class_table, score_charts
@@ -21,6 +26,7 @@ from dmtc.report.sweeps.tables import details, latex, markdown, overview
 from dmtc.sweep_folder import Job, Status, SweepFolder, write_status
 from dmtc.sweeping import seconds_left
 
+ROOT = Path(__file__).parents[2]
 BASELINES = ["supervised", "supervised_long"]
 
 
@@ -387,3 +393,30 @@ def test_time_left_is_of_runs_alike_and_as_many_side_by_side():
     assert seconds_left(pending, at_once) == pytest.approx(100)
     assert seconds_left(set(), done) is None
     assert seconds_left(pending, []) is None
+
+
+def test_part_of_the_readme(tmp_path):
+    """Made anew by docs/sweep.py, it leaves the rest as it was, and made twice it is the same."""
+    script = runpy.run_path(str(ROOT / "docs" / "sweep.py"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page.count(script["BEGIN"]) == 1
+    assert page.index(script["BEGIN"]) < page.index(script["END"])
+    small_sweep(tmp_path)
+    made = script["with_sweep"](page, tmp_path)
+    assert "![mIoU against the number of labelled images](docs/sweep.png)" in made
+    assert "| 1/8 (30)   | dmt        | 50.0 ± 0.0 | +5.0" in made
+    assert "python run.py -m loss=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1 " in made
+    assert script["with_sweep"](made, tmp_path) == made
+    outside = [text.partition(script["BEGIN"])[0] + text.partition(script["END"])[2] for text in (page, made)]
+    assert outside[0] == outside[1]
+
+
+def test_commands_of_the_page_compose():
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [line.removeprefix("python run.py ") for line in page.splitlines() if line.startswith("python run.py ")]
+    assert len(commands) >= 6
+    for command in commands:
+        given = [a for a in translate(shlex.split(command)) if not a.startswith(("-m", "hydra"))]
+        plain = [re.sub(r"=(?:tag\(\w+,)?interval\(([\d.]+),[\d.]+\)+$", r"=\1", a) for a in given]
+        one_value = [a if "[" in a else re.sub(r"^([^=]+=[^,]+),.*", r"\1", a) for a in plain]
+        settle(dmtc.compose(one_value))

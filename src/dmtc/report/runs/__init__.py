@@ -123,7 +123,7 @@ def _content(
     return {
         "title": f"{method} on {dataset}, {split.ratio} labelled, seed {config['seed']}",
         "state": state,
-        "folder": str(folder.path),
+        "folder": folder.path.name,
         "cards": _cards(facts, scores, len(split.labelled), total),
         "remarks": [*remarks, *_warnings(facts)],
         "figures": figures,
@@ -136,7 +136,7 @@ def _content(
         "phases": _phases(facts),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run={folder.path}",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run=RUN_DIR",
     }
 
 
@@ -166,7 +166,7 @@ def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total
         cards.append((f"{100 * gain:+.1f}", "points over the supervised start"))
     cards.append((f"{labelled}", f"of {total} images are labelled"))
     seconds = sum(record["seconds"] for record in facts.records.values())
-    device = facts.environment.get("device") or "an unknown device"
+    device = {"cpu": "a CPU"}.get(known := str(facts.environment.get("device")), known)
     cards.append((f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h", f"on {device}"))
     return cards
 

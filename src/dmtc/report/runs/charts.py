@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _GAIN, _LOSS = network_color("a"), "#b23a48"
 _MOST_CLASSES = 40
-_AXES = ("phase", "network", "step", "images", "miou", "accuracy")
+_AXES = ("phase", "network", "step", "total_step", "images", "miou", "accuracy")
 """Of the lines of metrics.jsonl: what is no curve of the training."""
 
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -181,7 +181,7 @@ def metric_charts(facts: RunFacts) -> list[Chart]:
 
 def _importance(key: str) -> tuple[bool, bool, bool, str]:
     """The loss first, its terms, what they say, then what is about the machine."""
-    machine = key in ("learning_rate", "gradient_norm", "images_per_s")
+    machine = key in ("learning_rate", "gradient_norm", "images_per_s", "memory_bytes")
     return (key != "loss", machine, "/" in key, key)
 
 
