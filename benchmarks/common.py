@@ -17,21 +17,26 @@ import torch
 from dmtc.allocator import keep_freed_memory
 from dmtc.environment import describe_environment
 
-RESULTS = Path(__file__).parent / "results"
-Contender = Callable[[], object]
+CHECKOUT = Path(__file__).parents[1]
+RESULTS = Path(os.environ.get("DMTC_RESULTS", CHECKOUT / "benchmarks" / "results"))
+"""Where results are written; a trial goes elsewhere by the environment variable."""
 
+Contender = Callable[[], object]
 _LOAD = os.getloadavg()[0]
 """Processes that ran before this one did anything; more than there are cores disturb what is measured."""
 
 
-def arguments(description: str | None, **checkouts: str) -> argparse.Namespace:
+def arguments(description: str | None, flags: Mapping[str, str] | None = None, **checkouts: str) -> argparse.Namespace:
     """The options that every benchmark has.
 
     Args:
         description: Of the benchmark.
+        flags: Options without a value, each with what it does.
         checkouts: Options that take a checkout of published code, each with what it is a checkout of.
     """
     parser = argparse.ArgumentParser(description=description)
+    for flag, what in (flags or {}).items():
+        parser.add_argument(f"--{flag}", action="store_true", help=what)
     for option, what in checkouts.items():
         parser.add_argument(f"--{option}", type=Path, help=f"{what}; without it only this library is measured")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
@@ -111,7 +116,7 @@ def write_record(name: str, record: Mapping[str, Any], device: torch.device) -> 
         "environment": environment | more,
         "date": datetime.date.today().isoformat(),
     }
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     return whole
 
@@ -119,7 +124,7 @@ def write_record(name: str, record: Mapping[str, Any], device: torch.device) -> 
 def _changed() -> bool:
     """Whether what is measured differs from the commit; the results before this one do not count."""
     parts = ["src", "conf", "benchmarks", ":!benchmarks/results"]
-    status = ["git", "-C", str(RESULTS.parents[1]), "status", "--porcelain", "--", *parts]
+    status = ["git", "-C", str(CHECKOUT), "status", "--porcelain", "--", *parts]
     return bool(subprocess.run(status, check=False, capture_output=True, text=True).stdout)
 
 
