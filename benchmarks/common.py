@@ -95,7 +95,7 @@ def write(name: str, setting: Mapping[str, Any], measured: Mapping[str, list[flo
         "setting": dict(setting),
         "seconds": dict(measured),
         "median_seconds": medians,
-        "times_faster": {other: value / medians["ours"] for other, value in medians.items() if other != "ours"},
+        "times_faster": {other: medians[other] / medians["ours"] for other in medians if not other.startswith("ours")},
         **more,
     }
     record = write_record(name, record, torch.device("cpu"))

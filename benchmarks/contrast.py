@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from common import Contender, arguments, keep_freed_memory, peak_bytes, report_peak, seconds, write
+from published_dmtc import CHECKOUT, contrast_of_maps
 
 from dmtc.losses import RegionalContrast
-from published_dmtc import CHECKOUT, contrast_of_maps
 
 SETTING = {
     **{"batch": 8, "channels": 150, "label": 321, "features": 41, "classes": 21},

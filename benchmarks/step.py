@@ -19,6 +19,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from common import Contender, arguments, keep_freed_memory, seconds, write
+from published_dmtc import CHECKOUT, Training
 
 import dmtc
 from dmtc.config import settle
@@ -30,7 +31,6 @@ from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
 from dmtc.run_folder import RunFolder
 from dmtc.types import Batch
 from published import write_voc
-from published_dmtc import CHECKOUT, Training
 
 BATCH, COUNTED_STEPS = 2, 4
 """The published batch of 8 needs more memory in DMTC's code than many machines have."""
@@ -38,7 +38,9 @@ BATCH, COUNTED_STEPS = 2, 4
 
 def main() -> None:
     """Measure all contenders in turns."""
-    given = arguments(__doc__, {"eager-only": "leave run.compile=true out: it compiles for minutes"}, reference=CHECKOUT)
+    given = arguments(
+        __doc__, {"eager-only": "leave run.compile=true out: it compiles for minutes"}, reference=CHECKOUT
+    )
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         write_voc(Path(folder) / "VOC2012", 8)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from dmtc.allocator import keep_freed_memory
 from dmtc.cost.findings import Cost, PassCost, PlanPart, StageCost
 from dmtc.cost.memory import free_bytes
 from dmtc.cost.passes import WholeImages, truth_seconds
@@ -28,6 +29,8 @@ def measure_cost(parts: Assembly, *, steps: int, seconds: float, batches: Sequen
         seconds: That no part's turns exceed by more than one repetition.
         batches: Images a step to measure beside the recipe's own.
     """
+    if parts.device.type == "cpu":
+        keep_freed_memory()  # as a run does
     watch = Stopwatch(parts.device, steps, seconds)
     free, workers = free_bytes(parts.device), pick_workers(parts.run.workers, parts.device)
     phases = {phase.stage: phase for phase in parts.plan}
