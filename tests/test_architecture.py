@@ -21,6 +21,7 @@ STAGES = [
     ["tracking", "progress", "checkpoints"],
     ["run_folder", "config"],
     ["engine"],
+    ["cost"],
     ["report"],
     ["runs", "checking"],
     ["launch"],

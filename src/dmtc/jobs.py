@@ -5,8 +5,8 @@ from typing import Any
 
 from dmtc.checking import check_data, summary
 from dmtc.config import Config, compose, config_folder, import_modules, settle
+from dmtc.cost import measure_cost
 from dmtc.engine.assembly import Assembly
-from dmtc.engine.cost import measure_cost
 from dmtc.engine.execution import Executor
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
@@ -122,15 +122,23 @@ def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str
 
 
 @JOBS.register("benchmark")
-def benchmark_job(*, config: Config, steps: int) -> float:
-    """Measure the recipe's parts on this machine, and print what the whole plan would take; write nothing."""
-    if steps < 1:
-        raise ConfigError(f"job.steps should be at least 1, but is {steps}")
+def benchmark_job(
+    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None
+) -> float | None:
+    """Measure the recipe's parts on this machine, and print what the whole plan would take."""
+    if steps < 1 or seconds <= 0 or any(images < 1 for images in batches):
+        raise ConfigError(
+            "job.steps should be at least 1, job.seconds above 0 and job.batches a list of whole numbers above 0, but"
+            f" they are {steps}, {seconds} and {batches}"
+        )
     parts = Assembly(config)
-    cost = measure_cost(parts, steps)
-    facts = describe_environment(parts.device)
-    device = facts["device"] if parts.device.type == "cuda" else f"{facts['processor']}, {facts['threads']} threads"
-    print(cost_page(cost, f"{device}, {str(parts.precision).removeprefix('torch.')}"), end="")
+    cost = measure_cost(parts, steps=steps, seconds=seconds, batches=batches)
+    facts, precision = describe_environment(parts.device), str(parts.precision).removeprefix("torch.")
+    cpu = f"{facts['processor']}, threads: {facts['threads']}"
+    device = facts["device"] if parts.device.type == "cuda" else cpu
+    print(cost_page(cost, f"{device}; {precision}"), end="")
+    if output is not None:
+        write_json(Path(output), cost.to_json() | {"precision": precision, "environment": facts})
     return cost.seconds
 
 

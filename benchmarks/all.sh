@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Every benchmark, one after the other, on an otherwise idle machine; then the tables of docs/benchmarks.md and README.md.
+#   bash benchmarks/all.sh --dmtc CHECKOUT --dmt CHECKOUT --reco CHECKOUT
+# Checkouts are of MohammadDehghan/DMTC, voldemortX/DST-CBC and lorenmt/reco; without one, its part is not compared.
+set -eo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+python="${PYTHON:-python}"
+dmtc=() dmt=() reco=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --dmtc) dmtc=(--reference "$2") ;;
+        --dmt) dmt=(--reference "$2") ;;
+        --reco) reco=(--reco "$2") ;;
+        *) echo "unknown option $1; see the head of this file" >&2; exit 2 ;;
+    esac
+    shift 2
+done
+
+measure() {
+    echo "== $1" >&2
+    "$python" "$here/$@"
+}
+
+measure startup.py
+measure loader.py "${dmt[@]}"
+measure labelling.py "${dmt[@]}" --repeats 3
+measure contrast.py "${dmtc[@]}" "${reco[@]}" --repeats 3
+measure scaling.py --repeats 3
+measure recipe.py dmtc_voc_1_8 run.device=cpu job.seconds=1 job.steps=1 'job.batches=[]'
+measure step.py "${dmtc[@]}" --repeats 3
+"$python" "$here/table.py"
