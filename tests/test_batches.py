@@ -5,8 +5,10 @@ import pytest
 import torch
 
 import dmtc
-from dmtc.batches import SUBSTITUTES, CropRequest, Loader, training_requests
+from dmtc.batches import SUBSTITUTES, CropRequest, ImageRequest, Loader, Reader, training_requests
+from dmtc.batches.loader import _collate
 from dmtc.config import settle
+from dmtc.data.augment import Augment
 from dmtc.data.dataset import Dataset
 from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
@@ -67,6 +69,38 @@ def test_what_a_batch_holds(parts, pseudo_labels):
         assert batch.confidence[i].max() < 1
 
 
+def test_a_crop_holds_what_the_store_selects(parts, pseudo_labels):
+    """Selection happens on the crop; it must be that of the whole image."""
+    id = parts.split.unlabelled[0]
+    store, size = PseudoLabelStore(pseudo_labels.folder), parts.dataset.image(id).shape[:2]
+    rng = np.random.default_rng(0)
+    store.write(id, rng.integers(0, 7, size, np.uint8), rng.integers(0, LEVELS, size).astype(np.uint16))
+    some = dataclasses.replace(pseudo_labels, thresholds=(0, 500, 1000, 2000, 3000, 4000, LEVELS))
+    padded = Augment(crop=[size[0] + 5, size[1] + 7], scale=[1.0, 1.0], flip=0.0)
+    reading = Loader(parts.dataset, padded, 0, torch.device("cpu"))
+    (batch,) = reading.crops([[CropRequest(id, some, (0,)), CropRequest(parts.split.labelled[0], None, (0,))]])
+    label, confidence = some.read(id)
+    assert (label == 255).any()
+    np.testing.assert_array_equal(batch.label[0, : size[0], : size[1]].numpy(), label)
+    np.testing.assert_array_equal(batch.confidence[0, : size[0], : size[1]].numpy(), confidence)
+    assert (batch.label[0, size[0] :] == 255).all()
+    assert (batch.confidence[0, size[0] :] == 0).all()
+    assert batch.confidence.dtype == torch.float32
+    assert (batch.confidence[1] == 1).all()
+
+
+def test_what_travels_between_processes_is_small(parts, pseudo_labels):
+    """A pixel of a crop: three bytes of color, one of label, two of confidence; and nothing that nobody asked for."""
+    reader = Reader(parts.dataset, parts.augment)
+    pseudo = [CropRequest(id, pseudo_labels, (0,)) for id in parts.split.unlabelled[:3]]
+    labelled = [CropRequest(id, None, (0,)) for id in parts.split.labelled[:3]]
+    whole = [ImageRequest(id, with_mask=False) for id in parts.split.unlabelled[:3]]
+    for requests, pixels, bytes_a_pixel in ((pseudo, 32 * 32, 6), (labelled, 32 * 32, 4), (whole, 48 * 48, 3)):
+        (batch,) = _collate([reader[request] for request in requests]).batches
+        tensors = (batch.image, batch.label, batch.confidence, batch.is_pseudo)
+        assert sum(tensor.nbytes for tensor in tensors) <= 3 * (pixels * bytes_a_pixel + 3)
+
+
 def test_one_pool_serves_crops_and_whole_images_in_turn(parts):
     pool = loader(parts, 2)
     requests = list(training_requests(PHASE, parts.split.labelled, parts.split.unlabelled, None, 0))
@@ -123,7 +157,7 @@ def test_labelling_and_pseudo_labelled_training_open_no_mask(parts, pseudo_label
     opened = []
     monkeypatch.setattr(Dataset, "mask", lambda self, id: opened.append(id))
     for batch in loader(parts, 0).images(parts.split.unlabelled, 4, with_mask=False):
-        assert (batch.label == 255).all()
+        assert batch.label.numel() == 0
     requests = [[CropRequest(id, pseudo_labels, (0, id)) for id in parts.split.unlabelled]]
     list(loader(parts, 0).crops(requests))
     assert opened == []
@@ -222,7 +256,7 @@ def test_validation_images_and_pseudo_labels_always_stop(parts, pseudo_labels, t
         list(skipping.images(parts.dataset.val, 2, with_mask=True))
     labelled = [id for batch in skipping.images(parts.split.unlabelled, 4, with_mask=False) for id in batch.ids]
     assert labelled == list(parts.split.unlabelled[1:])
-    next(pseudo_labels.folder.glob(f"{parts.split.unlabelled[1]}*.label.png")).unlink()
+    next(pseudo_labels.folder.glob(f"{parts.split.unlabelled[1]}*.zst")).unlink()
     with pytest.raises(DataError, match="pseudo-label file"):
         list(skipping.crops([[CropRequest(parts.split.unlabelled[1], pseudo_labels, (0,), ("x",))]]))
 

@@ -123,6 +123,11 @@ class Run:
             known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
             raise ConfigError(f"no pseudo-labels for phase {phase!r}; phases with pseudo-labels: {known}")
         store = self.folder.store(str(named[phase].label_from))
+        if store.is_outdated():
+            raise DataError(
+                f"{store.folder} was written by an earlier version of dmtc in a format that is not read any more; "
+                f"{self.folder.path}/environment.json names that version: read it with that, or train anew"
+            )
         if not store.is_complete():
             raise DataError(
                 f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"

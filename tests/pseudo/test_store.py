@@ -21,7 +21,7 @@ def test_what_is_written_is_read(tmp_path):
         for read, written in zip(store.read(id), random_prediction(i), strict=True):
             np.testing.assert_array_equal(read, written)
             assert read.dtype == written.dtype
-    assert {path.parent for path in tmp_path.rglob("*.png")} == {tmp_path / "store"}
+    assert {path.parent for path in tmp_path.rglob("*.zst")} == {tmp_path / "store"}
 
 
 def test_selection_happens_when_reading(tmp_path):
@@ -53,9 +53,23 @@ def test_incomplete_and_damaged_stores(tmp_path):
     with pytest.raises(DataError, match="missing or damaged"):
         store.read("x")
     store.write("x", *random_prediction(0))
-    next(tmp_path.glob("*.level.png")).write_bytes(b"not a picture")
-    with pytest.raises(DataError, match="missing or damaged"):
-        store.read("x")
+    path = next(tmp_path.glob("*.zst"))
+    whole = path.read_bytes()
+    for damaged in (b"", b"no prediction", whole[:-1], whole[:20], whole[:100] + b"x" + whole[101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"x-\w+\.zst is missing or damaged; delete its folder and resume"):
+            store.read("x")
+
+
+def test_a_store_of_an_earlier_version_is_no_complete_one(tmp_path):
+    store = PseudoLabelStore(tmp_path)
+    for name in ("x.label.png", "x.level.png"):
+        (tmp_path / name).write_bytes(b"two pictures an image")
+    store.finish(np.ones((5, LEVELS), np.int64), images=1, bytes=42)
+    assert store.is_outdated()
+    assert not store.is_complete(), "a run that goes on labels anew"
+    store.clear()
+    assert not store.is_outdated()
 
 
 def test_labelling_pass(tmp_path):
