@@ -1,12 +1,15 @@
 """The `run` group: how a run uses the machine."""
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from dmtc.errors import ConfigError
+from dmtc.registry import argument_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,26 @@ class RunSettings:
     on_nonfinite: Literal["stop", "skip"]
     debug: bool
 
-    def __post_init__(self) -> None:
-        if not self.checkpoint_minutes >= 0:
-            raise ConfigError(f"run.checkpoint_minutes should be at least 0, but is {self.checkpoint_minutes}")
+
+_LEAST: dict[str, int] = {
+    "workers": 0,
+    "accumulate": 1,
+    "log_every": 1,
+    "label_batch": 1,
+    "pictures": 0,
+    "checkpoint_minutes": 0,
+}
+
+
+def run_faults(spec: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the `run` part of a config, one sentence each."""
+    if faults := argument_faults(RunSettings, spec, "run"):
+        return faults
+    return [
+        f"run.{key} should be at least {least}, but is {spec[key]}"
+        for key, least in _LEAST.items()
+        if spec[key] != "auto" and (math.isnan(spec[key]) or spec[key] < least)
+    ]
 
 
 def pick_device(device: str) -> torch.device:
