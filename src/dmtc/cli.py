@@ -55,7 +55,7 @@ def translate(arguments: Sequence[str]) -> list[str]:
             translated.append(f"job.runs={_quoted(value)}")
         elif key == "resume" and value and value != "null":
             folder = _quoted(str(Path(value).absolute()))
-            translated += [f"resume={folder}", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+            translated += [f"resume={folder}", f"hydra.run.dir={folder}"]
         elif argument in ("-m", "--multirun"):
             translated.insert(0, argument)  # Hydra's parser knows it before the overrides only
         else:

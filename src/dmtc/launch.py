@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None)
 
     Raises:
         ConfigError: A fault in the config, all in one message, before anything is written; or the folder is of a run
-            with other settings.
+            with other settings, or another process is writing there.
         DataError: A fault in the images, masks or lists.
         TrainingError: A loss or gradient became infinite or NaN, or the machine failed: memory, disk, a loader process.
             The message says what to do; what was saved is kept.
@@ -60,7 +60,7 @@ def resume(
         logger: The `logger` group, if it is to differ.
 
     Raises:
-        ConfigError: A setting that may change results differs.
+        ConfigError: A setting that may change results differs, or another process is writing there.
         DataError: The folder is no run folder.
         TrainingError: As in `train`.
         RunStopped: As in `train`.
@@ -74,23 +74,25 @@ def resume(
 
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
-    if folder.config_path.is_file():
-        refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
     for phase in plan:
         if phase.init_from is None and folder.read_phase(phase.name) is None:
             parts.try_starting_weights(phase.trainee)
     if parts.device.type == "cpu":
         keep_freed_memory()
-    progress = Progress(plan, parts.run.progress)
-    try:
+    with ExitStack() as at_the_end:
         with _told(folder):
             environment = describe_environment(parts.device)
+            at_the_end.enter_context(folder.locked())
+            if folder.config_path.is_file():
+                refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
             folder.tidy()
             folder.write_config(parts.config)
             folder.write_environment(environment)
             folder.write_split(parts.split)
             folder.write_plan(plan)
+            progress = Progress(plan, parts.run.progress)
+            at_the_end.callback(progress.close)
             metrics = Metrics(folder.metrics_path, _loggers(parts, folder), progress.warn)
         try:
             run, results = _results(parts, folder, progress, metrics, environment)
@@ -98,8 +100,6 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             metrics.close()
             raise
         metrics.finish(results)
-    finally:
-        progress.close()
     return run
 
 

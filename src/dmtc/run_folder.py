@@ -7,16 +7,22 @@ phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a pha
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
 results.json  results.txt  pictures/                       what came out
+.lock                                                      held by the process that is writing here
 """
 
 import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from dmtc.checkpoints import Checkpoints
-from dmtc.errors import DataError
+from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished, write_atomically, write_json
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.schedule import Phase, plan_from_json, plan_to_json
@@ -45,6 +51,29 @@ class RunFolder:
                 " wrote one has done nothing yet: start it again)"
             )
         return folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here meanwhile. The system ends the lock with its process, however it ends.
+
+        Raises:
+            ConfigError: Another one is writing here.
+        """
+        path = self.path / ".lock"
+        lock = FileLock(path, timeout=0)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = path.read_text() or "another process"
+            raise ConfigError(
+                f"{self.path} is in use by {holder}: let it end first, or choose another folder with hydra.run.dir=DIR"
+            ) from None
+        try:
+            path.write_text(f"process {os.getpid()} on {platform.node()}")
+            yield
+        finally:
+            lock.release()
 
     @property
     def config_path(self) -> Path:

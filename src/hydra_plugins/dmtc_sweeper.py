@@ -1,7 +1,8 @@
-"""Hydra's basic sweeper, mended in two places.
+"""Hydra's basic sweeper, mended in two places; any launcher may carry its jobs out.
 
 A sweep of which one value is wrong runs all the others; Hydra's own refuses the whole sweep when one job does not
-compose. And a job's folder is named after the values that are swept, not after those that all jobs share.
+compose. And a job's folder is named after the values that are swept, all of them and no others, so that no two jobs
+share one.
 """
 
 import sys
@@ -26,6 +27,7 @@ class DmtcSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: list[Sequence[str]]) -> None:  # pyright: ignore
         """Take jobs that do not compose out of the batch, each with one line about why."""
+        from dmtc.errors import ConfigError
         from dmtc.hydra_errors import one_line
 
         for overrides in list(batch):
@@ -35,6 +37,8 @@ class DmtcSweeper(BasicSweeper):
                 print(f"not started: {' '.join(overrides)}: {one_line(error)}", file=sys.stderr)
                 batch.remove(overrides)
                 self._refused += 1
+        if not batch:
+            raise ConfigError("no job of the sweep could be started; see above")
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; a `ConfigError` at its end counts the jobs that were left out."""
@@ -42,9 +46,11 @@ class DmtcSweeper(BasicSweeper):
 
         assert self.config is not None
         parsed = OverridesParser.create().parse_overrides(arguments)
-        shared = [override.get_key_element() for override in parsed if not override.is_sweep_override()]
+        swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
+        shared = {override.get_key_element() for override in parsed} - swept
         key = "hydra.job.config.override_dirname.exclude_keys"
-        excluded = ",".join(f"'{name}'" for name in [*OmegaConf.select(self.config, key), *shared])
+        left_out = [name for name in OmegaConf.select(self.config, key) if name not in swept]
+        excluded = ",".join(f"'{name}'" for name in [*left_out, *sorted(shared)])
         with read_write(self.config):
             self.config.hydra.overrides.hydra.append(f"{key}=[{excluded}]")
         returned = super().sweep(arguments)
