@@ -21,8 +21,13 @@ class RunStopped(KeyboardInterrupt):
     """
 
     def __init__(self, signum: signal.Signals, where: str) -> None:
-        super().__init__(f"stopped by {signum.name} {where}")
+        super().__init__(signum, where)  # as they are, so that it travels between processes
+        self._text = f"stopped by {signum.name} {where}"
         self.exit_code = 128 + (signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
+
+    def __str__(self) -> str:
+        """What stopped it, and how far it came."""
+        return self._text
 
 
 class Interruption:

@@ -81,5 +81,10 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
 def pick_workers(workers: int | str, device: torch.device) -> int:
     """Loader processes: on the CPU they would only take cores from the training itself."""
     if workers == "auto":
-        return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+        return min(8, _cores()) if device.type == "cuda" else 0
     return int(workers)
+
+
+def _cores() -> int:
+    """Of this machine, as far as this process may use them: a cluster gives a job some of many."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
