@@ -1,8 +1,10 @@
 """A process of its own that carries out runs of the command line, several at once, each in a fork.
 
-So torch is imported once for all of them. It reads lists of jobs from standard input, one a line as JSON: each job has
-`arguments` of the command line, `environment` variables, the `folder` to work in, and `output`, a file for what it
-prints. For each list it prints the exit codes; a negative one is a signal's, and SIGKILL that of a job that hung.
+So torch is imported once for all of them. It reads lists of jobs from standard input, one a line as JSON. A job has
+`arguments` of the command line, the `folder` to work in, and `output`, a file for what it prints; perhaps `together`,
+its rank, its group's size and port as torchrun would tell them; and perhaps `stop`, as `stopped_runs.stop_at` takes it:
+at which call of what to signal itself. For each list it prints the exit codes; a negative one is a signal's, and
+SIGKILL that of a job that hung.
 """
 
 import contextlib
@@ -19,11 +21,13 @@ from typing import Any
 
 import torch
 from hydra._internal.hydra import Hydra
+from torch.distributed import TCPStore
 
 import dmtc
 import dmtc.cli
 import dmtc.config
 import dmtc.jobs
+from stopped_runs import stop_at
 
 TIMEOUT = 120.0
 
@@ -42,8 +46,7 @@ class Forks:
         assert self._process.stdout is not None
         outputs = [folder / f"output-{number}.txt" for number in range(len(jobs))]
         complete = [
-            {"environment": {}, "folder": str(folder), **job, "output": str(path)}
-            for job, path in zip(jobs, outputs, strict=True)
+            {"folder": str(folder), **job, "output": str(path)} for job, path in zip(jobs, outputs, strict=True)
         ]
         print(json.dumps(complete), file=self._process.stdin, flush=True)
         codes = json.loads(self._process.stdout.readline())
@@ -56,10 +59,15 @@ class Forks:
 
 def _carry_out(job: dict[str, Any]) -> int:
     os.chdir(job["folder"])
-    os.environ.update(job["environment"])
+    if "together" in job:
+        rank, size, port = (str(number) for number in job["together"])
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
     with open(job["output"], "wb") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    if "stop" in job:
+        stop_at(*job["stop"], group=False)
     try:
         dmtc.cli.main(job["arguments"])
     except SystemExit as stop:
@@ -95,12 +103,17 @@ def main() -> None:
     Hydra.get_mode = lambda *_, **__: None
     gc.freeze()  # or the collector would copy in every fork what all of them share
     for line in sys.stdin:
-        children = [_forked(job) for job in json.loads(line)]
+        jobs = json.loads(line)
+        children = [_forked(job) for job in jobs]
+        # As torchrun does, keep what the processes of a run ask each other by, whichever of them ends.
+        ports = {job["together"][2] for job in jobs if "together" in job}
+        stores = [TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) for port in ports]
         hanging = threading.Timer(TIMEOUT, _kill, (children,))
         hanging.start()
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         hanging.cancel()
         hanging.join()  # nothing else may run when the next ones fork
+        del stores
         print(json.dumps(codes), flush=True)
 
 

@@ -31,15 +31,23 @@ class RunStopped(KeyboardInterrupt):
 
 
 class Interruption:
-    """Notes that a run was asked to stop; the run looks at it where it can stop without losing anything."""
+    """Notes that a run was asked to stop; the run looks at it where it can stop without losing anything.
 
-    def __init__(self) -> None:
+    Args:
+        silent: Do not tell that it was noted, for another process does.
+
+    Attributes:
+        signum: What asked the run to stop, if anything did.
+    """
+
+    def __init__(self, silent: bool = False) -> None:
+        self._silent = silent
         self.signum: signal.Signals | None = None
 
-    @property
-    def asked(self) -> bool:
-        """Whether it was asked to stop."""
-        return self.signum is not None
+    def learn(self, signum: int) -> None:
+        """Another process of the run was asked to stop by this signal; 0 for none."""
+        if signum and self.signum is None:
+            self.signum = signal.Signals(signum)
 
     def check(self, where: str) -> None:
         """Stop here, if asked to.
@@ -70,6 +78,8 @@ class Interruption:
                 raise KeyboardInterrupt  # asked again by a person, who does not want to wait
             return
         self.signum = signal.Signals(signum)
+        if self._silent:
+            return
         again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
         # Not by print: a handler may run in the middle of another print, whose buffer does not allow a second one.
         os.write(2, f"\n{self.signum.name}: finishing the step at hand, then saving{again}\n".encode())

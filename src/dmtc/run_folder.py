@@ -4,6 +4,7 @@ config.yaml  environment.json  split.json  plan.json       what is to be done, w
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
 phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
+phases/<phase>/metrics.jsonl                               its values, while a process trains it beside the first one
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
 results.json  results.txt  pictures/                       what came out
@@ -99,6 +100,10 @@ class RunFolder:
         """A phase's network; `which` is "last" or "best"."""
         return self.path / "phases" / phase / f"{which}.safetensors"
 
+    def metrics_of_phase_path(self, phase: str) -> Path:
+        """As `metrics_path`, for a phase that a process other than the first one trains by itself, until it is done."""
+        return self.path / "phases" / phase / "metrics.jsonl"
+
     def checkpoints(self, phase: str) -> Checkpoints:
         """The checkpoints of a phase that is under way."""
         return Checkpoints(self.path / "phases" / phase)
@@ -128,7 +133,9 @@ class RunFolder:
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
-        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"} | config.get("run", {})
+        before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"}
+        before |= {"sync_batchnorm": False, "parallel_students": False}
+        config["run"] = before | config.get("run", {})
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def write_environment(self, environment: dict[str, Any]) -> None:
