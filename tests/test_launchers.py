@@ -1,6 +1,8 @@
 """Sweeps go to processes of their own: Hydra's joblib launcher, and submitit's with its local executor."""
 
 import json
+import multiprocessing
+import os
 import pickle
 import signal
 from pathlib import Path
@@ -64,3 +66,43 @@ def test_a_launcher_that_is_not_installed_says_how_to_get_it():
 def test_being_stopped_travels_between_processes():
     stopped = pickle.loads(pickle.dumps(RunStopped(signal.SIGTERM, "at step 3")))
     assert (str(stopped), stopped.exit_code) == ("stopped by SIGTERM at step 3", 143)
+
+
+def test_asked_to_stop_a_sweep_lets_its_processes_save_first():
+    """A second request, and one while nothing runs elsewhere, act at once."""
+    from hydra_plugins.dmtc_sweeper import _jobs_stop_first
+
+    with pytest.raises(KeyboardInterrupt), _jobs_stop_first():
+        os.kill(os.getpid(), signal.SIGINT)
+    child, other = (multiprocessing.get_context("fork").Process(target=signal.pause) for _ in range(2))
+
+    def ask_twice():
+        child.start()
+        os.kill(os.getpid(), signal.SIGINT)
+        child.join(20)
+        other.start()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), _jobs_stop_first():
+        ask_twice()
+    assert child.exitcode == -signal.SIGTERM
+    assert other.is_alive()
+    other.kill()
+    other.join()
+
+
+def test_a_process_begins_no_job_after_it_was_stopped(command, tiny, tmp_path, monkeypatch):
+    """As a launcher that has processes would see it: errors, for it would end all other jobs on Ctrl-C."""
+    import dmtc.cli
+    import dmtc.engine.execution
+
+    def asked(*arguments):
+        raise RunStopped(signal.SIGTERM, "here")
+
+    monkeypatch.setattr(dmtc.cli, "_stopped_job", None)
+    monkeypatch.setattr(dmtc.engine.execution.Executor, "execute", asked)
+    monkeypatch.setattr(dmtc.cli, "_is_launched_elsewhere", lambda: True)
+    code, _, err = command("-m", *tiny, "seed=0,1", "hydra.sweep.dir=sweep", small_run=False)
+    assert code == 143
+    assert err.count("stopped by SIGTERM here; go on with") == 1
+    assert [path.parent.name for path in (tmp_path / "sweep").rglob("config.yaml")] == ["seed=0"]

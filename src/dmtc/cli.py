@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dmtc.config import config_folder, known_keys, settle
 from dmtc.errors import ConfigError, TrainingError, UserError
 from dmtc.hydra_errors import one_line
-from dmtc.interruption import RunStopped
+from dmtc.interruption import JobStopped, RunStopped
 from dmtc.torchrun import started_together
 
 
@@ -45,7 +45,7 @@ def _main(arguments: Sequence[str]) -> int:
         if started_together():
             _join_others()
         task()
-    except RunStopped as stopped:
+    except (RunStopped, JobStopped) as stopped:
         return stopped.exit_code
     except KeyboardInterrupt:
         return 130
@@ -106,15 +106,21 @@ def translate(arguments: Sequence[str]) -> list[str]:
 
 def _task(cfg: DictConfig) -> float | None:
     """One job, as Hydra calls it."""
+    global _stopped_job
+    if _stopped_job:
+        raise _stopped_job
     folder = _folder()
     try:
         return _run(cfg, folder)
     except KeyboardInterrupt as stopped:
-        # In a sweep this ends all of it: Hydra goes on after exceptions that are errors only.
-        if _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)[0]:
+        telling, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
+        if telling:
             way_on = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
             print(f"\n{str(stopped) or 'stopped'}{way_on}", file=sys.stderr)
-        raise
+        if _is_launched_elsewhere():
+            _stopped_job = JobStopped(code)
+            raise _stopped_job from None
+        raise  # in a sweep this ends all of it: Hydra goes on after exceptions that are errors only
     except Exception as error:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:
@@ -124,6 +130,16 @@ def _task(cfg: DictConfig) -> float | None:
         if cfg.run.get("debug"):
             traceback.print_exc()
         raise SystemExit(_report(error)) from None
+
+
+_stopped_job: JobStopped | None = None
+"""What stopped an earlier job of a sweep in this process, which then begins no other."""
+
+
+def _is_launched_elsewhere() -> bool:
+    """Whether this is a job of a sweep that has not the sweep's own process."""
+    job = HydraConfig.get()
+    return job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
 
 
 def _folder() -> Path:
