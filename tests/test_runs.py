@@ -110,10 +110,10 @@ def test_same_seed_same_results_other_seed_others(small, tmp_path, finished):
 def test_resume_after_a_stop_between_phases_gives_the_same(small, tmp_path, finished, monkeypatch, stop_at):
     real = Executor._run_phase
 
-    def stopping(self, phase):
+    def stopping(self, phase, processes):
         if phase.name == stop_at:
             raise KeyboardInterrupt
-        return real(self, phase)
+        return real(self, phase, processes)
 
     monkeypatch.setattr(Executor, "_run_phase", stopping)
     folder = tmp_path / "run"

@@ -118,9 +118,9 @@ def check(config: Config) -> None:
     from dmtc.evaluation import evaluation_faults
     from dmtc.jobs import JOBS
     from dmtc.models import BACKBONES, MODELS
-    from dmtc.registry import argument_faults, raise_faults
+    from dmtc.registry import raise_faults
     from dmtc.schedule import schedule_faults
-    from dmtc.settings import RunSettings
+    from dmtc.settings import run_faults
     from dmtc.splits import SPLITS
     from dmtc.tracking import LOGGERS
 
@@ -139,7 +139,7 @@ def check(config: Config) -> None:
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
     if config.get("evaluation"):  # job=evaluate leaves it open: by default it takes the run's own
         faults += evaluation_faults(config["evaluation"], "evaluation")
-    faults += argument_faults(RunSettings, config["run"], "run")
+    faults += run_faults(config["run"])
     faults += JOBS.faults(config["job"], "job")
     for name, spec in (config["logger"] or {}).items():
         faults += LOGGERS.faults(spec, f"logger.{name}")

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from dmtc.processes import joined
+
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "hydra-core", "omegaconf")
 
 
@@ -24,6 +26,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "processes": joined().size,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }
 

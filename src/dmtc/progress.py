@@ -17,9 +17,13 @@ class Progress:
     Args:
         plan: Every phase of the run, for the total.
         display: "bars", "lines", "off", or "auto": bars where standard error is a terminal, lines elsewhere.
+        silent: Show nothing at all, for another process does.
     """
 
-    def __init__(self, plan: list[Phase], display: Display) -> None:
+    def __init__(self, plan: list[Phase], display: Display, silent: bool = False) -> None:
+        self._silent = silent
+        if silent:
+            display = "off"
         if display == "auto":
             display = "bars" if sys.stderr.isatty() else "lines"
         self._display = display
@@ -41,6 +45,8 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """Show one line that must not go unnoticed, even where nothing else is shown."""
+        if self._silent:
+            return
         if self._display == "off":
             print(f"WARNING: {text}", file=sys.stderr, flush=True)
         else:

@@ -108,6 +108,14 @@ class Metrics:
         self._known = {_identity(record) for record in self._lines.keep(phase, count)}
         self._counts[phase] = count
 
+    def take_over(self, phase: str, path: Path) -> None:
+        """Take all records of a phase from another file, in place of those that are here."""
+        self.begin(phase, 0)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = _parsed(line)
+            if record is not None and record.get("phase") == phase:
+                self.log(record)
+
     def count(self, phase: str) -> int:
         """Records of a phase so far."""
         return self._counts[phase]

@@ -8,12 +8,17 @@ import torch
 from dmtc.data import Dataset
 from dmtc.errors import DataError
 from dmtc.evaluation import confusion_counts, scores_of
+from dmtc.processes import ALONE, Processes
 from dmtc.pseudo import PseudoLabelStore
 from dmtc.types import IGNORE_INDEX
 
 
 def score_pseudo_labels(
-    store: PseudoLabelStore, label_ratio: float, ids: Sequence[str], truth: Dataset | None
+    store: PseudoLabelStore,
+    label_ratio: float,
+    ids: Sequence[str],
+    truth: Dataset | None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Coverage of a label ratio, and mIoU of what is kept.
 
@@ -23,6 +28,7 @@ def score_pseudo_labels(
         ids: The unlabelled images.
         truth: Where masks are looked up; None opens no mask. An image whose mask is missing or unreadable is left out
             of the mIoU: nothing that is only reported may stop a training.
+        processes: Which share the images out.
 
     Returns:
         `coverage` and `realized` in [0, 1]: share of all pixels, and of each predicted class's pixels, that is kept;
@@ -34,7 +40,7 @@ def score_pseudo_labels(
     kept = [int(row[lowest:].sum()) for row, lowest in zip(histogram, selected.thresholds, strict=True)]
     counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     scored = 0
-    for id in ids if truth is not None else ():
+    for id in processes.share(ids) if truth is not None else ():
         if truth is None or id not in truth.masks or id not in store:  # not in the store: skipped as unreadable
             continue
         try:
@@ -49,6 +55,7 @@ def score_pseudo_labels(
         prediction = torch.from_numpy(label).long().clamp(max=num_classes - 1)
         counts += confusion_counts(prediction, known, num_classes)
         scored += 1
+    counts, scored = processes.sum(counts), int(processes.sum(torch.tensor(scored)))
     scores = scores_of(counts, absent="left_out") if scored else None
     return {
         "coverage": sum(kept) / int(histogram.sum()),

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dmtc.errors import DataError
-from dmtc.pseudo.selection import confidence_histogram, level_of
+from dmtc.processes import ALONE, Processes
+from dmtc.pseudo.selection import LEVELS, confidence_histogram, level_of
 from dmtc.pseudo.store import PseudoLabelStore
 
 
@@ -35,6 +36,7 @@ def label_images(
     store: PseudoLabelStore,
     num_classes: int,
     progress: Callable[[int], None] = lambda images: None,
+    processes: Processes = ALONE,
 ) -> None:
     """Fill a store with a teacher's predictions; memory does not grow with the number of images.
 
@@ -44,6 +46,7 @@ def label_images(
         store: Where the predictions go; marked complete at the end.
         num_classes: C.
         progress: Called with the number of images just labelled.
+        processes: Which fill the store together, each with the images of its own batches.
 
     Raises:
         DataError: There is not one batch, as no image could be read.
@@ -68,11 +71,15 @@ def label_images(
             progress(len(ids))
         for job in backlog:
             job.result()
-    if histogram is None:
+    counted = torch.zeros(num_classes, LEVELS, dtype=torch.int64) if histogram is None else histogram.cpu()
+    total, images = processes.sum(counted), int(processes.sum(torch.tensor(images)))
+    if images == 0:
         raise DataError("none of the unlabelled images can be read, so there is nothing to label")
-    store.finish(
-        histogram.cpu().numpy(),
-        images=images,
-        seconds=round(time.perf_counter() - started, 3),
-        bytes=store.size_bytes(),
+    processes.first_says(
+        lambda: store.finish(
+            total.numpy(),
+            images=images,
+            seconds=round(time.perf_counter() - started, 3),
+            bytes=store.size_bytes(),
+        )
     )
