@@ -32,7 +32,7 @@ def measure_cost(parts: Assembly, *, steps: int, seconds: float, batches: Sequen
     if parts.device.type == "cpu":
         keep_freed_memory()  # as a run does
     watch = Stopwatch(parts.device, steps, seconds)
-    free, workers = free_bytes(parts.device), pick_workers(parts.run.workers, parts.device)
+    free, workers = free_bytes(parts.device), pick_workers(parts.run.workers, parts.device, parts.processes)
     phases = {phase.stage: phase for phase in parts.plan}
     with tempfile.TemporaryDirectory() as scratch:
         networks = Networks(parts, RunFolder(scratch))
