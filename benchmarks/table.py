@@ -1,4 +1,4 @@
-"""Writes what benchmarks/results holds into docs/benchmarks.md and, in short, README.md."""
+"""Writes what benchmarks/results holds into docs/benchmarks.md and README.md: `python benchmarks/table.py`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,10 +4,12 @@ import json
 import math
 
 import pytest
+import torch
 
 import dmtc
 from dmtc.config import settle
 from dmtc.cost import Cost, Memory, PassCost, PlanPart, StageCost, StepCost, measure_cost
+from dmtc.cost.memory import KeptBytes
 from dmtc.engine.assembly import Assembly
 from dmtc.report import cost_page
 
@@ -80,7 +82,21 @@ def test_memory_and_operations_grow_with_the_crop_and_fixed_memory_does_not(smal
     (one,), (four,) = one.stages, four.stages
     assert one.memory.fixed == pytest.approx(four.memory.fixed, rel=0.01)
     assert four.operations == pytest.approx(4 * one.operations, rel=0.01)
+    assert one.memory.per_image > 0
     assert four.memory.per_image == pytest.approx(4 * one.memory.per_image, rel=0.1)
+
+
+def test_kept_bytes_are_those_at_once_and_shared_memory_counts_once():
+    layer = torch.nn.Linear(1000, 1)
+    x = torch.zeros(1000, requires_grad=True)  # 4,000 bytes
+    with (kept := KeptBytes(layer)):
+        once = x.exp()  # keeps what it returns
+        (once * once).sum().backward()  # keeps the same
+        layer(x).backward()  # keeps its input, and a weight that is the network's own
+    assert kept.peak == 4000
+    with (kept := KeptBytes(layer)):
+        (x.exp().exp()).sum().backward()
+    assert kept.peak == 8000
 
 
 def test_adamw_keeps_one_moment_more(small):
