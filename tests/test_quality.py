@@ -74,7 +74,8 @@ def test_shares_are_those_of_a_count_by_hand(case, ratio):
     all_kept = np.stack([kept[id] for id in IDS])
     mine, truth = np.stack([kept[id] for id in truths]), np.stack(list(truths.values()))
     assert selection.coverage == pytest.approx((all_kept != 255).mean())
-    np.testing.assert_array_equal(selection.thresholds, selected.confidences)
+    np.testing.assert_array_equal(selection.thresholds[:3], selected.confidences[:3])
+    assert np.isnan(selection.thresholds[3])
     for c in range(CLASSES):
         of_class, known = mine == c, (mine == c) & (truth != 255)
         if c < 3:
@@ -134,11 +135,15 @@ def test_what_is_reported_is_json_with_and_without_truth(case):
     assert with_truth["scored"] == len(TRUE_OF) == len(with_truth["worst"])
     assert with_truth["recall"][3] == 0.0
     assert with_truth["precision"][3] is None
-    assert with_truth["calibration"]["confidence"][0] is None
-    assert with_truth["calibration_error"] < 0.03
+    assert with_truth["thresholds"][3] is None
+    calibration = with_truth["calibration"]
+    np.testing.assert_allclose(calibration["accuracy"], calibration["confidence"], atol=0.05)
+    assert calibration["confidence"] == sorted(calibration["confidence"])
+    assert sum(calibration["share"]) == pytest.approx(1)
+    assert calibration["error"] < 0.03
     without = score_pseudo_labels(store, 0.5, IDS, None)
     assert without["coverage"] == with_truth["coverage"]
     assert without["thresholds"] == with_truth["thresholds"]
-    nothing = ("accuracy", "miou", "per_class_iou", "precision", "recall", "calibration", "calibration_error")
+    nothing = ("accuracy", "miou", "per_class_iou", "precision", "recall", "calibration")
     assert {key: without[key] for key in nothing} == dict.fromkeys(nothing)
     assert without["worst"] == []

@@ -1,5 +1,6 @@
 """How good pseudo-labels are, held against the truth where it is known. For reports alone, never for training."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,9 @@ from dmtc.evaluation import Scores, confusion_counts, scores_of
 from dmtc.pseudo import LEVELS, PseudoLabelStore, level_confidence
 from dmtc.pseudo.selection import threshold_confidences, threshold_levels
 from dmtc.types import IGNORE_INDEX
+
+CALIBRATION_BINS = 15
+"""Of equal width, as in Guo et al. 2017."""
 
 _LISTED = 8
 """Worst images that a phase's record names."""
@@ -45,7 +49,8 @@ class Selection:
     Attributes:
         coverage: Share of all pixels in [0, 1] that is kept.
         realized: (C,), share of each predicted class's pixels that is kept; NaN for a class that is never predicted.
-        thresholds: float32 (C,), the confidence from which each class is kept; 0 where all of it is.
+        thresholds: (C,), the confidence from which each class is kept; 0 where all of it is, NaN for a class that is
+            never predicted.
         precision: (C,), share of the pixels kept as a class that are of it; NaN where none of known truth is kept.
         recall: (C,), share of a class's pixels that are kept and right; NaN where there are none.
         accuracy: Share of the kept pixels that are right; NaN without any truth.
@@ -53,7 +58,7 @@ class Selection:
 
     coverage: float
     realized: Values
-    thresholds: npt.NDArray[np.float32]
+    thresholds: Values
     precision: Values
     recall: Values
     accuracy: float
@@ -124,13 +129,13 @@ class PseudoLabelQuality:
         return Selection(
             coverage=float(kept.sum() / self.predicted.sum()),
             realized=_share(kept, self.predicted.sum(1)),
-            thresholds=threshold_confidences(levels),
+            thresholds=np.where(self.predicted.any(1), threshold_confidences(levels), np.nan),
             precision=_share(right, known),
             recall=_share(right, self.truth),
             accuracy=float(_share(right.sum(), known.sum())),
         )
 
-    def calibration(self, bins: int = 10) -> Calibration:
+    def calibration(self, bins: int = CALIBRATION_BINS) -> Calibration:
         """Confidence against accuracy of all predictions, kept or not."""
         sureness = level_confidence().astype(np.float64)
         # The levels of a bin lie side by side; each bin begins at the first level that is not below its edge.
@@ -201,33 +206,40 @@ def score_pseudo_labels(
         truth: Where masks are looked up.
 
     Returns:
-        JSON-ready, IoU and shares in [0, 1]. `coverage`, and by class `realized` and `thresholds`, as in `Selection`.
-        Where truth is known, else None: `accuracy`, `miou` and `per_class_iou` of the kept pixels; by class `precision`
-        and `recall`; `calibration` in bins of confidence over all predictions, and its `calibration_error`. `scored`,
-        the number of images scored, and the `worst` of them.
+        JSON-ready; lists are by class, shares and IoU in [0, 1], None where there is nothing to divide by.
+        `coverage`, `realized` and `thresholds` as in `Selection`.
+        `miou` and `per_class_iou` of the kept pixels, `accuracy`, `precision` and `recall` as in `Selection`, all None
+        without any truth.
+        `calibration` of all predictions, kept or not: for each bin that holds any pixel, in rising order, its mean
+        `confidence`, its `accuracy` and its `share` of the pixels; and `error`, as in `Calibration.error`. None without
+        any truth.
+        `scored`, the number of images with a truth, and the `worst` of them, each with `id`, `coverage` and `wrong`.
     """
     quality = hold_against_truth(store, label_ratio, ids, truth)
     selection, scores = quality.at(label_ratio), quality.scores
-    calibration = quality.calibration().overall()
     return {
         "coverage": selection.coverage,
         "realized": _plain(selection.realized),
         "thresholds": _plain(selection.thresholds),
-        "accuracy": selection.accuracy if scores else None,
         "miou": scores.miou if scores else None,
         "per_class_iou": list(scores.iou) if scores else None,
+        "accuracy": _plain([selection.accuracy])[0],
         "precision": _plain(selection.precision) if scores else None,
         "recall": _plain(selection.recall) if scores else None,
-        "calibration": {
-            "confidence": _plain(calibration.confidence[0]),
-            "accuracy": _plain(calibration.accuracy[0]),
-            "pixels": calibration.pixels[0].tolist(),
-        }
-        if scores
-        else None,
-        "calibration_error": _plain(calibration.error())[0] if scores else None,
+        "calibration": _calibration(quality) if quality.known.any() else None,
         "scored": len(quality.images),
-        "worst": [{"id": one.id, "coverage": one.coverage, "wrong": one.wrong} for one in quality.worst(_LISTED)],
+        "worst": [dataclasses.asdict(image) for image in quality.worst(_LISTED)],
+    }
+
+
+def _calibration(quality: PseudoLabelQuality) -> dict[str, Any]:
+    overall = quality.calibration().overall()
+    filled = overall.pixels[0] > 0
+    return {
+        "confidence": overall.confidence[0, filled].tolist(),
+        "accuracy": overall.accuracy[0, filled].tolist(),
+        "share": (overall.pixels[0, filled] / overall.pixels.sum()).tolist(),
+        "error": float(overall.error()[0]),
     }
 
 
@@ -237,6 +249,6 @@ def _share(part: npt.ArrayLike, of: npt.ArrayLike) -> Values:
     return np.divide(part, of, out=np.full(np.broadcast_shapes(part.shape, of.shape), np.nan), where=of > 0)
 
 
-def _plain(values: npt.NDArray[Any]) -> list[float | None]:
+def _plain(values: npt.ArrayLike) -> list[float | None]:
     """For JSON, which knows no NaN."""
-    return [None if np.isnan(value) else float(value) for value in values]
+    return [None if np.isnan(value) else value for value in np.asarray(values, np.float64).tolist()]
