@@ -91,7 +91,7 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             folder.write_environment(environment)
             folder.write_split(parts.split)
             folder.write_plan(plan)
-            metrics = Metrics(folder.metrics_path, _loggers(parts, folder), progress.warn)
+            metrics = Metrics(folder.metrics_path, _loggers(parts, folder, environment), progress.warn)
         try:
             run, results = _results(parts, folder, progress, metrics, environment)
         except BaseException:
@@ -121,9 +121,10 @@ def _results(
     return run, results
 
 
-def _loggers(parts: Assembly, folder: RunFolder) -> dict[str, Callable[[], Tracker]]:
+def _loggers(parts: Assembly, folder: RunFolder, environment: dict[str, Any]) -> dict[str, Callable[[], Tracker]]:
+    given = {"folder": folder.path, "config": parts.config, "environment": environment, "dataset": parts.dataset}
     return {
-        name: partial(LOGGERS.build, spec, f"logger.{name}", folder=folder.path, config=parts.config)
+        name: partial(LOGGERS.build, spec, f"logger.{name}", **given)
         for name, spec in (parts.config["logger"] or {}).items()
     }
 

@@ -8,6 +8,7 @@ from dmtc.batches import Loader, training_requests
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.networks import Networks
+from dmtc.engine.panels import Panels
 from dmtc.engine.phase_training import PhaseTraining
 from dmtc.engine.quality import score_pseudo_labels
 from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
@@ -16,7 +17,7 @@ from dmtc.models import SegmentationModel
 from dmtc.progress import Progress
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.run_folder import RunFolder
-from dmtc.schedule import Phase
+from dmtc.schedule import Phase, phases_before
 from dmtc.settings import pick_workers
 from dmtc.tracking import Metrics
 from dmtc.types import Batch
@@ -66,15 +67,21 @@ class Executor:
                 self.folder.checkpoints(phase.name).remove()  # a run that was killed may not have come to it
                 self.progress.skip(phase.steps)
 
-    def scores(self, evaluation: Evaluation, which: str = "last") -> dict[str, Scores]:
-        """Scores on the validation images of every network after its last phase, and last of their ensemble."""
+    def scores(self, evaluation: Evaluation, which: str = "last", what: str = "scoring") -> dict[str, Scores]:
+        """Scores on the validation images of every network after its last phase, and last of their ensemble.
+
+        Args:
+            evaluation: The protocol.
+            which: "last" or "best" weights of the phase.
+            what: What a person sees that this is.
+        """
         last = {phase.trainee: phase.name for phase in self.parts.plan}
         predictors = {
             network: self.networks.predictor(self.networks.after(last[network], which))
             for network in self.parts.networks
         }
         with self._while("scoring the last networks", self._whole_images()):
-            return self._scores(predictors, evaluation)
+            return self._scores(predictors, evaluation, what)
 
     def _run_phase(self, phase: Phase) -> None:
         parts, run = self.parts, self.parts.run
@@ -85,6 +92,7 @@ class Executor:
         record: dict[str, Any] = {
             "name": phase.name,
             "trainee": phase.trainee,
+            "round": len(phases_before(phase, parts.plan)),
             "label_from": phase.label_from,
             "label_ratio": phase.label_ratio,
             "steps": phase.steps,
@@ -116,16 +124,26 @@ class Executor:
 
         def score() -> Scores:
             with self._while(f"scoring {phase.name}", self._whole_images()):
-                return self._scores({phase.trainee: self.networks.predictor(model)}, parts.evaluation)[phase.trainee]
+                networks = {phase.trainee: self.networks.predictor(model)}
+                return self._scores(networks, parts.evaluation, f"{phase.name} scoring")[phase.trainee]
 
         with self._while(f"training {phase.name}", self._crops(phase)):
             record |= training.run(model, batches, score, self.loader.take_skipped)
         if phase.label_from is not None:
             self._warn(training, fallen_score(record["miou_last"], before["miou_last"] if before else None))
         record["warnings"] = course.warnings
+        self._report(phase, record, model)  # before the record marks the phase as done: better twice than never
         self.folder.write_phase(record)
         training.done()
         self.progress.say(_phase_line(record))
+
+    def _report(self, phase: Phase, record: dict[str, Any], model: SegmentationModel) -> None:
+        """Tell the loggers what came of a phase, with pictures for those that want any."""
+        assert self.metrics is not None, "a run that trains has its metrics"
+        with self._while(f"drawing panels of {phase.name}", self._whole_images()):
+            panels = Panels(phase, self.parts, self.folder, self.networks.predictor(model))
+            count = self.metrics.panels
+            self.metrics.phase(record, panels.fixed(count), panels.worst(count, record["pseudo"]))
 
     def _network_for(self, training: PhaseTraining) -> SegmentationModel:
         phase = training.phase
@@ -145,7 +163,7 @@ class Executor:
         store.clear()
         ids = self.parts.split.unlabelled
         batches = self._heeding(self.loader.images(ids, self.parts.run.label_batch, with_mask=False))
-        self.progress.begin(f"{teacher_phase} labels", len(ids), "image")
+        self.progress.begin(f"{teacher_phase} labelling", len(ids), "image")
         try:
             with self._while(f"labelling by {teacher_phase}", self._whole_images()):
                 label_images(
@@ -165,9 +183,20 @@ class Executor:
         ids = self.parts.split.unlabelled
         return {} if store.facts()["images"] == len(ids) else {id: 1 for id in sorted(ids) if id not in store}
 
-    def _scores(self, networks: Mapping[str, Predictor], evaluation: Evaluation) -> dict[str, Scores]:
-        images = self.loader.images(self.parts.dataset.val, self.parts.run.label_batch, with_mask=True)
-        return evaluate(networks, self._heeding(images), self.parts.dataset.num_classes, evaluation)
+    def _scores(self, networks: Mapping[str, Predictor], evaluation: Evaluation, what: str) -> dict[str, Scores]:
+        ids = self.parts.dataset.val
+        images = self._heeding(self.loader.images(ids, self.parts.run.label_batch, with_mask=True))
+        self.progress.begin(what, len(ids), "image")
+        try:
+            return evaluate(networks, self._counted(images), self.parts.dataset.num_classes, evaluation)
+        finally:
+            self.progress.end()
+
+    def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, each counted when the next one is asked for."""
+        for batch in batches:
+            yield batch
+            self.progress.advance(len(batch.ids))
 
     def _heeding(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, until the run is asked to stop: what they are for is then begun anew by the next one."""
@@ -207,9 +236,9 @@ class Executor:
 def _phase_line(record: dict[str, Any]) -> str:
     """One line about a finished phase."""
     pseudo = record["pseudo"]
-    labels = ""
+    taught = ""
     if pseudo:
-        quality = "" if pseudo["miou"] is None else f", their mIoU {pseudo['miou']:.3f}"
-        labels = f"{pseudo['coverage']:.0%} of pixels pseudo-labelled by {record['label_from']}{quality}; "
-    dropped = f" ({len(record['dropped_steps'])} steps dropped)" if record["dropped_steps"] else ""
-    return f"{record['name']}: {labels}mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}"
+        quality = "" if pseudo["miou"] is None else f", mIoU {pseudo['miou']:.3f}"
+        taught = f", taught by {record['label_from']} ({pseudo['coverage']:.0%} of pixels{quality})"
+    dropped = f" ({len(record['dropped_steps'])} dropped)" if record["dropped_steps"] else ""
+    return f"{record['name']}: mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}{taught}"
