@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -76,6 +77,65 @@ def test_pseudo_labels_are_the_other_networks_predictions(finished):
         logits = teacher(torch.from_numpy(pseudo.image).permute(2, 0, 1)[None])
     assert (logits.argmax(1)[0].numpy() == pseudo.label).mean() > 0.999
     np.testing.assert_allclose(logits.softmax(1).amax(1)[0].numpy(), pseudo.confidence, atol=2e-3)
+
+
+def test_pseudo_labels_by_name_and_their_thresholds(finished):
+    labels = finished.pseudo_labels("r1-a")
+    np.testing.assert_array_equal(labels.of(labels.ids[2]).label, labels[2].label)
+    one = labels[2]
+    everything = finished.pseudo_labels("r1-a", label_ratio=1.0)[2]
+    kept = one.confidence >= labels.thresholds[everything.label]
+    np.testing.assert_array_equal(one.label, np.where(kept, everything.label, 255))
+
+
+def test_quality_of_pseudo_labels_at_any_ratio(finished):
+    quality = finished.pseudo_label_quality("r1-a")
+    reported = finished.results["phases"][2]["pseudo"]
+    assert quality.at(0.5).coverage == reported["coverage"]
+    assert quality.scores.miou == reported["miou"]
+    assert [image.id for image in quality.worst(8)] == [image["id"] for image in reported["worst"]]
+    assert quality.at(1.0).coverage == 1
+    with pytest.raises(ConfigError, match="phases with pseudo-labels: r1-a"):
+        finished.pseudo_label_quality("r0-a")
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_student_beside_its_teacher(finished, trained):
+    pseudo = finished.pseudo_labels("r2-a")[1]
+    student = finished.student("r2-a", pseudo, trained)
+    model = finished.model("a", "r2-a" if trained else "r1-a")
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(pseudo.image).permute(2, 0, 1)[None])
+    own, label = logits.softmax(1)[0].numpy(), pseudo.label.astype(int)
+    np.testing.assert_array_equal(student.label, own.argmax(0))
+    np.testing.assert_allclose(student.confidence, own.max(0), rtol=1e-5)
+    disagree = student.label != label
+    wins = disagree & (own.max(0) > pseudo.confidence)
+    np.testing.assert_array_equal(student.disagrees(pseudo.label), disagree)
+    np.testing.assert_array_equal(student.wins(pseudo.label, pseudo.confidence), wins)
+    gamma = finished.config["loss"]["gamma"]
+    of_label = np.take_along_axis(own, label[None], 0)[0]
+    np.testing.assert_allclose(student.weight, np.where(wins, 0, of_label**gamma), atol=1e-5)
+    assert not student.disagrees(np.full_like(pseudo.label, 255)).any()
+
+
+def test_student_of_a_loss_that_weighs_no_pixels(small, tmp_path):
+    run = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path / "run")
+    pseudo = run.pseudo_labels("r1-a")[0]
+    np.testing.assert_array_equal(run.student("r1-a", pseudo).weight, pseudo.label != 255)
+
+
+def test_metrics_and_runs_below_a_folder(finished, tmp_path):
+    assert finished.metrics == [json.loads(line) for line in finished.folder.metrics_path.read_text().splitlines()]
+    for number, name in enumerate(["later", "sooner", "unfinished"]):
+        shutil.copytree(finished.folder.path, tmp_path / "sweep" / name)
+        os.utime(tmp_path / "sweep" / name / "results.json", (1000 - number, 1000 - number))
+    (tmp_path / "sweep" / "unfinished" / "results.json").unlink()
+    runs = dmtc.load_runs(tmp_path)
+    assert [run.folder.path.name for run in runs] == ["sooner", "later"]
+    assert runs[0].results == finished.results
+    with pytest.raises(DataError, match="no finished run below"):
+        dmtc.load_runs(tmp_path / "nowhere")
 
 
 def test_model_and_predict(finished):

@@ -155,7 +155,9 @@ def _folder() -> Path:
 def _run(cfg: DictConfig, folder: Path) -> float | None:
     # Imported here: `--help` and a misspelt option need no torch.
     from dmtc.jobs import JOBS
+    from dmtc.progress import show_messages
 
+    show_messages(cfg.run.progress)
     if cfg.resume is not None:
         return _resume(cfg, HydraConfig.get().overrides.task)
     config = settle(cfg)

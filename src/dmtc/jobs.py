@@ -81,8 +81,12 @@ def evaluate_job(
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
 
     parts = Assembly(stored, folder.read_split())
-    executor = Executor(parts, folder, Progress([], "off"))
-    scores = {title: executor.scores(evaluation, checkpoint) for title, evaluation in evaluations.items()}
+    progress = Progress([], parts.run.progress)
+    executor = Executor(parts, folder, progress)
+    try:
+        scores = {title: executor.scores(of, checkpoint, f"scoring {title}") for title, of in evaluations.items()}
+    finally:
+        progress.close()
     classes = parts.dataset.classes
     *_, whose = next(iter(scores.values()))
     print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")

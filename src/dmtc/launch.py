@@ -102,7 +102,7 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             processes.first_says(prepare)
             progress = Progress(plan, parts.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
-            metrics = _metrics(parts, folder, progress)
+            metrics = _metrics(parts, folder, progress, environment)
         try:
             run, results = _results(parts, folder, progress, metrics, environment)
         except BaseException:
@@ -136,11 +136,12 @@ def _results(
     return run, results
 
 
-def _metrics(parts: Assembly, folder: RunFolder, progress: Progress) -> Metrics:
+def _metrics(parts: Assembly, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> Metrics:
     if not parts.processes.is_first:
         return Metrics(Path(os.devnull), {}, progress.warn)
+    given = {"folder": folder.path, "config": parts.config, "environment": environment, "dataset": parts.dataset}
     loggers: dict[str, Callable[[], Tracker]] = {
-        name: partial(LOGGERS.build, spec, f"logger.{name}", folder=folder.path, config=parts.config)
+        name: partial(LOGGERS.build, spec, f"logger.{name}", **given)
         for name, spec in (parts.config["logger"] or {}).items()
     }
     return Metrics(folder.metrics_path, loggers, progress.warn)

@@ -196,6 +196,12 @@ def networks_of(plan: list[Phase]) -> list[str]:
     return sorted({phase.trainee for phase in plan})
 
 
+def phases_before(phase: Phase, plan: list[Phase]) -> list[Phase]:
+    """What the network of a phase has been through before it."""
+    of_network = [other for other in plan if other.trainee == phase.trainee]
+    return of_network[: of_network.index(phase)]
+
+
 def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the `schedule` part of a config, one sentence each."""
     faults = SCHEDULES.faults(_without_sections(spec), "schedule")

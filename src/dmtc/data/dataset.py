@@ -133,6 +133,12 @@ class Dataset:
             )
         return Sample(id=id, image=image, label=label)
 
+    def colored(self, label: UInt8Array) -> UInt8Array:
+        """A label uint8 (H, W) as a picture: uint8 (H, W, 3), each class in its color, ignored pixels white."""
+        table = np.full((256, 3), 255, np.uint8)
+        table[: self.num_classes] = self.palette
+        return table[label]
+
     def _path(self, files: Mapping[str, Path], id: str, kind: str) -> Path:
         if id not in files:
             raise DataError(f"{self.name}: there is no {kind} for the id {id!r} (first ids: {few(self.train)})")

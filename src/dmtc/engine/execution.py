@@ -9,6 +9,7 @@ from dmtc.batches import Loader, training_requests
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.networks import Networks
+from dmtc.engine.panels import Panels
 from dmtc.engine.phase_training import PhaseTraining
 from dmtc.engine.quality import score_pseudo_labels
 from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
@@ -18,7 +19,7 @@ from dmtc.processes import ALONE, Processes
 from dmtc.progress import Progress
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.run_folder import RunFolder
-from dmtc.schedule import Phase, independent_phases
+from dmtc.schedule import Phase, independent_phases, phases_before
 from dmtc.settings import pick_workers
 from dmtc.tracking import Metrics
 from dmtc.types import Batch
@@ -77,15 +78,21 @@ class Executor:
                 self.interruption.check(f"before phase {to_do[0].name}")
                 self._run_phases(to_do)
 
-    def scores(self, evaluation: Evaluation, which: str = "last") -> dict[str, Scores]:
-        """Scores on the validation images of every network after its last phase, and last of their ensemble."""
+    def scores(self, evaluation: Evaluation, which: str = "last", what: str = "scoring") -> dict[str, Scores]:
+        """Scores on the validation images of every network after its last phase, and last of their ensemble.
+
+        Args:
+            evaluation: The protocol.
+            which: "last" or "best" weights of the phase.
+            what: What a person sees that this is.
+        """
         last = {phase.trainee: phase.name for phase in self.parts.plan}
         predictors = {
             network: self.networks.predictor(self.networks.after(last[network], which))
             for network in self.parts.networks
         }
         with self._while("scoring the last networks", self._whole_images()):
-            return self._scores(predictors, evaluation, self.processes)
+            return self._scores(predictors, evaluation, what, self.processes)
 
     def _run_phases(self, phases: list[Phase]) -> None:
         """Run phases that do not need each other: all processes one, or under `run.parallel_students` each its own."""
@@ -107,6 +114,7 @@ class Executor:
             self.progress.skip(phase.steps)
             for warning in record["warnings"]:
                 self.progress.warn(warning)
+        self._report(phase, record)  # before the record marks the phase as done: better twice than never
         self.folder.write_phase(record)
         self.folder.checkpoints(phase.name).remove()
         self.progress.say(_phase_line(record))
@@ -145,6 +153,7 @@ class Executor:
         record: dict[str, Any] = {
             "name": phase.name,
             "trainee": phase.trainee,
+            "round": len(phases_before(phase, parts.plan)),
             "label_from": phase.label_from,
             "label_ratio": phase.label_ratio,
             "steps": phase.steps,
@@ -175,8 +184,9 @@ class Executor:
 
         def score() -> Scores:
             with self._while(f"scoring {phase.name}", self._whole_images()):
-                predictors = {phase.trainee: self.networks.predictor(model)}
-                return self._scores(predictors, parts.evaluation, processes)[phase.trainee]
+                networks = {phase.trainee: self.networks.predictor(model)}
+                what = f"{phase.name} scoring"
+                return self._scores(networks, parts.evaluation, what, processes)[phase.trainee]
 
         with self._while(f"training {phase.name}", self._crops(phase)):
             record |= training.run(model, batches, score, self.loader.take_skipped)
@@ -190,6 +200,18 @@ class Executor:
     def _record_of(self, phase: str, processes: Processes | None = None) -> dict[str, Any] | None:
         """What is to be reported of a phase, or None if it is not done."""
         return (processes or self.processes).first_says(lambda: self.folder.read_phase(phase))
+
+    def _report(self, phase: Phase, record: dict[str, Any]) -> None:
+        """Tell the loggers what came of a phase, with pictures for those that want any."""
+        assert self.metrics is not None, "a run that trains has its metrics"
+        fixed, worst = [], []
+        if count := self.metrics.panels:
+            with self._while(f"drawing panels of {phase.name}", self._whole_images()):
+                panels = Panels(
+                    phase, self.parts, self.folder, self.networks.predictor(self.networks.after(phase.name))
+                )
+                fixed, worst = panels.fixed(count), panels.worst(count, record["pseudo"])
+        self.metrics.phase(record, fixed, worst)
 
     def _network_for(self, training: PhaseTraining) -> SegmentationModel:
         phase = training.phase
@@ -216,7 +238,7 @@ class Executor:
         batch = self.parts.run.label_batch
         ids = self.processes.share(self.parts.split.unlabelled, batch)
         batches = self._heeding(self.loader.images(ids, batch, with_mask=False))
-        self.progress.begin(f"{teacher_phase} labels", len(ids), "image")
+        self.progress.begin(f"{teacher_phase} labelling", len(ids), "image")
         try:
             with self._while(f"labelling by {teacher_phase}", self._whole_images()):
                 label_images(
@@ -237,11 +259,22 @@ class Executor:
         return {} if store.facts()["images"] == len(ids) else {id: 1 for id in sorted(ids) if id not in store}
 
     def _scores(
-        self, networks: Mapping[str, Predictor], evaluation: Evaluation, processes: Processes
+        self, networks: Mapping[str, Predictor], evaluation: Evaluation, what: str, processes: Processes
     ) -> dict[str, Scores]:
         batch = self.parts.run.label_batch
-        images = self.loader.images(processes.share(self.parts.dataset.val, batch), batch, with_mask=True)
-        return evaluate(networks, self._heeding(images), self.parts.dataset.num_classes, evaluation, processes)
+        ids = processes.share(self.parts.dataset.val, batch)
+        images = self._counted(self._heeding(self.loader.images(ids, batch, with_mask=True)))
+        self.progress.begin(what, len(ids), "image")
+        try:
+            return evaluate(networks, images, self.parts.dataset.num_classes, evaluation, processes)
+        finally:
+            self.progress.end()
+
+    def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, each counted when the next one is asked for."""
+        for batch in batches:
+            yield batch
+            self.progress.advance(len(batch.ids))
 
     def _heeding(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, until the run is asked to stop: what they are for is then begun anew by the next one."""
@@ -281,9 +314,9 @@ class Executor:
 def _phase_line(record: dict[str, Any]) -> str:
     """One line about a finished phase."""
     pseudo = record["pseudo"]
-    labels = ""
+    taught = ""
     if pseudo:
-        quality = "" if pseudo["miou"] is None else f", their mIoU {pseudo['miou']:.3f}"
-        labels = f"{pseudo['coverage']:.0%} of pixels pseudo-labelled by {record['label_from']}{quality}; "
-    dropped = f" ({len(record['dropped_steps'])} steps dropped)" if record["dropped_steps"] else ""
-    return f"{record['name']}: {labels}mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}"
+        quality = "" if pseudo["miou"] is None else f", mIoU {pseudo['miou']:.3f}"
+        taught = f", taught by {record['label_from']} ({pseudo['coverage']:.0%} of pixels{quality})"
+    dropped = f" ({len(record['dropped_steps'])} dropped)" if record["dropped_steps"] else ""
+    return f"{record['name']}: mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}{taught}"

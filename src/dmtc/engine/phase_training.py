@@ -22,7 +22,7 @@ from dmtc.models import SegmentationModel, save_weights
 from dmtc.processes import LostProcess, Processes
 from dmtc.progress import Progress
 from dmtc.run_folder import RunFolder
-from dmtc.schedule import Phase
+from dmtc.schedule import Phase, phases_before
 from dmtc.tracking import Metrics
 from dmtc.types import Batch
 
@@ -95,6 +95,7 @@ class PhaseTraining:
                 lambda path: progress.warn(f"{path} is damaged; going on from what was saved before it")
             )
         )
+        self._steps_before = sum(earlier.steps for earlier in phases_before(phase, parts.plan))
         self.begun = self._saved is not None
         self.course = Course(**self._saved["course"]) if self._saved else Course()
         metrics.begin(phase.name, self.course.records)
@@ -184,7 +185,7 @@ class PhaseTraining:
 
     def _logged(self, step: int, values: dict[str, float]) -> None:
         self.progress.show(self.phase, step, values)
-        self._log(step, values)
+        self._log(step, {**values, "memory_bytes": _peak_memory(self.parts.device)})
 
     def _evaluate(self, step: int) -> None:
         result, earlier = self._score(), self.course.evaluations
@@ -229,7 +230,8 @@ class PhaseTraining:
             course.skipped = dict(sorted((Counter(course.skipped) + Counter(skipped)).items()))
 
     def _log(self, step: int, values: dict[str, float]) -> None:
-        self.metrics.log({"phase": self.phase.name, "network": self.phase.trainee, "step": step, **values})
+        address = {"phase": self.phase.name, "network": self.phase.trainee, "step": step}
+        self.metrics.log({**address, "total_step": self._steps_before + step, **values})
 
     def _way_out(self) -> str:
         last = self._checkpoints.last()

@@ -97,6 +97,11 @@ def threshold_levels(histogram: npt.NDArray[np.int64], label_ratio: float) -> np
     return np.where((label_ratio >= 1) | (wanted < 1), 0, np.maximum(highest, 0))
 
 
+def threshold_confidences(levels: npt.NDArray[np.int64]) -> Float32Array:
+    """The confidences that lowest levels, as by `threshold_levels`, stand for: float32 (C,), 0 where all is kept."""
+    return np.where(levels == 0, 0, level_confidence()[levels]).astype(np.float32)
+
+
 def class_balanced_thresholds(
     histogram: npt.ArrayLike | Tensor, label_ratio: float, edges: npt.ArrayLike | None = None
 ) -> Float32Array:

@@ -18,7 +18,7 @@ from dmtc.data.ids import file_name
 from dmtc.errors import DataError
 from dmtc.files import replacing, write_atomically, write_json
 from dmtc.pseudo.coding import decode, encode
-from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_levels
+from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_confidences, threshold_levels
 from dmtc.types import Float32Array, UInt8Array
 
 _CONFIDENCE = level_confidence()
@@ -55,6 +55,11 @@ class PseudoLabels:
 
     folder: Path
     thresholds: tuple[int, ...]
+
+    @property
+    def confidences(self) -> Float32Array:
+        """The confidence from which each class is kept: float32 (C,), 0 where all of it is."""
+        return threshold_confidences(np.array(self.thresholds))
 
     def read(self, id: str) -> tuple[UInt8Array, Float32Array]:
         """Label (H, W) uint8 with 255 where not selected, and confidence (H, W) float32."""
