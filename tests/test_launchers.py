@@ -74,7 +74,7 @@ def test_asked_to_stop_a_sweep_lets_its_processes_save_first():
 
     with pytest.raises(KeyboardInterrupt), _jobs_stop_first():
         os.kill(os.getpid(), signal.SIGINT)
-    child, other = (multiprocessing.get_context("fork").Process(target=signal.pause) for _ in range(2))
+    child, other = (multiprocessing.get_context("spawn").Process(target=signal.pause) for _ in range(2))
 
     def ask_twice():
         child.start()

@@ -24,6 +24,7 @@ from dmtc.engine.networks import Networks
 from dmtc.errors import ConfigError
 from dmtc.processes import Processes
 from dmtc.run_folder import RunFolder
+from dmtc.settings import pick_device
 from forked_runs import Forks
 
 
@@ -114,7 +115,9 @@ def test_each_job_of_a_sweep_has_a_folder_of_its_own(command, tiny, tmp_path):
 
 
 NETWORKS = """
+import os
 from torch import nn
+from dmtc.losses import LOSSES
 from dmtc.models import BACKBONES
 from dmtc.models.base import Backbone
 from dmtc.models.normalization import imagenet
@@ -135,6 +138,17 @@ class Plain(Backbone):
 
     def forward(self, images):
         return self.layers(images)
+
+class Poison:
+    'Not a number in the second step of the second process.'
+
+    calls = 0
+
+    def __call__(self, logits):
+        self.calls += 1
+        return logits.mean() * (float("nan") if self.calls == 2 and os.environ["RANK"] == "1" else 0.0)
+
+LOSSES.register("poison")(Poison)
 
 @BACKBONES.register("plain")
 class WithoutDropout(Plain):
@@ -263,6 +277,7 @@ def test_a_fault_of_one_ends_all_with_its_code_and_one_line(forks, short, data_r
     for path in root.glob("*/images/val/val_00005.png"):  # of the second block of four: the second process reads it
         path.write_bytes(b"no picture")
     own = [*short, "loss=supervised", f"dataset.root={root}"]
+    poisoned = [*short, "loss=supervised", "+loss.poison={name: poison, weight: {start: 1.0, rounds: 0.0}}"]
     done = forks.run(
         [
             *together(*own, "hydra.run.dir=image"),
@@ -274,6 +289,8 @@ def test_a_fault_of_one_ends_all_with_its_code_and_one_line(forks, short, data_r
             *together(*short, "run.parallel_students=true", "loss=supervised"),
             {"arguments": [*short, "run.parallel_students=true"]},
             *together(*short, stop={1: ("step", 3, signal.SIGKILL)}),
+            *together(*poisoned),
+            *together(*poisoned, "run.on_nonfinite=skip", "hydra.run.dir=skipped"),
         ],
         tmp_path,
     )
@@ -290,7 +307,13 @@ def test_a_fault_of_one_ends_all_with_its_code_and_one_line(forks, short, data_r
     assert code == 2
     assert "torchrun --nproc-per-node=2" in text
     assert "but has 1 for 2" in text
-    assert [code for code, _ in done[15:]] == [1, -signal.SIGKILL]
+    assert [code for code, _ in done[15:]] == [1, -signal.SIGKILL, 1, 1, 0, 0]
+    told = [line for _, text in done[17:19] for line in text.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, done[17:19]
+    assert "the loss of phase r0-a is nan at step 2 of 4" in told[0]
+    assert told[0].count("train_") == 3, "of the whole batch"
+    (skipped,) = json.loads((tmp_path / "skipped" / "results.json").read_text())["phases"]
+    assert skipped["dropped_steps"] == [2]
     assert "error: another process of this run has ended" in done[15][1]
     assert "Traceback" not in "".join(text for _, text in done)
 
@@ -342,3 +365,21 @@ def test_sync_batchnorm_changes_the_layers_and_nothing_that_is_saved(small, tmp_
     images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         assert torch.allclose(model(images), plain(images), atol=1e-6)
+
+
+def test_every_process_has_a_device_of_its_own(monkeypatch):
+    processes = Processes.__new__(Processes)
+    processes.size = processes.local_size = 2
+    processes.local_rank, chosen = 1, []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert pick_device("auto", processes) == pick_device("cuda", processes) == torch.device("cuda", 1)
+    assert chosen == [1, 1]
+    assert pick_device("cpu", processes) == torch.device("cpu")
+    with pytest.raises(ConfigError, match=r"cuda:0.* one device for each"):
+        pick_device("cuda:0", processes)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="2 processes on this machine, but 1 CUDA devices"):
+        pick_device("auto", processes)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert pick_device("auto", processes) == torch.device("cpu")

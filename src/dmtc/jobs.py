@@ -104,7 +104,7 @@ def evaluate_job(
         },
         "environment": describe_environment(parts.device),
     }
-    write_json(folder.path / f"evaluation-{checkpoint}.json", record)
+    parts.processes.first_says(lambda: write_json(folder.path / f"evaluation-{checkpoint}.json", record))
     return next(iter(scores.values()))[whose].miou
 
 

@@ -120,18 +120,14 @@ class Executor:
         self.progress.say(_phase_line(record))
 
     def _metrics_for(self, phase: Phase, processes: Processes) -> Metrics:
-        """Where the values of a phase go, with those that an earlier session has left elsewhere."""
+        """Where the values of a phase go; the first process also takes what an earlier session has left elsewhere."""
         assert self.metrics is not None, "a run that trains has its metrics"
         if self.processes.is_first:
             self._take_over_metrics(phase)
         elif processes is ALONE:
             path = self.folder.metrics_of_phase_path(phase.name)
-            begun = path.is_file()
             path.parent.mkdir(parents=True, exist_ok=True)
-            metrics = Metrics(path, {}, self.progress.warn)
-            if not begun:
-                metrics.take_over(phase.name, self.folder.metrics_path)
-            return metrics
+            return Metrics(path, {}, self.progress.warn)
         return self.metrics
 
     def _take_over_metrics(self, phase: Phase) -> bool:
