@@ -19,13 +19,14 @@ STAGES = [
     ["batches"],
     ["evaluation", "environment", "changes", "failures"],
     ["tracking", "progress", "checkpoints"],
-    ["run_folder", "config"],
+    ["run_folder", "sweep_folder", "config"],
     ["engine"],
     ["cost"],
     ["report"],
     ["runs", "checking"],
     ["launch"],
     ["jobs"],
+    ["sweeping"],
     ["cli"],
 ]
 STAGE = {name: number for number, names in enumerate(STAGES) for name in names}

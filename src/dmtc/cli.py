@@ -124,9 +124,7 @@ def _task(cfg: DictConfig) -> float | None:
     except Exception as error:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:
-            # Hydra goes on with the other jobs and raises this one's error at the end of the sweep.
-            print(f"failed: {job.job.override_dirname}: {_message(error)}", file=sys.stderr)
-            raise
+            raise  # told by the line of this job; the sweep goes on
         if cfg.run.get("debug"):
             traceback.print_exc()
         raise SystemExit(_report(error)) from None

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
 from dmtc.checking import check_data, summary
 from dmtc.config import Config, compose, config_folder, import_modules, settle
 from dmtc.cost import measure_cost
@@ -15,7 +18,7 @@ from dmtc.files import write_json
 from dmtc.launch import train
 from dmtc.progress import Progress
 from dmtc.registry import Registry
-from dmtc.report import cost_page, plan_table, protocols_table, scores_table, sweep_table
+from dmtc.report import cost_page, plan_table, protocols_table, scores_table, write_sweep_report
 from dmtc.run_folder import RunFolder
 
 JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder"])
@@ -26,6 +29,8 @@ JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder"])
 def train_job(*, config: Config, folder: Path) -> float:
     """Train every phase and print the results."""
     run = train(config, folder)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run.results["miou"]["mean_last"]  # a sweep tells its runs in a line each, and then together
     print((run.folder.path / "results.txt").read_text())
     print(f"written to {run.folder.path}")
     return run.results["miou"]["mean_last"]
@@ -147,8 +152,10 @@ def benchmark_job(
 
 
 @JOBS.register("report")
-def report_job(*, runs: str | None) -> None:
-    """Print one Markdown table of all finished runs below a folder."""
+def report_job(*, runs: str | None, over: list[str], baselines: list[str], out: str | None) -> None:
+    """Put all runs below a folder into one report, and print its tables."""
     if runs is None:
         raise ConfigError("job=report needs a folder of runs: python run.py job=report runs=DIR")
-    print(sweep_table(Path(runs)), end="")
+    text, page = write_sweep_report(Path(runs), over, baselines, None if out is None else Path(out))
+    print(text)
+    print(f"written to {page} and {page.parent / 'report'}")

@@ -1,13 +1,13 @@
-"""Hydra's basic sweeper, mended in three places; any launcher may carry its jobs out.
+"""Hydra's basic sweeper, mended: a sweep of which one value is wrong, or one run fails, still runs all the others.
 
-A sweep of which one value is wrong runs all the others; Hydra's own refuses the whole sweep when one job does not
-compose. And a job's folder is named after the values that are swept, all of them and no others, so that no two jobs
-share one. And jobs that run in processes of their own save before Ctrl-C or SIGTERM ends them.
+Hydra's own refuses the whole sweep when one job does not compose, and ends it after the batch in which a job failed.
+Jobs that run in processes of their own save before Ctrl-C or SIGTERM ends them.
 """
 
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,51 +16,77 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, read_write
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 
 class DmtcSweeper(BasicSweeper):
     """See above."""
 
-    def __init__(self, max_batch_size: int | None, params: Any = None) -> None:
-        super().__init__(max_batch_size, params)
-        self._refused = 0
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep.
 
-    def validate_batch_is_legal(self, batch: list[Sequence[str]]) -> None:  # pyright: ignore
-        """Take jobs that do not compose out of the batch, each with one line about why."""
-        from dmtc.errors import ConfigError
+        Raises:
+            ConfigError: Jobs could not be started or failed, and all through faults of the user; says how many.
+            TrainingError: Likewise, but not all through those.
+            Exception: A job's error that nobody foresaw, as it is.
+        """
+        from dmtc.sweep_folder import Job, SweepFolder
+
+        assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # noqa: PT018
+        overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(
+            [*self._parse_config(), *arguments]
+        )
+        folder = SweepFolder(self.config.hydra.sweep.dir)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder.path / "multirun.yaml")
+        swept = {override.get_key_element() for override in overrides if override.is_sweep_override()}
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        asked = time.time()
+        jobs = []
+        for job in [job for batch in batches for job in batch]:
+            name = ",".join(sorted(part for part in job if part.partition("=")[0] in swept)) or "defaults"
+            jobs.append(Job(name, tuple(job), asked, self._fault(job, name)))
+        if self.config.job.name == "train":
+            folder.write_jobs(jobs)
+        faulty = {job.overrides for job in jobs if job.refused is not None}
+        returned: list[Sequence[JobReturn]] = []
+        for batch in batches:
+            started = [job for job in batch if tuple(job) not in faulty]
+            if started:
+                with _jobs_stop_first():
+                    returned.append(self.launcher.launch(started, initial_job_idx=sum(map(len, returned))))
+        failures = [job._return_value for batch in returned for job in batch if job.status == JobStatus.FAILED]
+        if faulty or failures:
+            # Hydra itself comes to it only where nothing is raised.
+            self.hydra_context.callbacks.on_multirun_end(config=self.config)
+            _raise(len(faulty), failures, len(jobs))
+        return returned
+
+    def _fault(self, overrides: Sequence[str], name: str) -> str | None:
+        """Why a job does not compose, told at once; None if it does."""
         from dmtc.hydra_errors import one_line
 
-        for overrides in list(batch):
-            try:
-                super().validate_batch_is_legal([overrides])
-            except (HydraException, OmegaConfBaseException) as error:
-                print(f"not started: {' '.join(overrides)}: {one_line(error)}", file=sys.stderr)
-                batch.remove(overrides)
-                self._refused += 1
-        if not batch:
-            raise ConfigError("no job of the sweep could be started; see above")
+        try:
+            self.validate_batch_is_legal([overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            fault = one_line(error)
+            print(f"not started: {name}: {fault}", file=sys.stderr)
+            return fault
+        return None
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; a `ConfigError` at its end counts the jobs that were left out."""
-        from dmtc.errors import ConfigError
 
-        assert self.config is not None
-        parsed = OverridesParser.create().parse_overrides(arguments)
-        swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
-        shared = {override.get_key_element() for override in parsed} - swept
-        key = "hydra.job.config.override_dirname.exclude_keys"
-        left_out = [name for name in OmegaConf.select(self.config, key) if name not in swept]
-        excluded = ",".join(f"'{name}'" for name in [*left_out, *sorted(shared)])
-        with read_write(self.config):
-            self.config.hydra.overrides.hydra.append(f"{key}=[{excluded}]")
-        with _jobs_stop_first():
-            returned = super().sweep(arguments)
-        if self._refused:
-            raise ConfigError(f"{self._refused} jobs of the sweep could not be started; see above")
-        return returned
+def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:
+    from dmtc.errors import ConfigError, TrainingError, UserError
+
+    counts = [f"{refused} could not be started"] * (refused > 0) + [f"{len(failures)} failed"] * bool(failures)
+    text = f"of {jobs} jobs {' and '.join(counts)}; see above"
+    for error in failures:
+        if not isinstance(error, UserError | TrainingError | HydraException | OmegaConfBaseException):
+            raise error
+    raise (TrainingError if any(isinstance(error, TrainingError) for error in failures) else ConfigError)(text)
 
 
 @contextmanager

@@ -1,53 +1,12 @@
-import json
 import re
-import shutil
 
 import cv2
 import numpy as np
-import pytest
 
-from dmtc.errors import DataError
 from dmtc.evaluation import Scores
-from dmtc.report import plan_table, results_table, scores_table, sweep_table
+from dmtc.report import plan_table, results_table, scores_table
 from dmtc.report.pictures import color_table
 from dmtc.splits import set_sha256
-
-
-def write_run(folder, method, seed, score, ratio="1/8", labelled=30, ensemble=None):
-    folder.mkdir(parents=True)
-    results = {
-        "method": method,
-        "dataset": "synthetic",
-        "seed": seed,
-        "seconds": 90.0,
-        "split": {"ratio": ratio, "labelled": labelled},
-        "miou": {"mean_last": score, "ensemble": ensemble},
-    }
-    (folder / "results.json").write_text(json.dumps(results))
-
-
-def test_sweep_table(tmp_path):
-    for seed in range(3):
-        write_run(tmp_path / f"s{seed}", "supervised", seed, 0.30 + 0.01 * seed)
-        write_run(tmp_path / f"d{seed}", "dmtc", seed, 0.40 + 0.01 * seed, ensemble=0.5)
-    write_run(tmp_path / "full", "supervised", 0, 0.6, ratio="full", labelled=240)
-    lines = sweep_table(tmp_path).splitlines()
-    assert lines[2] == "| synthetic | 1/8 (30) | supervised | 31.0 ± 1.0 |  |  | 1.5 | 0 1 2 |"
-    assert lines[3] == "| synthetic | 1/8 (30) | dmtc | 41.0 ± 1.0 | +10.0 | 50.0 ± 0.0 | 1.5 | 0 1 2 |"
-    assert lines[4] == "| synthetic | full (240) | supervised | 60.0 |  |  | 1.5 | 0 |"
-
-
-def test_sweep_table_of_nothing(tmp_path):
-    with pytest.raises(DataError, match="no finished run below"):
-        sweep_table(tmp_path)
-
-
-def test_report_job(command, finished, tmp_path):
-    shutil.copytree(finished.folder.path, tmp_path / "sweep" / "loss=dmtc,seed=0")
-    code, out, err = command("job=report", f"runs={tmp_path / 'sweep'}", small_run=False)
-    assert code == 0, err
-    assert "| synthetic | 1/8 (3) | dmtc |" in out
-    assert command("job=report", small_run=False)[0] == 2
 
 
 def test_plan_table(finished):

@@ -3,7 +3,7 @@
 from dmtc.report.costs import cost_page
 from dmtc.report.pictures import draw_pictures
 from dmtc.report.results import gather_results
-from dmtc.report.sweeps import sweep_table
+from dmtc.report.sweeps import write_sweep_report
 from dmtc.report.tables import plan_table, protocols_table, results_table, scores_table
 
 __all__ = [
@@ -14,5 +14,5 @@ __all__ = [
     "protocols_table",
     "results_table",
     "scores_table",
-    "sweep_table",
+    "write_sweep_report",
 ]

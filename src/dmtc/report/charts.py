@@ -1,0 +1,227 @@
+"""What all charts share: colors, sizes, and the ways onto a page and into a file.
+
+A chart is drawn with matplotlib once for each place. In a page it is an SVG whose text takes the page's font and whose
+colors are the page's variables, so that it follows light and dark; in a file it is on white.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # matplotlib takes a while to import: only what draws pays for it
+    from matplotlib.axes import Axes
+
+INK, MUTED, LINE = "#1c2026", "#68707c", "#e2e5ea"
+
+# Two of them are told apart with any kind of color vision, and in gray by their markers. Light, then dark.
+_METHODS = {
+    "supervised": ("#68707d", "#98a1b0"),
+    "supervised_long": ("#3d434c", "#c9d0da"),
+    "dmtc": ("#d55e00", "#ff8a3d"),
+    "dmt": ("#0072b2", "#53b1f0"),
+    "cbst": ("#94700a", "#dcb53a"),
+    "dst": ("#0f8b8d", "#3ecfd0"),
+    "flip": ("#b5508f", "#ea93c8"),
+    "naive": ("#8c5a3c", "#cf9b78"),
+    "online": ("#66781e", "#b3c957"),
+}
+_NETWORKS = {"a": ("#00805d", "#3ecba0"), "b": ("#8a4fb8", "#c393ea"), "ensemble": ("#1c2027", "#e8ebf1")}
+_OTHERS = [("#b23a48", "#f2808c"), ("#4f5bb5", "#98a2f5"), ("#3f7d20", "#86c966"), ("#7a4a86", "#c596d2")]
+_MARKERS = "osD^vPX*<>"
+
+VARIABLES = {
+    "ink": (INK, "#e8ebf0"),
+    "muted": (MUTED, "#98a1af"),
+    "line": (LINE, "#2c323b"),
+    **{f"method-{name}": pair for name, pair in _METHODS.items()},
+    **{f"network-{name}": pair for name, pair in _NETWORKS.items()},
+    **{f"other-{number}": pair for number, pair in enumerate(_OTHERS)},
+}
+"""Names of the page's colors: light and dark. All light ones differ, so that an SVG's can be told by them."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dmtc",
+    "font.size": 11.0,
+    "axes.titlesize": 11.0,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "normal",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": LINE,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
+    "ytick.major.size": 0.0,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 5.5,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One pair of axes.
+
+    Attributes:
+        title: Above it; says what the vertical axis is.
+        draw: Draws onto the axes.
+        width: In pixels of a page, where text has the page's small size.
+        height: Likewise.
+        numbers: What is drawn, as header and rows of a table, for those who want numbers.
+    """
+
+    title: str
+    draw: "Callable[[Axes], None]"
+    width: int = 420
+    height: int = 260
+    numbers: tuple[list[str], list[list[str]]] | None = field(default=None, compare=False)
+
+    def svg(self) -> str:
+        """An SVG element for a page, in the page's colors and font; its title is left to the page."""
+        with _styled():
+            from matplotlib.backends.backend_svg import FigureCanvasSVG
+            from matplotlib.figure import Figure
+
+            figure = Figure(figsize=(self.width / 72, self.height / 72))
+            figure.patch.set_alpha(0)
+            axes = figure.add_subplot()
+            axes.patch.set_alpha(0)
+            self.draw(axes)
+            out = io.StringIO()
+            FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+        return _for_page(out.getvalue(), self.title)
+
+
+def save_sheet(path: Path, charts: Sequence[Chart], columns: int = 1) -> None:
+    """Write charts side by side as `path`.png and `path`.svg, on white."""
+    if not charts:
+        return
+    with _styled():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        columns = min(columns, len(charts))
+        rows = -(-len(charts) // columns)
+        height = max(chart.height for chart in charts) + 22
+        figure = Figure(figsize=(columns * charts[0].width / 72, rows * height / 72), facecolor="white")
+        grid = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes, chart in zip(grid, charts, strict=False):
+            chart.draw(axes)
+            axes.set_title(chart.title)
+        for axes in grid[len(charts) :]:
+            axes.set_axis_off()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        FigureCanvasAgg(figure).print_figure(path.with_suffix(".png"), dpi=160)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+
+
+def network_color(network: str) -> str:
+    """The color of a network, or of the "ensemble", in every chart; any further letter shares a few others."""
+    return _NETWORKS[network][0] if network in _NETWORKS else _OTHERS[ord(network[0]) % len(_OTHERS)][0]
+
+
+def method_colors(methods: Sequence[str]) -> dict[str, str]:
+    """The color of each method, in every chart; methods of one's own get what is left, in order."""
+    own = [method for method in methods if method not in _METHODS]
+    spare = {method: _OTHERS[number % len(_OTHERS)][0] for number, method in enumerate(sorted(own))}
+    return {method: _METHODS[method][0] if method in _METHODS else spare[method] for method in methods}
+
+
+def marker_of(number: int) -> str:
+    """A marker for the n-th of several lines."""
+    return _MARKERS[number % len(_MARKERS)]
+
+
+def variable_of(color: str) -> str:
+    """The page's variable of a color."""
+    return next(f"var(--{name})" for name, (light, _) in VARIABLES.items() if light == color)
+
+
+def percent(axes: "Axes", axis: str = "y", low: float | None = None, high: float | None = None) -> None:
+    """Mark an axis of shares in percent, as whole numbers; at most six marks."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    one = axes.yaxis if axis == "y" else axes.xaxis
+    one.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    one.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
+    if axis == "y":
+        axes.set_ylim(low, high)
+        axes.grid(axis="x", visible=False)
+    else:
+        axes.set_xlim(low, high)
+        axes.grid(axis="y", visible=False)
+
+
+def label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]], size: float = 10.5) -> None:
+    """Write the names of lines beside their ends, moved apart where they would touch.
+
+    Args:
+        axes: Where the lines are; its limits and layout must be final but for the room on the right.
+        ends: For each line the end (x, y), the name and the color.
+        size: Of the letters.
+    """
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    grid, figure = axes.get_gridspec(), axes.get_figure(root=True)
+    assert grid is not None and figure is not None  # noqa: PT018
+    # Titles and tick labels take about a fifth of the height.
+    gap = (high - low) * size * 1.25 / 72 / (0.8 * figure.get_figheight() / grid.nrows)
+    placed: list[float] = []
+    order = sorted(range(len(ends)), key=lambda i: ends[i][1])
+    for i in order:
+        placed.append(max(ends[i][1], placed[-1] + gap) if placed else ends[i][1])
+    # What was pushed up is let down again as a whole, so that labels stay around their lines.
+    shift = sum(y - ends[i][1] for y, i in zip(placed, order, strict=True)) / len(placed)
+    for y, i in zip(placed, order, strict=True):
+        x, _, name, color = ends[i]
+        axes.annotate(
+            name,
+            (x, min(max(y - shift, low), high)),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=size,
+            annotation_clip=False,
+        )
+
+
+@contextmanager
+def _styled() -> Any:
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def _for_page(svg: str, title: str) -> str:
+    """The bare <svg> element: no size of its own, the page's font, and its variables for colors."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    head, rest = body.split(">", 1)
+    box = re.search(r'viewBox="[^"]+"', head)
+    assert box, "matplotlib always writes one"
+    rest = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", r"font-size: \2", rest)
+    for name, (light, _) in VARIABLES.items():
+        rest = rest.replace(light, f"var(--{name})")
+    label = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    links = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {box[0]} {links} xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}">{rest}'

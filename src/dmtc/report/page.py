@@ -1,0 +1,59 @@
+"""Pages that stand alone: one HTML file with its style and pictures inside, readable from disk, in light and dark."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy.typing as npt
+
+from dmtc.files import write_atomically
+from dmtc.report.charts import VARIABLES, variable_of
+from dmtc.types import UInt8Array
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
+    """Fill a template and write it.
+
+    Args:
+        path: The HTML file.
+        template: Name of a file in `templates`.
+        content: What it shows; everything is escaped but SVG elements.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["variable"] = variable_of
+    light, dark = ("".join(f"--{name}:{pair[theme]};" for name, pair in VARIABLES.items()) for theme in (0, 1))
+    style = template_text("page.css")
+    write_atomically(path, environment.get_template(template).render(style=style, light=light, dark=dark, **content))
+
+
+def template_text(name: str) -> str:
+    """A file of `templates`, as it is."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def picture(image: UInt8Array, width: int, is_photo: bool) -> str:
+    """An image (H, W, 3), RGB, as the source of an <img> element, no wider than `width` pixels."""
+    shown: npt.NDArray[Any] = image
+    if image.shape[1] > width:
+        size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
+        shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA if is_photo else cv2.INTER_NEAREST)
+    kind, options = ("jpeg", [cv2.IMWRITE_JPEG_QUALITY, 85]) if is_photo else ("png", [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    coded, data = cv2.imencode(f".{kind}", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), options)
+    assert coded
+    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}"
+
+
+def _percent(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    return "-" if value is None else f"{100 * value:{'+' if sign else ''}.{digits}f}"

@@ -1,0 +1,294 @@
+"""Which runs are repetitions of each other, which may be compared, and what sets them apart.
+
+Runs are repetitions if they differ in nothing but the keys that are averaged over (the seed). Whatever else differs
+makes another row. Of the settings that differ, those are shown that are needed to tell the rows of one method and label
+ratio apart, first those that the command line gave: a swept `loss.gamma` is shown, and not exponents that follow it.
+"""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmtc.report.sweeps.paired import Gain, paired_gain
+from dmtc.report.sweeps.reading import RunRecord
+
+_OF_THE_METHOD = ("loss", "schedule.name", "schedule.rounds", "steps", "model.weights.b", "model.normalization.b")
+"""What a method and its baseline may differ in: all that makes the method."""
+_OF_THE_RATIO = ("split.ratio",)
+_OF_THE_PANEL = ("dataset", "evaluation")
+"""What makes scores incomparable at all: they come on different axes."""
+
+Cell = tuple[int, str, str]
+"""Labelled images, the ratio as it was given, and the fingerprint of the split."""
+
+
+@dataclass(eq=False)
+class Row:
+    """Runs that are repetitions of each other.
+
+    Attributes:
+        cell: Its labelled images.
+        method: Its method.
+        shown: The settings that set it apart, by dotted key.
+        runs: By what they were averaged over, such as ("0",) for seed 0.
+        gains: Over each baseline, by its method.
+    """
+
+    cell: Cell
+    method: str
+    shown: dict[str, str]
+    runs: dict[tuple[str, ...], RunRecord]
+    gains: dict[str, Gain] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> int:
+        """Number of labelled images."""
+        return self.cell[0]
+
+    @property
+    def ratio(self) -> str:
+        """The label ratio, as it was given."""
+        return self.cell[1]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all images are labelled."""
+        return all(run.results["split"].get("unlabelled") == 0 for run in self.runs.values()) or self.ratio == "full"
+
+    @property
+    def name(self) -> str:
+        """The method, and what sets it apart from others of the same method."""
+        return " ".join([self.method, *(f"{key}={value}" for key, value in self.shown.items())])
+
+    @property
+    def scores(self) -> list[float]:
+        """The mIoU of every run, in [0, 1]."""
+        return [run.score for run in self.runs.values()]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def ensembles(self) -> list[float]:
+        """The mIoU of every run's ensemble; empty if there is none."""
+        values = [run.results["miou"].get("ensemble") for run in self.runs.values()]
+        return [value for value in values if value is not None]
+
+    @property
+    def any(self) -> RunRecord:
+        """One of its runs, for what they have in common."""
+        return next(iter(self.runs.values()))
+
+
+@dataclass(eq=False)
+class Panel:
+    """Rows whose scores may be compared: one data set, scored in one way.
+
+    Attributes:
+        dataset: Its name.
+        shown: What sets it apart from other panels of the same data set.
+        rows: By labelled images, and from the method that is weakest in all to the strongest.
+    """
+
+    dataset: str
+    shown: dict[str, str]
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        """For a heading."""
+        return ", ".join([self.dataset, *(f"{key}={value}" for key, value in self.shown.items())])
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Labelled images, fewest first."""
+        return sorted({row.cell for row in self.rows})
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of methods with what sets them apart, from the weakest to the strongest."""
+        return list(dict.fromkeys(row.name for row in self.rows))
+
+
+def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence[str]) -> tuple[list[Panel], list[str]]:
+    """Put finished runs into rows and rows into panels.
+
+    Args:
+        records: Those that are not finished are passed over.
+        over: Dotted keys of what is averaged over, such as "seed".
+        baselines: Methods that gains are counted over.
+
+    Returns:
+        The panels, by data set; and remarks, one sentence each, about runs that are left out.
+    """
+    finished = [record for record in records if record.state == "finished"]
+    by_panel: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    for record in finished:
+        by_panel[_panel_key(record, finished)].append(record)
+    remarks: list[str] = []
+    panels = []
+    for runs in by_panel.values():
+        others = [record for record in finished if _dataset(record) == _dataset(runs[0])]
+        protocol = {k: v for k, v in _varying(others).items() if _is_of(k, _OF_THE_PANEL)}
+        shown = {key: _text(runs[0], key, protocol) for key in _telling(protocol, others, lambda _: (), over)}
+        panels.append(Panel(_dataset(runs[0]), shown, _rows(runs, over, remarks)))
+    for panel in panels:
+        _add_gains(panel.rows, over, baselines)
+    return sorted(panels, key=lambda panel: panel.title), remarks
+
+
+def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> list[Row]:
+    by_fold = any(key.startswith("split.") for key in over)  # then repetitions have other labelled images
+
+    def cell_of(run: RunRecord) -> Cell:
+        split = run.results["split"]
+        return split["labelled"], str(split["ratio"]), "" if by_fold else str(split.get("sha256", ""))
+
+    varying = {k: v for k, v in _varying(runs).items() if not _is_of(k, (*_OF_THE_RATIO, *_OF_THE_PANEL, *over))}
+    keys = _telling(varying, runs, lambda run: (run.method, cell_of(run)[:2]), over)
+    rows: dict[tuple[Any, ...], Row] = {}
+    cells_of_ratio: dict[tuple[int, str], set[Cell]] = defaultdict(set)
+    for run in runs:
+        cells_of_ratio[cell_of(run)[:2]].add(cell_of(run))
+    for run in runs:
+        shown = {key: text for key in keys if (text := _text(run, key, varying)) != ""}
+        cell = cell_of(run)
+        if len(cells_of_ratio[cell[:2]]) > 1 and not any(key.startswith("split.") for key in keys):
+            shown["labelled set"] = cell[2][:8]
+        row = rows.setdefault((run.method, cell, *shown.items()), Row(cell, run.method, shown, {}))
+        repetition = tuple(_repetition(run, key) for key in over)
+        if repetition in row.runs:
+            earlier, later = sorted((row.runs[repetition], run), key=_made_at)
+            remarks.append(f"{earlier.name} is left out: {later.name} is the same run, made later")
+            run = later
+        row.runs[repetition] = run
+    for row in rows.values():
+        row.runs = dict(sorted(row.runs.items(), key=lambda item: [_number(part) for part in item[0]]))
+    return _sorted(list(rows.values()))
+
+
+def _sorted(rows: list[Row]) -> list[Row]:
+    """By labelled images, and the same order of methods everywhere: by how far they are from the mean of a column."""
+    middle = {cell: statistics.fmean(row.mean for row in rows if row.cell == cell) for cell in {r.cell for r in rows}}
+    distances: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        distances[row.name].append(row.mean - middle[row.cell])
+    return sorted(rows, key=lambda row: (row.cell, statistics.fmean(distances[row.name]), row.name))
+
+
+def _add_gains(rows: list[Row], over: Sequence[str], baselines: Sequence[str]) -> None:
+    for row in rows:
+        for method in baselines:
+            bases = [base for base in rows if base.method == method and row.method != method and _fair(row, base, over)]
+            if bases:
+                # Several differ in settings of the method that a baseline has no use for, such as a swept gamma.
+                base = max(bases, key=lambda base: len(row.shown.items() & base.shown.items()))
+                shared = [key for key in row.runs if key in base.runs]
+                if shared:
+                    row.gains[method] = paired_gain([row.runs[key].score - base.runs[key].score for key in shared])
+
+
+def _fair(row: Row, base: Row, over: Sequence[str]) -> bool:
+    """Whether they differ in the method alone, and a baseline without rounds is as long as the start, or as all."""
+    if row.cell != base.cell:
+        return False
+    one, other = row.any.settings, base.any.settings
+    varying = _varying([row.any, base.any])
+    if any(not _is_of(key, (*_OF_THE_METHOD, *over)) for key in varying):
+        return False
+    if _has_rounds(base):
+        return not any(_is_of(key, ("schedule.rounds",)) for key in varying if key in one and key in other)
+    lengths = _lengths(row)
+    return not lengths or not _lengths(base) or _lengths(base)[-1] in (lengths[0], lengths[-1])
+
+
+def _has_rounds(row: Row) -> bool:
+    return any(phase.get("label_from") for phase in row.any.results.get("phases", ()))
+
+
+def _lengths(row: Row) -> list[int]:
+    """Steps of the first network after each of its phases."""
+    steps = [phase["steps"] for phase in row.any.results.get("phases", ()) if phase["trainee"] == "a"]
+    return [sum(steps[: i + 1]) for i in range(len(steps))]
+
+
+def _varying(runs: Sequence[RunRecord]) -> dict[str, set[str]]:
+    """Keys that differ, with their values as JSON.
+
+    A key that some runs lack differs only if the others differ among themselves: a later version has brought it.
+    """
+    values: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        for key, value in run.settings.items():
+            values[key].add(json.dumps(value))
+    return {key: found for key, found in values.items() if len(found) > 1}
+
+
+def _telling(varying: Mapping[str, set[str]], runs: Sequence[RunRecord], known: Any, over: Sequence[str]) -> list[str]:
+    """The fewest keys that, with what is `known` of a run, tell the values of all the varying ones.
+
+    Found one after the other, so not always the very fewest: keys of the command line first.
+    """
+    given = frozenset().union(*(run.overrides for run in runs)) - set(over)
+    chosen: list[str] = []
+    for key in sorted(varying, key=lambda key: (key not in given, key.count("."), key)):
+        found: dict[Any, set[str]] = defaultdict(set)
+        for run in runs:
+            if key in run.settings:
+                found[(known(run), *(_value(run, one) for one in chosen))].add(_value(run, key))
+        if any(len(values) > 1 for values in found.values()):
+            chosen.append(key)
+    return chosen
+
+
+def _value(run: RunRecord, key: str) -> str:
+    return json.dumps(run.settings.get(key))
+
+
+def _text(run: RunRecord, key: str, varying: Mapping[str, set[str]]) -> str:
+    """A value for people; "" where a run lacks the key."""
+    if key not in run.settings:
+        return ""
+    value = run.settings[key]
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value).replace(" ", "")
+
+
+def _panel_key(run: RunRecord, runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    alike = [one for one in runs if _dataset(one) == _dataset(run)]
+    keys = sorted(key for key in _varying(alike) if _is_of(key, _OF_THE_PANEL))
+    return (_dataset(run), *(_value(run, key) for key in keys))
+
+
+def _dataset(run: RunRecord) -> str:
+    return str(run.results["dataset"])
+
+
+def _repetition(run: RunRecord, key: str) -> str:
+    if key == "seed":
+        return str(run.results["seed"])
+    return str(run.settings.get(key, "?"))
+
+
+def _number(text: str) -> tuple[float, str]:
+    """For sorting: numbers by value, before words."""
+    try:
+        return float(text), ""
+    except ValueError:
+        return float("inf"), text
+
+
+def _made_at(run: RunRecord) -> float:
+    return (run.path / "results.json").stat().st_mtime
+
+
+def _is_of(key: str, parts: Sequence[str]) -> bool:
+    return any(key == part or key.startswith(f"{part}.") for part in parts)
