@@ -6,6 +6,7 @@ import torch
 
 import dmtc
 from dmtc.batches import SUBSTITUTES, CropRequest, ImageRequest, Loader, Reader, training_requests
+from dmtc.batches.joining import joined
 from dmtc.batches.loader import _collate
 from dmtc.config import settle
 from dmtc.data.augment import Augment
@@ -14,6 +15,7 @@ from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore
 from dmtc.schedule import Phase
+from dmtc.types import Batch
 
 PHASE = Phase("r1-a", "rounds", "a", "r0-a", "r0-b", 0.5, 7, 0.1, 1, 3, 1)
 
@@ -177,8 +179,47 @@ def test_images_of_different_sizes_come_in_batches_of_one_size(parts, monkeypatc
     sizes = {id: (20 + 4 * (i // 2), 30) for i, id in enumerate(parts.dataset.val)}
     monkeypatch.setattr(Dataset, "image", lambda self, id: np.zeros((*sizes[id], 3), np.uint8))
     batches = list(loader(parts, 0).images(parts.dataset.val, 5, with_mask=False))
-    assert [len(batch.ids) for batch in batches] == [2, 2, 1, 1]
+    assert [len(batch.ids) for batch in batches] == [2, 2, 2]
     assert [id for batch in batches for id in batch.ids] == list(parts.dataset.val)
+
+
+def of_width(width: int, *ids: str) -> Batch:
+    shape = (len(ids), 4, width)
+    image = torch.tensor([int(id) for id in ids], dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, width)
+    return Batch(image, torch.zeros(shape).long(), torch.ones(shape), torch.zeros(len(ids), dtype=torch.bool), ids)
+
+
+def test_images_of_one_size_find_together():
+    mixed = [of_width(5, "0"), of_width(6, "1", "2"), of_width(5, "3", "4"), of_width(5, "5"), of_width(6, "6", "7")]
+    batches = list(joined(iter(mixed), 3))
+    assert [batch.ids for batch in batches] == [("0", "3", "4"), ("1", "2", "6"), ("5",), ("7",)]
+    for batch in batches:
+        assert batch.image[:, 0, 0, 0].tolist() == [int(id) for id in batch.ids]
+        assert len(batch.label) == len(batch.confidence) == len(batch.is_pseudo) == len(batch.ids)
+
+
+def test_full_batches_are_handed_on_at_once():
+    batches = iter([of_width(5, "0", "1"), of_width(5, "2", "3")])
+    assert next(joined(batches, 2)).ids == ("0", "1")
+    assert next(batches).ids == ("2", "3"), "nothing was read ahead"
+
+
+def test_images_of_a_seldom_size_do_not_wait_for_the_end():
+    """A hundred sizes: what waits is bounded, and nothing is lost."""
+    came = 0
+
+    def stream():
+        nonlocal came
+        for number in range(200):
+            came += 1
+            yield of_width(5 + number % 100, str(number))
+
+    gone, most = [], 0
+    for batch in joined(stream(), 4):
+        gone += batch.ids
+        most = max(most, came - len(gone))
+    assert sorted(gone, key=int) == [str(number) for number in range(200)]
+    assert most <= 4 * 4
 
 
 def with_broken(parts: Assembly, ids, tmp_path) -> Dataset:

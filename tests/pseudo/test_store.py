@@ -1,9 +1,13 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from dmtc.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore, label_images, level_confidence
+from dmtc.pseudo.labelling import _WRITERS
 from dmtc.pseudo.selection import level_of
 
 
@@ -95,3 +99,40 @@ def test_labelling_pass(tmp_path):
         np.testing.assert_array_equal(label, value.argmax(0).numpy())
         expected = level_of(torch.logit(value.double().softmax(0).amax(0))).numpy()
         assert np.abs(level.astype(int) - expected).max() <= 1
+
+
+def test_writing_is_beside_the_main_thread_and_what_waits_for_it_is_bounded(tmp_path):
+    """Memory must not grow with the number of images, however slow the disk is."""
+    taken, written, writers, most = 0, 0, set(), 0
+
+    class SlowStore(PseudoLabelStore):
+        def write(self, id, label, level):
+            nonlocal written
+            time.sleep(0.002)
+            writers.add(threading.get_ident())
+            super().write(id, label, level)
+            written += 1
+
+    def batches():
+        nonlocal taken, most
+        for number in range(60):
+            taken += 1
+            most = max(most, taken - written)
+            yield [str(number)], torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+
+    store = SlowStore(tmp_path)
+    label_images(lambda images: torch.zeros(len(images), 3, 6, 5), batches(), store, 3)
+    assert written == store.facts()["images"] == 60
+    assert threading.get_ident() not in writers
+    assert most <= 2 * _WRITERS + 2
+
+
+def test_a_disk_that_fails_is_told(tmp_path):
+    class FullStore(PseudoLabelStore):
+        def write(self, id, label, level):
+            raise OSError(28, "No space left on device")
+
+    store = FullStore(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        label_images(lambda images: torch.zeros(1, 3, 2, 2), [(["x"], torch.zeros(1, 3, 2, 2))], store, 3)
+    assert not store.is_complete()

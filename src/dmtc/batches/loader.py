@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from dmtc.batches.joining import joined
 from dmtc.batches.reading import OnError, Reader, Reading
 from dmtc.batches.requests import CropRequest, ImageRequest, Request
 from dmtc.data.augment import Augment
@@ -73,13 +74,14 @@ class Loader:
         return self._read(steps)
 
     def images(self, ids: Sequence[str], batch_size: int, with_mask: bool) -> Iterator[Batch]:
-        """Whole images in order, up to `batch_size` neighbors of one size at a time.
+        """Every whole image once, up to `batch_size` of one size at a time; in order where all sizes are the same.
 
         Without masks there are no labels, and no mask is opened; images that cannot be read are left out if faulty ones
         are skipped.
         """
         starts = range(0, len(ids), batch_size)
-        return self._read([[ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts])
+        requests = ([ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts)
+        return joined(self._read(requests), batch_size)
 
     def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
         rest = iter(requests)
