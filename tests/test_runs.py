@@ -138,6 +138,19 @@ def test_metrics_and_runs_below_a_folder(finished, tmp_path):
         dmtc.load_runs(tmp_path / "nowhere")
 
 
+def test_data_is_found_from_other_directories(small, tmp_path, monkeypatch, data_root):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copytree(data_root, "data")
+    run = dmtc.train(dmtc.compose([*small[1:], "dataset.root=data", "loss=supervised"]), "run")
+    monkeypatch.chdir(tmp_path / "there")
+    again = dmtc.Run.load(run.folder.path)
+    assert again.dataset.image(again.dataset.val[0]).shape == (48, 48, 3)
+    assert not list((tmp_path / "there").iterdir()), "nothing is drawn anew"
+    assert dmtc.resume(run.folder.path).results["miou"] == run.results["miou"]
+
+
 def test_model_and_predict(finished):
     model = finished.model("a")
     assert not model.training

@@ -18,6 +18,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     """Versions, machine and command, ready for JSON."""
     return {
         "command": sys.argv,
+        "directory": str(Path.cwd()),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),

@@ -133,10 +133,23 @@ class RunFolder:
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
+<<<<<<< HEAD
         before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"}
         before |= {"sync_batchnorm": False, "parallel_students": False}
         config["run"] = before | config.get("run", {})
+=======
+        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"} | config.get("run", {})
+        self._find_data(config.get("dataset") or {})
+>>>>>>> dash
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
+
+    def _find_data(self, dataset: dict[str, Any]) -> None:
+        """Look a data set up from where the run was started, if its folder is not found from here."""
+        path, root = self.path / "environment.json", dataset.get("root")
+        if isinstance(root, str) and not Path(root).exists() and path.is_file():
+            found = Path(self._read_json(path.name).get("directory", ""), root)
+            if found.exists():
+                dataset["root"] = str(found)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""
