@@ -133,14 +133,10 @@ class RunFolder:
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
-<<<<<<< HEAD
         before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"}
         before |= {"sync_batchnorm": False, "parallel_students": False}
         config["run"] = before | config.get("run", {})
-=======
-        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"} | config.get("run", {})
         self._find_data(config.get("dataset") or {})
->>>>>>> dash
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def _find_data(self, dataset: dict[str, Any]) -> None:
