@@ -4,7 +4,7 @@
 # Checkouts are of MohammadDehghan/DMTC, voldemortX/DST-CBC and lorenmt/reco; without one, its part is not compared.
 set -eo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-python="${PYTHON:-python}"
+python="$(realpath -s "$(type -P "${PYTHON:-python}")")"
 dmtc=() dmt=() reco=()
 while [ $# -gt 0 ]; do
     folder="$(realpath -e "${2:?$1 needs a folder}")"
