@@ -4,17 +4,20 @@
 # Checkouts are of MohammadDehghan/DMTC, voldemortX/DST-CBC and lorenmt/reco; without one, its part is not compared.
 set -eo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-python="${PYTHON:-python}"
+python="$(realpath -s "$(type -P "${PYTHON:-python}")")"
 dmtc=() dmt=() reco=()
 while [ $# -gt 0 ]; do
+    folder="$(realpath -e "${2:?$1 needs a folder}")"
     case "$1" in
-        --dmtc) dmtc=(--reference "$2") ;;
-        --dmt) dmt=(--reference "$2") ;;
-        --reco) reco=(--reco "$2") ;;
+        --dmtc) dmtc=(--reference "$folder") ;;
+        --dmt) dmt=(--reference "$folder") ;;
+        --reco) reco=(--reco "$folder") ;;
         *) echo "unknown option $1; see the head of this file" >&2; exit 2 ;;
     esac
     shift 2
 done
+
+cd "$(mktemp -d)" # the published code leaves files where it runs
 
 measure() {
     echo "== $1" >&2

@@ -38,7 +38,7 @@ def main() -> None:
         experiment = [f"experiment={given.recipe}", "job=benchmark", *where]
         parts = Assembly(settle(dmtc.compose([*experiment, *given.overrides])))
         job = parts.config["job"]
-        cost = measure_cost(parts, steps=job["steps"], seconds=job["seconds"], batches=job["batches"])
+        cost = measure_cost(parts, steps=job["steps"], seconds=job["seconds"], batches=job["batches"], tell=print)
     precision = str(parts.precision).removeprefix("torch.")
     record = {"recipe": given.recipe, "overrides": given.overrides, "precision": precision, **cost.to_json()}
     written = write_record(f"recipe_{given.recipe}_{parts.device.type}", record, parts.device)

@@ -16,7 +16,7 @@ from dmtc.report import cost_page
 
 def cost_of(small, *overrides, batches=()) -> tuple[Assembly, Cost]:
     parts = Assembly(settle(dmtc.compose([*small, *overrides])))
-    return parts, measure_cost(parts, steps=1, seconds=0.01, batches=batches)
+    return parts, measure_cost(parts, steps=1, seconds=0.01, batches=batches, tell=lambda text: None)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_recipe_becomes_a_page_and_json(measured):
     page = cost_page(cost, "this machine")
     assert page.startswith("this machine; a large matrix product runs at ")
     assert "contrastive adds" in page
-    assert f"{cost.seconds / 60:.1f}" in page.splitlines()[-1]
+    assert page.splitlines()[-1].split() == ["all", f"{cost.seconds / 60:.1f}", "min"]
     record = json.loads(json.dumps(cost.to_json()))
     step = record["stages"][0]["steps"][0]
     operations = record["stages"][0]["operations"] * step["images"]
@@ -155,9 +155,9 @@ def test_the_page_tells_shares_and_what_limits():
     assert start.seconds(workers=0) == pytest.approx(2.5), "one after the other"
     lines = [line.split() for line in cost_page(cost, "machine").splitlines()]
     assert ["start", "8", "0.500", "16.0", "50%", "10%", "10.80", "GB", "yes", "25%"] in lines
-    assert ["start", "4", "16.0", "4", "2"] in lines
-    assert ["scored", "5.00", "10.00", "50%"] in lines
-    assert lines[-1] == ["all", "1.0"]
+    assert ["start", "4.00", "16.0", "4", "2"] in lines
+    assert ["scored", "5.00", "10.0", "50%"] in lines
+    assert lines[-1] == ["all", "1.0", "min"]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,9 @@ def test_benchmark_job_writes_nothing_but_its_output(command, tmp_path):
     assert code == 0, err
     assert "images to score" in out
     assert list(tmp_path.iterdir()) == []
-    code, _, err = command(*quick, "job.output=out/cost.json")
+    code, _, err = command(*quick, "job.output=out/cost.json", "run.progress=lines")
     assert code == 0, err
+    assert "measuring: steps of the start" in err
     record = json.loads((tmp_path / "out" / "cost.json").read_text())
     assert record["environment"]["processor"]
     assert record["precision"] == "float32"

@@ -141,7 +141,8 @@ def benchmark_job(
             f" they are {steps}, {seconds} and {batches}"
         )
     parts = Assembly(config)
-    cost = measure_cost(parts, steps=steps, seconds=seconds, batches=batches)
+    progress = Progress([], "off" if parts.run.progress == "off" else "lines")
+    cost = measure_cost(parts, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
     facts, precision = describe_environment(parts.device), str(parts.precision).removeprefix("torch.")
     cpu = f"{facts['processor']}, threads: {facts['threads']}"
     device = facts["device"] if parts.device.type == "cuda" else cpu

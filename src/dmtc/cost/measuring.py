@@ -1,7 +1,7 @@
 """Measuring all parts of a recipe, and what the whole plan would take."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +20,9 @@ from dmtc.run_folder import RunFolder
 from dmtc.settings import pick_workers
 
 
-def measure_cost(parts: Assembly, *, steps: int, seconds: float, batches: Sequence[int]) -> Cost:
+def measure_cost(
+    parts: Assembly, *, steps: int, seconds: float, batches: Sequence[int], tell: Callable[[str], None]
+) -> Cost:
     """Measure a recipe's parts.
 
     Args:
@@ -28,6 +30,7 @@ def measure_cost(parts: Assembly, *, steps: int, seconds: float, batches: Sequen
         steps: To time in a turn, at most.
         seconds: That no part's turns exceed by more than one repetition.
         batches: Images a step to measure beside the recipe's own.
+        tell: Hears what is about to be measured; all of it can take minutes.
     """
     if parts.device.type == "cpu":
         keep_freed_memory()  # as a run does
@@ -38,16 +41,19 @@ def measure_cost(parts: Assembly, *, steps: int, seconds: float, batches: Sequen
         networks = Networks(parts, RunFolder(scratch))
         model = networks.instance(parts.networks[0])
         whole = WholeImages(parts, networks.predictor(model), workers, watch)
+        tell("measuring: scoring whole images")
         evaluation = whole.evaluation()
         labelling, labels, labelled = None, None, ()
         truth = None
         if any(phase.label_from for phase in parts.plan):
+            tell("measuring: labelling whole images")
             store = PseudoLabelStore(Path(scratch) / "labels")
             labelling, labelled = whole.labelling(store)
             labels = store.select(1.0)
             truth = truth_seconds(parts, store, labelled, watch)
         stages = []
         for phase in phases.values():
+            tell(f"measuring: steps of the {phase.stage}")
             read = crops_per_s(parts, phase, labelled, labels if phase.label_from else None, watch)
             stages.append(StageTraining(parts, model, phase, free, watch).cost(batches, read))
     return Cost(

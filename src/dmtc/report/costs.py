@@ -32,8 +32,8 @@ def _steps(cost: Cost) -> str:
             row = [
                 stage.stage,
                 str(step.images),
-                _number(step.seconds, 3),
-                _number(step.seconds and step.images / step.seconds, 1),
+                _number(step.seconds),
+                _number(step.seconds and step.images / step.seconds),
                 _percent(rate and rate / cost.matrix_rate),
                 _percent(stage.loss_share if own else None),
                 _size(step.bytes),
@@ -69,8 +69,8 @@ def _reading(cost: Cost) -> str:
     rows = [
         [
             stage.stage,
-            f"{stage.crops_per_s:.0f}",
-            _number(stage.own.seconds and stage.own.images / stage.own.seconds, 1),
+            _number(stage.crops_per_s),
+            _number(stage.own.seconds and stage.own.images / stage.own.seconds),
             "-" if stage.workers_needed is None else str(stage.workers_needed),
             str(cost.workers),
         ]
@@ -83,7 +83,7 @@ def _reading(cost: Cost) -> str:
 
 def _whole_images(cost: Cost) -> str:
     def row(name: str, of: PassCost) -> list[str]:
-        return [name, f"{of.images_per_s:.2f}", f"{of.plain_images_per_s:.2f}", _percent(of.efficiency)]
+        return [name, _number(of.images_per_s), _number(of.plain_images_per_s), _percent(of.efficiency)]
 
     rows = [row("labelled and stored", cost.labelling)] if cost.labelling else []
     columns = ["whole images/s", "as the run does it", "network alone", "efficiency"]
@@ -91,16 +91,21 @@ def _whole_images(cost: Cost) -> str:
 
 
 def _plan(cost: Cost) -> str:
-    rows = [
-        [part.name, str(part.times), _number(part.seconds, 4), _number(part.total and part.total / 60, 1)]
-        for part in cost.plan
-    ]
-    rows.append(["all", "", "", _number(cost.seconds and cost.seconds / 60, 1)])
-    return text_table(["the plan", "times", "seconds each", "minutes"], rows)
+    rows = [[part.name, str(part.times), _number(part.seconds), _duration(part.total)] for part in cost.plan]
+    rows.append(["all", "", "", _duration(cost.seconds)])
+    return text_table(["the plan", "times", "seconds each", "together"], rows)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _percent(share: float | None) -> str:
