@@ -32,7 +32,8 @@ def small(data_root) -> list[str]:
         "schedule.limit_steps=2",
         "run.device=cpu",
         "run.progress=off",
-        "run.pictures=1",
+        "run.report=false",
+        "run.pictures=2",
     ]
 
 

@@ -413,20 +413,13 @@ def test_there_are_many_cases():
 def test_pseudo_labels_and_pictures_stay_in_the_run_folder(finished, tmp_path, id):
     """Even for ids that no data set would let through."""
     from dmtc.pseudo import PseudoLabelStore
-    from dmtc.report import draw_pictures
+    from dmtc.report.pictures import Panel
+    from dmtc.report.runs.images import ImageRow, draw_rows
 
     inside = tmp_path / "deep" / "run"
-    PseudoLabelStore(inside).write(id, LABEL, LABEL.astype(np.uint16))
-    dataset = finished.dataset
-    path = next(iter(dataset.masks.values()))
-    names = {"images": {id: path}, "masks": {id: path}}
-
-    class Odd(type(dataset)):
-        def __post_init__(self) -> None: ...
-
-    odd = Odd(**{**vars(dataset), **names, "train": (), "val": (id,)})
-    networks = [lambda images: torch.zeros(1, dataset.num_classes, *images.shape[-2:])] * 2
-    draw_pictures(odd, [id], *networks, torch.device("cpu"), inside)
+    PseudoLabelStore(inside / "labels").write(id, LABEL, LABEL.astype(np.uint16))
+    panels = [Panel("image", np.zeros((8, 8, 3), np.uint8))] * 2
+    draw_rows([ImageRow(id, "most improved", 0.0, 0.0, panels)], finished.dataset, inside / "pictures")
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) == 2
-    assert all(path.parent == inside for path in written)
+    assert all(path.parent.parent == inside for path in written)

@@ -29,7 +29,7 @@ EVERY_KIND = [
 TINY = [
     *("model/backbone=tiny", "model.backbone.width=4", "model.weights.a=null", "model.weights.b=null"),
     *("model.aspp_rates=[1,2]", "dataset.augment.crop=[32,32]", "schedule.limit_steps=2"),
-    *("run.device=cpu", "run.progress=off", "run.pictures=0"),
+    *("run.device=cpu", "run.progress=off", "run.report=false"),
 ]
 
 

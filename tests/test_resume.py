@@ -35,7 +35,7 @@ def short(small) -> list[str]:
         "schedule.rounds.evaluations=2",
         "run.log_every=3",
         "run.label_batch=2",
-        "run.pictures=0",
+        "run.report=false",
         "run.checkpoint_minutes=0",
     ]
 

@@ -130,7 +130,7 @@ OWN = [
     "schedule.limit_steps=2",
     "schedule.rounds.label_ratios=[1.0]",
     "run.progress=off",
-    "run.pictures=0",
+    "run.report=false",
     "run.device=cpu",
 ]
 """Overrides for a run of a few seconds on a folder; `dataset.root=DIR` is still to be given."""

@@ -13,6 +13,7 @@ FREE = (
     "run.log_every",
     "run.label_batch",
     "run.score_pseudo_labels",
+    "run.report",
     "run.pictures",
     "run.checkpoint_minutes",
     "run.on_nonfinite",  # matters only where the run would have ended without results

@@ -18,7 +18,14 @@ from dmtc.files import write_json
 from dmtc.launch import train
 from dmtc.progress import Progress
 from dmtc.registry import Registry
-from dmtc.report import cost_page, plan_table, protocols_table, scores_table, write_sweep_report
+from dmtc.report import (
+    cost_page,
+    plan_table,
+    protocols_table,
+    scores_table,
+    write_run_report,
+    write_sweep_report,
+)
 from dmtc.run_folder import RunFolder
 
 JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder"])
@@ -72,20 +79,17 @@ def evaluate_job(
         raise ConfigError("job=evaluate needs the run's folder: python run.py job=evaluate run=RUN_DIR")
     if checkpoint not in ("last", "best"):
         raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
-    folder = RunFolder.existing(config["run_dir"])
-    stored = folder.read_config() | {"run": config["run"]}
-    import_modules(stored["imports"])
+    parts, folder = _stored(config["run_dir"], config)
     changes = {"flip": flip, "scales": scales, "absent": absent}
     changes = {key: value for key, value in changes.items() if value is not None}
     if protocols:
         entries = [protocols] if isinstance(protocols, str) else protocols
         specs = dict(_protocol(entry, changes) for entry in entries)
     else:
-        one = config.get("evaluation") or stored["evaluation"]
+        one = config.get("evaluation") or parts.config["evaluation"]
         specs = {title_of(one["name"], changes): one | changes}
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
 
-    parts = Assembly(stored, folder.read_split())
     progress = Progress([], parts.run.progress)
     executor = Executor(parts, folder, progress)
     try:
@@ -153,10 +157,25 @@ def benchmark_job(
 
 
 @JOBS.register("report")
-def report_job(*, runs: str | None, over: list[str], baselines: list[str], out: str | None) -> None:
-    """Put all runs below a folder into one report, and print its tables."""
-    if runs is None:
-        raise ConfigError("job=report needs a folder of runs: python run.py job=report runs=DIR")
-    text, page = write_sweep_report(Path(runs), over, baselines, None if out is None else Path(out))
-    print(text)
+def report_job(
+    *, config: Config, runs: str | None, over: list[str], baselines: list[str], beside: list[str], out: str | None
+) -> None:
+    """Write the report of a run, or that of all runs below a folder, whose tables are also printed."""
+    run, target = config["run_dir"], None if out is None else Path(out)
+    if (runs is None) == (run is None):
+        raise ConfigError("job=report needs run=RUN_DIR, for one run, or runs=DIR, for all runs below a folder")
+    if runs is not None:
+        text, page = write_sweep_report(Path(runs), over, baselines, target)
+        print(text)
+    else:
+        own, *others = (_stored(folder, config) for folder in [run, *beside])
+        page = write_run_report(*own, others, target)
     print(f"written to {page} and {page.parent / 'report'}")
+
+
+def _stored(path: str, config: Config) -> tuple[Assembly, RunFolder]:
+    """The parts of an earlier run, on the machine as it is used now."""
+    folder = RunFolder.existing(path)
+    stored = folder.read_config() | {"run": config["run"]}
+    import_modules(stored["imports"])
+    return Assembly(stored, folder.read_split()), folder

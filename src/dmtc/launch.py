@@ -19,7 +19,7 @@ from dmtc.environment import describe_environment
 from dmtc.failures import explained
 from dmtc.interruption import Interruption
 from dmtc.progress import Progress
-from dmtc.report import gather_results, results_table
+from dmtc.report import gather_results, results_table, write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.runs import Run
 from dmtc.tracking import LOGGERS, Metrics, Tracker
@@ -119,13 +119,10 @@ def _results(
     processes = parts.processes
     interruption = Interruption(silent=not processes.is_first)
     executor = Executor(parts, folder, progress, metrics, interruption)
-    run = Run(folder, parts)
 
     def write() -> dict[str, Any]:
         records = [record for phase in parts.plan if (record := folder.read_phase(phase.name)) is not None]
         results = gather_results(parts, records, final, environment)
-        if parts.run.pictures:
-            run.draw(parts.run.pictures)
         folder.write_results(results, results_table(results))
         return results
 
@@ -133,7 +130,18 @@ def _results(
         executor.execute()
         *_, final = executor.scores(parts.evaluation).values()
         results = processes.first_says(write)
-    return run, results
+        if parts.run.report:
+            processes.first_says(lambda: _report(parts, folder, progress))
+    return Run(folder, parts), results
+
+
+def _report(parts: Assembly, folder: RunFolder, progress: Progress) -> None:
+    """Draw the results. They are safe: whatever goes wrong here is only told."""
+    try:
+        progress.say(f"report: {write_run_report(parts, folder)}")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")
 
 
 def _metrics(parts: Assembly, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> Metrics:

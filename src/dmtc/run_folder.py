@@ -7,7 +7,8 @@ phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a pha
 phases/<phase>/metrics.jsonl                               its values, while a process trains it beside the first one
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
-results.json  results.txt  pictures/                       what came out
+results.json  results.txt                                  what came out
+report.html  report/  pictures/                            the same to look at
 .lock                                                      held by the process that is writing here
 """
 
@@ -133,7 +134,7 @@ class RunFolder:
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
-        before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop"}
+        before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
         before |= {"sync_batchnorm": False, "parallel_students": False}
         config["run"] = before | config.get("run", {})
         self._find_data(config.get("dataset") or {})

@@ -19,7 +19,7 @@ from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import ensemble
 from dmtc.models import SegmentationModel, load_weights
 from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
-from dmtc.report import draw_pictures
+from dmtc.report import write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.splits import Split
@@ -217,17 +217,13 @@ class Run:
         masks = [self._predict_one(image, ensemble) for image in images]
         return np.stack(masks) if isinstance(images, np.ndarray) else masks
 
-    def draw(self, count: int) -> list[Path]:
-        """Draw validation images with truth, baseline, final prediction and errors into the run folder."""
-        ids = self.dataset.val
-        chosen = [ids[i * len(ids) // min(count, len(ids))] for i in range(min(count, len(ids)))]
-        device = self._parts.device
-        starts = {p.trainee: p.name for p in self.plan if p.label_from is None}
-        baseline = [self.model(network, starts[network]).to(device) for network in self.networks]
-        final = [self.model(network).to(device) for network in self.networks]
-        return draw_pictures(
-            self.dataset, chosen, _probabilities(baseline), _probabilities(final), device, self.folder.pictures_path
-        )
+    def report(self) -> Path:
+        """Write the run's report.html and what goes with it anew, with what is there; returns its path.
+
+        Raises:
+            DataError: Not even the start is done.
+        """
+        return write_run_report(self._parts, self.folder)
 
     def _labelling(self, phase: str, label_ratio: float | None = None) -> tuple[Phase, PseudoLabelStore, float]:
         """A phase that learns from pseudo-labels, what its teacher predicted, and the label ratio."""

@@ -28,6 +28,7 @@ class RunSettings:
     log_every: int
     label_batch: int
     score_pseudo_labels: bool
+    report: bool
     pictures: int
     checkpoint_minutes: float
     on_nonfinite: Literal["stop", "skip"]

@@ -28,13 +28,12 @@ class SweepCallback(Callback):
     """See above. It does nothing in a single run; only sweeps that train are kept and reported."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Name the folders of jobs after all that is swept, and nothing else, so that no two jobs share one."""
+        """Name the folders of jobs after all that is swept, so that no two share one, and nothing else."""
         parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
-        shared = {override.get_key_element() for override in parsed} - swept
         key = "hydra.job.config.override_dirname.exclude_keys"
-        left_out = [name for name in OmegaConf.select(config, key) if name not in swept]
-        excluded = ",".join(f"'{name}'" for name in [*left_out, *sorted(shared)])
+        others = {*OmegaConf.select(config, key), *(override.get_key_element() for override in parsed)} - swept
+        excluded = ",".join(f"'{name}'" for name in sorted(others))
         with read_write(config):
             config.hydra.overrides.hydra.append(f"{key}=[{excluded}]")
 

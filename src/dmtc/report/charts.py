@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # matplotlib takes a while to import: only what draws pays for it
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#1c2026", "#68707c", "#e2e5ea"
 
@@ -71,7 +72,6 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 2.0,
     "lines.markersize": 5.5,
     "legend.frameon": False,
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -99,11 +99,12 @@ class Chart:
             from matplotlib.backends.backend_svg import FigureCanvasSVG
             from matplotlib.figure import Figure
 
-            figure = Figure(figsize=(self.width / 72, self.height / 72))
+            figure = Figure(figsize=(self.width / 72, self.height / 72), layout="constrained")
             figure.patch.set_alpha(0)
             axes = figure.add_subplot()
             axes.patch.set_alpha(0)
             self.draw(axes)
+            fix_layout(figure)
             out = io.StringIO()
             FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
         return _for_page(out.getvalue(), self.title)
@@ -114,22 +115,31 @@ def save_sheet(path: Path, charts: Sequence[Chart], columns: int = 1) -> None:
     if not charts:
         return
     with _styled():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         columns = min(columns, len(charts))
         rows = -(-len(charts) // columns)
         height = max(chart.height for chart in charts) + 22
-        figure = Figure(figsize=(columns * charts[0].width / 72, rows * height / 72), facecolor="white")
+        size = (columns * charts[0].width / 72, rows * height / 72)
+        figure = Figure(figsize=size, facecolor="white", layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, chart in zip(grid, charts, strict=False):
             chart.draw(axes)
             axes.set_title(chart.title)
         for axes in grid[len(charts) :]:
             axes.set_axis_off()
+        fix_layout(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
-        FigureCanvasAgg(figure).print_figure(path.with_suffix(".png"), dpi=160)
+        figure.savefig(path.with_suffix(".png"), dpi=160)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+
+
+def fix_layout(figure: "Figure") -> None:
+    """Lay a figure out once; left to itself, matplotlib does it twice for every file that is written."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def network_color(network: str) -> str:
@@ -204,6 +214,31 @@ def label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]], size
         )
 
 
+def heat_chart(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]], digits: int = 0
+) -> Chart:
+    """A table of shares in percent, each on a color as dark as it is large."""
+
+    def draw(axes: "Axes") -> None:
+        import numpy as np
+
+        values = np.array([[np.nan if v is None else v for v in line] for _, line in rows], dtype=float)
+        axes.grid(visible=False)
+        axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=1.25, edgecolors="white", linewidth=1.5)
+        for (y, x), value in np.ndenumerate(values):
+            text, color = "-" if np.isnan(value) else f"{100 * value:.{digits}f}", INK if value < 0.72 else "white"
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9, color=color)
+        turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, columns)) > 4 else {}
+        axes.set_xticks(np.arange(len(columns)) + 0.5, list(columns), **turned)
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [label for label, _ in rows])
+        axes.tick_params(length=0, labelcolor=INK)
+        axes.invert_yaxis()
+        axes.spines["bottom"].set_visible(False)
+
+    label_width = 12 + 7 * max(len(label) for label, _ in rows)
+    return Chart(title, draw, label_width + 40 * len(columns), 70 + 21 * len(rows))
+
+
 @contextmanager
 def _styled() -> Any:
     import matplotlib as mpl
@@ -215,7 +250,7 @@ def _styled() -> Any:
 def _for_page(svg: str, title: str) -> str:
     """The bare <svg> element: no size of its own, the page's font, and its variables for colors."""
     body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     head, rest = body.split(">", 1)
     box = re.search(r'viewBox="[^"]+"', head)
     assert box, "matplotlib always writes one"

@@ -1,62 +1,79 @@
-"""Pictures of a run: image, truth, baseline, final prediction and its errors, side by side."""
+"""Pictures of predictions: panels side by side, with a legend of the classes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from dmtc.data import Dataset
-from dmtc.data.ids import file_name
-from dmtc.evaluation import Predictor
+from dmtc.report.charts import fix_layout
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
 
-def draw_pictures(
-    dataset: Dataset, ids: list[str], baseline: Predictor, final: Predictor, device: torch.device, folder: Path
-) -> list[Path]:
-    """Write one PNG per image: image, truth, baseline, final, errors of the final prediction.
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One of the pictures of an image.
+
+    Attributes:
+        title: What it is.
+        picture: uint8 (H, W, 3), RGB.
+        is_photo: Whether it has more than a few colors.
+    """
+
+    title: str
+    picture: UInt8Array
+    is_photo: bool = False
+
+
+def panels_of(
+    image: UInt8Array, truth: UInt8Array, predictions: Sequence[tuple[str, UInt8Array]], palette: UInt8Array
+) -> list[Panel]:
+    """Image, truth, every prediction with the share of its pixels that is wrong, and where the last one is wrong.
 
     Args:
-        dataset: Where images, masks, names and colors come from.
-        ids: The images.
-        baseline: Prediction before the rounds.
-        final: Prediction after them.
-        device: Where the predictors run.
-        folder: Where the files go.
+        image: uint8 (H, W, 3), RGB.
+        truth: uint8 (H, W), class index or `IGNORE_INDEX`.
+        predictions: Titles and classes, uint8 (H, W), the final one last.
+        palette: As by `color_table`.
     """
+    panels = [Panel("image", image, is_photo=True), Panel("truth", palette[truth])]
+    known = max(1, int((truth != IGNORE_INDEX).sum()))
+    wrong = np.zeros(truth.shape, np.bool_)
+    for title, prediction in predictions:
+        wrong = (prediction != truth) & (truth != IGNORE_INDEX)
+        panels.append(Panel(f"{title}: {wrong.sum() / known:.0%} wrong", palette[prediction]))
+    return [*panels, Panel("errors at the end", _errors(image, wrong), is_photo=True)]
+
+
+def draw_panels(panels: Sequence[Panel], dataset: Dataset, path: Path) -> None:
+    """Write panels side by side, with a legend of the classes, as a PNG."""
     # matplotlib takes a while to import: only runs that draw pay for it.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    folder.mkdir(parents=True, exist_ok=True)
-    palette = color_table(dataset)
-    paths = []
-    for id in ids:
-        sample = dataset.sample(id)
-        image = torch.from_numpy(sample.image).permute(2, 0, 1)[None].to(device)
-        before, after = _classes(baseline(image)), _classes(final(image))
-        wrong = (after != sample.label) & (sample.label != IGNORE_INDEX)
-        panels = [
-            ("image", sample.image),
-            ("truth", palette[sample.label]),
-            ("baseline", palette[before]),
-            ("final", palette[after]),
-            (f"errors: {wrong.mean():.0%}", _errors(sample.image, wrong)),
-        ]
-        height, width = sample.label.shape
-        figure = Figure(figsize=(15, 3 * height / width + 0.8), layout="constrained")
-        for axis, (title, picture) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-            axis.imshow(picture, interpolation="nearest")
-            axis.set_title(title, fontsize=11)
-            axis.axis("off")
-        legend = [Patch(color=tuple(palette[i] / 255), label=name) for i, name in enumerate(dataset.classes)]
-        figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
-        path = folder / f"{file_name(id)}.png"
-        FigureCanvasAgg(figure).print_figure(path, dpi=80)
-        paths.append(path)
-    return paths
+    height, width = panels[0].picture.shape[:2]
+    figure = Figure(figsize=(3 * len(panels), 3 * height / width + 0.8), layout="constrained")
+    for axis, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axis.imshow(panel.picture, interpolation="nearest")
+        axis.set_title(panel.title, fontsize=11)
+        axis.axis("off")
+    legend = [
+        Patch(color=color / 255, label=name) for name, color in zip(dataset.classes, dataset.palette, strict=True)
+    ]
+    figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
+    fix_layout(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+
+
+def legend_of(dataset: Dataset) -> list[tuple[str, tuple[int, int, int]]]:
+    """Name and color of each class."""
+    return [
+        (name, (int(red), int(green), int(blue)))
+        for name, (red, green, blue) in zip(dataset.classes, dataset.palette, strict=True)
+    ]
 
 
 def color_table(dataset: Dataset) -> UInt8Array:
@@ -66,11 +83,7 @@ def color_table(dataset: Dataset) -> UInt8Array:
     return table
 
 
-def _classes(logits: Tensor) -> UInt8Array:
-    return logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
-
-
-def _errors(image: UInt8Array, wrong: np.ndarray) -> UInt8Array:
+def _errors(image: UInt8Array, wrong: npt.NDArray[np.bool_]) -> UInt8Array:
     """The image in grey with its wrong pixels in red."""
     grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.5 + 100, 3, axis=2).astype(np.uint8)
     grey[wrong] = (214, 39, 40)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmtc.report.charts import INK, MUTED, Chart, label_ends, marker_of, method_colors, percent
+from dmtc.report.charts import INK, Chart, heat_chart, label_ends, marker_of, method_colors, percent
 from dmtc.report.sweeps.grouping import Panel, Row
 from dmtc.report.sweeps.tables import class_ious, spread
 
@@ -42,22 +42,7 @@ def class_chart(panel: Panel) -> Chart | None:
     if not classes:
         return None
 
-    def draw(axes: "Axes") -> None:
-        import numpy as np
-
-        values = np.array([[np.nan if v is None else v for v in line] for _, line in lines], dtype=float)
-        axes.grid(visible=False)
-        axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=1.25, edgecolors="white", linewidth=1.5)
-        for (y, x), value in np.ndenumerate(values):
-            text, color = ("-", MUTED) if np.isnan(value) else (f"{100 * value:.0f}", "white" if value > 0.72 else INK)
-            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9, color=color)
-        axes.set_xticks(np.arange(len(classes)) + 0.5, classes, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(np.arange(len(lines)) + 0.5, [label for label, _ in lines])
-        axes.tick_params(length=0, labelcolor=INK)
-        axes.invert_yaxis()
-        axes.spines["bottom"].set_visible(False)
-
-    return Chart("IoU of each class, %", draw, 190 + 40 * len(classes), 90 + 21 * len(lines))
+    return heat_chart("IoU of each class, %", classes, lines)
 
 
 def _curves(panel: Panel, rows: Sequence[Row], full: Sequence[Row]) -> Chart:

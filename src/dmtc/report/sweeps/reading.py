@@ -1,5 +1,6 @@
 """The runs below a folder, finished or not, with what they were asked to do."""
 
+import contextlib
 import json
 import math
 import os
@@ -8,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from dmtc.changes import FREE
 from dmtc.errors import DataError
@@ -179,9 +178,10 @@ def _matches(key: str, prefixes: Iterable[str]) -> bool:
 
 def _overrides(path: Path) -> frozenset[str]:
     """Keys given on the command line, in terms of the config."""
-    try:
-        given = yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
-    except (OSError, yaml.YAMLError):
-        return frozenset()
-    keys = (str(override).partition("=")[0].lstrip("+~").partition("@")[0] for override in given)
+    status = read_status(path)
+    given = status.overrides if status else ()
+    if not given:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            given = json.loads((path / "environment.json").read_text(encoding="utf-8"))["command"]
+    keys = (str(override).partition("=")[0].lstrip("+~").partition("@")[0] for override in given if "=" in override)
     return frozenset(key.replace("/", ".") for key in keys)

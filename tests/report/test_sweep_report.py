@@ -171,8 +171,7 @@ def test_what_cannot_change_results_sets_nothing_apart(tmp_path):
 def test_only_what_the_command_line_gave_is_shown(tmp_path):
     for seed, gamma in enumerate((1.0, 3.0)):
         run = write_run(tmp_path / f"{seed}", "dmt", 0, 0.4, loss__gamma=gamma, loss__a__exponent=gamma)
-        (run / ".hydra").mkdir()
-        (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"loss.gamma={gamma}", "seed=0"]))
+        (run / "environment.json").write_text(json.dumps({"command": ["run.py", f"loss.gamma={gamma}", "seed=0"]}))
     assert {name for name, _ in rows_of(tmp_path)} == {"dmt loss.gamma=1", "dmt loss.gamma=3"}
 
 

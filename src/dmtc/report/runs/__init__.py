@@ -1,0 +1,200 @@
+"""The report of one run, finished or stopped: what every round brought, where, and how sure it was."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.execution import Executor
+from dmtc.errors import ConfigError, DataError, UserError
+from dmtc.progress import Progress
+from dmtc.report.charts import Chart, save_sheet
+from dmtc.report.page import picture, write_page
+from dmtc.report.pictures import legend_of
+from dmtc.report.runs import charts
+from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
+from dmtc.report.runs.reading import RunFacts, Stage, read_run
+from dmtc.report.runs.validation import StageScores, score_stages
+from dmtc.run_folder import RunFolder
+
+_PANEL_WIDTH = 360
+"""Pixels of a picture in the page: twice as many as it has there on most screens."""
+
+
+def write_run_report(
+    parts: Assembly, folder: RunFolder, beside: Sequence[tuple[Assembly, RunFolder]] = (), out: Path | None = None
+) -> Path:
+    """Write report.html, report/ with the figures as PNG and SVG, and pictures/.
+
+    What needs the validation images is left out, with a remark, where they or the networks cannot be read.
+
+    Args:
+        parts: Of the run; `run.pictures` says how many images are shown.
+        folder: Of the run.
+        beside: Other runs, whose predictions are shown beside its own.
+        out: Where to write; by default the run's folder.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: Another run has other classes or is not finished, or nothing can be written there.
+        DataError: The run has no phase yet.
+    """
+    facts = read_run(parts, folder)
+    if not facts.stages:
+        raise DataError(f"{folder.path} has nothing to report yet: no phase is done by every network")
+    out = folder.path if out is None else out
+    try:
+        executor = Executor(parts, folder, Progress([], "off"))
+        others = [_other(*other, parts) for other in beside]
+        remarks, scores, rows = [], {}, []
+        try:
+            scores = score_stages(executor, facts.stages, out / "report" / "validation.json")
+            rows = image_rows(executor, facts.stages, scores, parts.run.pictures, others) if parts.run.pictures else []
+        except UserError as error:
+            remarks.append(f"Without images and the scores of ensembles: {error}")
+        if rows:
+            draw_rows(rows, parts.dataset, out / folder.pictures_path.name)
+        figures = _figures(facts, scores)
+        for name, found in figures.items():
+            save_sheet(out / "report" / name, found, columns=2 if name in ("labels", "thresholds") else 4)
+        page = out / "report.html"
+        write_page(page, "run.html.jinja", _content(facts, folder, scores, rows, figures, remarks, parts))
+    except PermissionError as error:
+        raise ConfigError(
+            f"{error.filename or out} cannot be written ({error.strerror}); choose another place with job.out=DIR"
+        ) from error
+    return page
+
+
+def _other(parts: Assembly, folder: RunFolder, own: Assembly) -> tuple[str, Executor, Stage]:
+    facts = read_run(parts, folder)
+    if parts.dataset.classes != own.dataset.classes or facts.results is None:
+        why = "is not finished" if facts.results is None else "has other classes"
+        raise ConfigError(f"job.beside: {folder.path} {why}, so it cannot be shown beside this run")
+    return facts.results["method"], Executor(parts, folder, Progress([], "off")), facts.stages[-1]
+
+
+def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[Chart]]:
+    """By name of the file."""
+    whose, before, after = _classes_of(facts, scores)
+    score = charts.score_chart(facts, scores)
+    return {
+        "miou": [score] if score else [],
+        "classes": [charts.class_chart(facts.classes, before, after, whose)],
+        "labels": charts.label_charts(facts),
+        "calibration": charts.calibration_charts(facts),
+        "thresholds": charts.table_charts(facts, "thresholds"),
+        "precision": charts.table_charts(facts, "precision"),
+        "training": charts.metric_charts(facts),
+    }
+
+
+def _classes_of(facts: RunFacts, scores: dict[str, StageScores]) -> tuple[str, list[float | None], list[float | None]]:
+    """Whose IoU of each class is shown, at the start and now."""
+    first, last = facts.stages[0], facts.stages[-1]
+    if len(facts.networks) > 1 and first.key in scores and last.key in scores:
+        return "ensemble", scores[first.key].iou, scores[last.key].iou
+    network = facts.networks[0]
+    before, after = (facts.records[stage.phases[network]]["iou_last"] for stage in (first, last))
+    return f"network {network}", before, after
+
+
+def _content(
+    facts: RunFacts,
+    folder: RunFolder,
+    scores: dict[str, StageScores],
+    rows: Sequence[ImageRow],
+    figures: dict[str, list[Chart]],
+    remarks: list[str],
+    parts: Assembly,
+) -> dict[str, Any]:
+    config, results = facts.config, facts.results
+    split = parts.split
+    total = len(split.labelled) + len(split.unlabelled)
+    state = "finished"
+    if results is None:
+        state = f"not finished: {len(facts.records)} of {len(facts.plan)} phases are done"
+    method, dataset = config["loss"]["name"], config["dataset"]["name"]
+    return {
+        "title": f"{method} on {dataset}, {split.ratio} labelled, seed {config['seed']}",
+        "state": state,
+        "folder": str(folder.path),
+        "cards": _cards(facts, scores, len(split.labelled), total),
+        "remarks": [*remarks, *_warnings(facts)],
+        "figures": figures,
+        "class_tables": charts.class_tables(facts),
+        "images": [
+            (row, [(panel.title, picture(panel.picture, _PANEL_WIDTH, panel.is_photo)) for panel in row.panels])
+            for row in rows
+        ],
+        "legend": legend_of(parts.dataset) if rows else [],
+        "phases": _phases(facts),
+        "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "made": _made(facts),
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run={folder.path}",
+    }
+
+
+def _warnings(facts: RunFacts) -> list[str]:
+    """What went wrong, without ending the run."""
+    warnings = []
+    for record in facts.records.values():
+        warnings += record.get("warnings", ())
+        for key, what in (("dropped_steps", "steps were dropped"), ("skipped", "images were skipped")):
+            if record.get(key):
+                warnings.append(f"{record['name']}: {len(record[key])} {what}")
+    return warnings
+
+
+def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total: int) -> list[tuple[str, str]]:
+    """What is said first."""
+    first, last = facts.stages[0], facts.stages[-1]
+    now = [record["miou_last"] for record in facts.of(last)]
+    then = [record["miou_last"] for record in facts.of(first)]
+    mean, gain = sum(now) / len(now), (sum(now) - sum(then)) / len(now)
+    cards = []
+    if last.key in scores and len(facts.networks) > 1:
+        cards.append((f"{100 * scores[last.key].miou:.1f} %", f"mIoU of the ensemble, {last.title}"))
+    whose = "mean of the networks" if len(now) > 1 else f"network {facts.networks[0]}"
+    cards.append((f"{100 * mean:.1f} %", f"mIoU, {whose}, last weights"))
+    if len(facts.stages) > 1:
+        cards.append((f"{100 * gain:+.1f}", "points over the supervised start"))
+    cards.append((f"{labelled}", f"of {total} images are labelled"))
+    seconds = sum(record["seconds"] for record in facts.records.values())
+    device = facts.environment.get("device") or "an unknown device"
+    cards.append((f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h", f"on {device}"))
+    return cards
+
+
+def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
+    header = ["phase", "labelled by", "label ratio", "steps", "mIoU", "best", "images/s", "minutes", "peak GB"]
+    rows = []
+    for phase in facts.plan:
+        record = facts.records.get(phase.name)
+        ratio = "" if phase.label_ratio is None else f"{phase.label_ratio:.0%}"
+        done = [""] * 5
+        if record:
+            peak = record.get("peak_memory_bytes")
+            done = [
+                f"{100 * record['miou_last']:.1f}",
+                f"{100 * record['miou_best']:.1f}",
+                f"{record['train_images_per_s']:.1f}",
+                f"{record['seconds'] / 60:.1f}",
+                f"{peak / 2**30:.1f}" if peak else "",
+            ]
+        rows.append([phase.name, phase.label_from or "", ratio, str(phase.steps), *done])
+    return header, rows
+
+
+def _made(facts: RunFacts) -> str:
+    facts_of = facts.environment
+    packages = ", ".join(f"{name} {version}" for name, version in (facts_of.get("packages") or {}).items() if version)
+    commit = f"commit {str(facts_of.get('commit'))[:10]}" if facts_of.get("commit") else ""
+    changed = " with uncommitted changes" if facts_of.get("uncommitted_changes") else ""
+    known = [facts_of.get("processor"), f"Python {facts_of.get('python')}", packages, f"{commit}{changed}"]
+    return "; ".join(str(part) for part in known if part)

@@ -1,0 +1,89 @@
+"""The validation images that the rounds have helped most and least."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmtc.data import Dataset
+from dmtc.data.ids import file_name
+from dmtc.engine.execution import Executor
+from dmtc.report.pictures import Panel, color_table, draw_panels, panels_of
+from dmtc.report.runs.reading import Stage
+from dmtc.report.runs.validation import StageScores, predict
+from dmtc.types import UInt8Array
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRow:
+    """A validation image.
+
+    Attributes:
+        id: Its name.
+        kind: Why it was chosen.
+        before: Share of its pixels that is wrong at the start, as it is scored.
+        after: Likewise at the end.
+        panels: Image, truth, predictions, errors.
+    """
+
+    id: str
+    kind: str
+    before: float
+    after: float
+    panels: list[Panel]
+
+
+def choose(before: StageScores, after: StageScores, count: int) -> list[tuple[str, str]]:
+    """Ids of the images with the most and the least gain and which of the two they are, half and half.
+
+    Without rounds both scores are the same, and it is the images with the fewest and the most errors.
+    """
+    if before.wrong == after.wrong:
+        order, kinds = sorted(after.wrong, key=lambda id: (after.wrong[id], id)), ("fewest errors", "most errors")
+    else:
+        order = sorted(after.wrong, key=lambda id: (after.wrong[id] - before.wrong[id], id))
+        kinds = ("most improved", "least improved")
+    count = min(count, len(order))
+    best, worst = order[: -(-count // 2)], order[len(order) - count // 2 :]
+    return [(id, kinds[0]) for id in best] + [(id, kinds[1]) for id in reversed(worst)]
+
+
+def image_rows(
+    executor: Executor,
+    stages: Sequence[Stage],
+    scores: Mapping[str, StageScores],
+    count: int,
+    beside: Sequence[tuple[str, Executor, Stage]],
+) -> list[ImageRow]:
+    """Predict the chosen images at the start, halfway and at the end.
+
+    Args:
+        executor: Of the run.
+        stages: Those that are done.
+        scores: Of the first and the last of them at least.
+        count: Of images.
+        beside: Titles of other runs' last stages, whose predictions come before those of the end.
+    """
+    dataset, palette = executor.parts.dataset, color_table(executor.parts.dataset)
+    first, last = scores[stages[0].key], scores[stages[-1].key]
+    chosen = choose(first, last, count)
+    ids = [id for id, _ in chosen]
+    shown = [stages[0]] if len(stages) > 1 else []
+    if len(stages) > 3 and not beside:
+        shown.append(stages[len(stages) // 2])
+    predictions: list[tuple[str, dict[str, UInt8Array]]] = [(s.title, predict(executor, s, ids)) for s in shown]
+    predictions += [(title, predict(other, stage, ids)) for title, other, stage in beside]
+    predictions += [(stages[-1].title, predict(executor, stages[-1], ids))]
+    rows = []
+    for id, kind in chosen:
+        sample = dataset.sample(id)
+        panels = panels_of(sample.image, sample.label, [(title, of[id]) for title, of in predictions], palette)
+        rows.append(ImageRow(id, kind, first.wrong[id], last.wrong[id], panels))
+    return rows
+
+
+def draw_rows(rows: Sequence[ImageRow], dataset: Dataset, folder: Path) -> None:
+    """Write each row as a PNG into a folder, which then holds no other."""
+    for path in folder.glob("*.png"):
+        path.unlink()
+    for row in rows:
+        draw_panels(row.panels, dataset, folder / f"{file_name(row.id)}.png")

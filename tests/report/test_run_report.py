@@ -1,0 +1,224 @@
+"""The report of one run."""
+
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import dmtc
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.execution import Executor
+from dmtc.errors import DataError
+from dmtc.progress import Progress
+from dmtc.report.pictures import color_table, panels_of
+from dmtc.report.runs import charts, validation
+from dmtc.report.runs.images import choose
+from dmtc.report.runs.reading import read_run
+from dmtc.report.runs.validation import StageScores, predict, score_stages
+from dmtc.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def reported(finished, tmp_path_factory):
+    """A copy of the finished run with its report."""
+    folder = tmp_path_factory.mktemp("reported") / "run"
+    shutil.copytree(finished.folder.path, folder)
+    run = dmtc.Run.load(folder)
+    assert run.report() == folder / "report.html"
+    return run
+
+
+def facts_of(run):
+    return read_run(Assembly(run.config, run.split), run.folder)
+
+
+def test_page_stands_alone(reported):
+    html = (reported.folder.path / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+    assert "url(http" not in html
+    for shown in ("dmtc on synthetic", "mIoU over rounds", "IoU of each class", "most improved", "zebra disk", "r2-b"):
+        assert shown in html
+    body = html.split("</style>")[1]
+    assert "prefers-color-scheme: dark" in html
+    assert "var(--network-a)" in body
+    assert not re.search("#(00805d|8a4fb8|1c2026)", body), "charts follow the page's colors"
+    assert len(re.findall("<img ", body)) == 2 * 5, "image, truth, start, end and errors of two images"
+
+
+def test_files_beside_the_page(reported):
+    names = {path.stem for path in (reported.folder.path / "report").glob("*.png")}
+    assert {"miou", "classes", "labels", "training"} <= names
+    assert names == {path.stem for path in (reported.folder.path / "report").glob("*.svg")}
+    (picture, _) = (cv2.imread(str(path)) for path in sorted(reported.folder.pictures_path.glob("*.png")))
+    assert picture.shape[1] > 3 * picture.shape[0]
+    assert picture.std() > 20
+
+
+def test_stages_are_scored_as_the_run_itself_does(reported):
+    kept = json.loads((reported.folder.path / "report" / "validation.json").read_text())
+    assert list(kept["stages"]) == ["r0-a+r0-b", "r1-a+r1-b", "r2-a+r2-b"]
+    last = kept["stages"]["r2-a+r2-b"]
+    assert last["miou"] == pytest.approx(reported.results["miou"]["ensemble"])
+    assert last["iou"] == pytest.approx(list(reported.results["per_class_iou"].values()))
+    id = reported.dataset.val[2]
+    truth = reported.dataset.mask(id)
+    known = truth != 255
+    wrong = (reported.predict(reported.dataset.image(id)) != truth) & known
+    assert last["wrong"][id] == pytest.approx(wrong.sum() / known.sum())
+
+
+def test_predictions_of_earlier_stages_are_those_of_their_weights(reported):
+    facts, id = facts_of(reported), reported.dataset.val[0]
+    executor = Executor(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
+    last, first = (predict(executor, facts.stages[i], [id])[id] for i in (-1, 0))
+    np.testing.assert_array_equal(last, reported.predict(reported.dataset.image(id)))
+    assert (first != last).any()
+
+
+def test_what_is_known_is_not_scored_again(reported, monkeypatch):
+    facts = facts_of(reported)
+    executor = Executor(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
+    kept = reported.folder.path / "report" / "validation.json"
+    monkeypatch.setattr(validation, "_score", None)
+    assert len(score_stages(executor, facts.stages, kept)) == 3
+    executor.parts.config["evaluation"] = {"name": "another"}
+    with pytest.raises(TypeError):
+        score_stages(executor, facts.stages, kept)
+
+
+def test_choice_of_images():
+    before = StageScores(0.0, [], {"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.5})
+    after = StageScores(0.0, [], {"a": 0.6, "b": 0.1, "c": 0.5, "d": 0.3})
+    assert choose(before, after, 3) == [("b", "most improved"), ("d", "most improved"), ("a", "least improved")]
+    assert choose(before, after, 99) == [
+        ("b", "most improved"),
+        ("d", "most improved"),
+        ("a", "least improved"),
+        ("c", "least improved"),
+    ]
+    assert choose(after, after, 2) == [("b", "fewest errors"), ("a", "most errors")]
+    assert choose(before, after, 0) == []
+
+
+def test_panels(finished):
+    palette = color_table(finished.dataset)
+    assert len(np.unique(palette[:7], axis=0)) == 7
+    assert (palette[255] == 255).all()
+    assert not (palette[:7] == 255).all(axis=1).any(), "white is for ignored pixels"
+    image = np.full((2, 4, 3), 90, np.uint8)
+    truth = np.array([[0, 1, 2, 255], [0, 1, 2, 3]], np.uint8)
+    panels = panels_of(image, truth, [("start", np.ones_like(truth)), ("end", np.full_like(truth, 3))], palette)
+    assert [panel.title for panel in panels] == [
+        "image",
+        "truth",
+        "start: 71% wrong",
+        "end: 86% wrong",
+        "errors at the end",
+    ]
+    red = (panels[-1].picture == (214, 39, 40)).all(axis=2)
+    assert red.tolist() == [[True, True, True, False], [True, True, True, False]]
+
+
+def test_a_stopped_run_has_a_report_of_what_is_there(finished, tmp_path, command):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder.path, folder)
+    (folder / "results.json").unlink()
+    for phase in ("r2-a", "r2-b", "r1-b"):
+        shutil.rmtree(folder / "phases" / phase)
+    code, out, err = command("job=report", "run=run", "run.pictures=1", small_run=False)
+    assert code == 0, err
+    assert out == f"written to {folder / 'report.html'} and {folder / 'report'}\n"
+    html = (folder / "report.html").read_text()
+    assert "not finished: 3 of 6 phases are done" in html
+    assert "fewest errors" in html, "only the start is done by both networks"
+    shutil.rmtree(folder / "phases")
+    code, _, err = command("job=report", "run=run", small_run=False)
+    assert code == 2
+    assert "no phase is done by every network" in err
+    (folder / "plan.json").unlink()
+    assert "was stopped before its first phase" in command("job=report", "run=run", small_run=False)[2]
+
+
+def test_without_data_or_weights_the_rest_is_told(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder.path, folder)
+    (folder / "phases" / "r1-a" / "last.safetensors").unlink()
+    html = dmtc.Run.load(folder).report().read_text()
+    assert "Without images and the scores of ensembles: " in html
+    assert "<img" not in html
+    assert "mIoU over rounds" in html
+
+
+def test_other_runs_beside(reported, finished, tmp_path, command):
+    run, beside = f"run={reported.folder.path}", f"job.beside=[{finished.folder.path}]"
+    code, _, err = command("job=report", run, beside, "job.out=out", small_run=False)
+    assert code == 0, err
+    assert "<figcaption>dmtc: " in (tmp_path / "out" / "report.html").read_text()
+    code, _, err = command("job=report", run, f"runs={tmp_path}", small_run=False)
+    assert code == 2
+    assert "job=report needs run=RUN_DIR, for one run, or runs=DIR" in err
+
+
+def test_one_network_without_rounds(small, tmp_path):
+    overrides = [*small, "loss=supervised", "run.report=true", "schedule.start.evaluations=2"]
+    run = dmtc.train(dmtc.compose(overrides), tmp_path / "run")
+    html = (run.folder.path / "report.html").read_text()
+    for shown in ("mIoU over steps", "fewest errors", "most errors", "network a, start to now"):
+        assert shown in html
+    assert "Pseudo-labels" not in html
+
+
+def test_a_report_that_fails_leaves_the_run_finished(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dmtc.launch.write_run_report", lambda *_: 1 / 0)
+    run = dmtc.train(dmtc.compose([*small, "loss=supervised", "run.report=true"]), tmp_path / "run")
+    assert run.results["method"] == "supervised"
+    assert (
+        "WARNING: no report (division by zero); try again with: python run.py job=report run="
+        in capsys.readouterr().err
+    )
+
+
+def test_what_is_recorded_of_pseudo_labels_is_drawn(reported):
+    """Thresholds, precision, recall and calibration, from records that have them."""
+    facts = facts_of(reported)
+    for record in facts.records.values():
+        if record["pseudo"]:
+            record["pseudo"] |= {
+                "thresholds": [0.9, None, *[0.5] * 5],
+                "precision": [0.25] * 7,
+                "recall": [0.75] * 7,
+                "accuracy": 0.8,
+                "calibration": {"confidence": [None, 0.4, 0.9], "accuracy": [None, 0.3, 0.7], "pixels": [0, 10, 90]},
+                "calibration_error": 0.19,
+            }
+    tables = charts.class_tables(facts)
+    assert len(tables) == 6
+    assert tables[0][0] == "confidence from which a's labels are kept, %"
+    assert tables[0][2] == ["1", "2"]
+    assert tables[0][3][:2] == [("background", [0.9, 0.9]), ("zebra_disk", [None, None])]
+    calibration = charts.calibration_charts(facts)
+    assert [chart.title for chart in calibration] == ["round 1: error a 19.0, b 19.0", "round 2: error a 19.0, b 19.0"]
+    assert "<svg" in calibration[0].svg()
+    assert len(charts.label_charts(facts)) == 3
+
+
+def test_curves_go_over_all_phases_of_a_network(reported):
+    facts = facts_of(reported)
+    named = {chart.title: chart for chart in charts.metric_charts(facts)}
+    assert next(iter(named)) == "loss"
+    assert list(named)[-1] == "learning rate"
+    assert "mutual: student wins" in named
+    (score,) = [charts.score_chart(facts, {})]
+    assert score is not None
+    header, rows = score.numbers
+    assert header == ["round", "a", "b"]
+    records = facts.records
+    assert rows[2] == ["2", *(f"{100 * records[name]['miou_last']:.1f}" for name in ("r2-a", "r2-b"))]
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(DataError, match="no run folder"):
+        RunFolder.existing(tmp_path / "x")
