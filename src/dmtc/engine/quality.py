@@ -193,7 +193,7 @@ def hold_against_truth(
         of_class += np.bincount(mask[is_known], minlength=num_classes)
         # A pixel without a pseudo-label is neither right nor wrong: it is taken out like one without a truth.
         compared = torch.from_numpy(np.where(kept, mask, IGNORE_INDEX)).long()
-        counts += confusion_counts(torch.from_numpy(label).long(), compared, num_classes)
+        counts += confusion_counts(torch.from_numpy(label.astype(np.int64)), compared, num_classes)
         wrong = (kept & is_known & ~hit).sum() / max(1, is_known.sum())
         images.append(ImageQuality(id, float(kept.mean()), float(wrong)))
     for own in (known, right, of_class, counts):
