@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -16,19 +17,28 @@ import torch
 from dmtc.allocator import keep_freed_memory
 from dmtc.environment import describe_environment
 
-RESULTS = Path(__file__).parent / "results"
+CHECKOUT = Path(__file__).parents[1]
+RESULTS = Path(os.environ.get("DMTC_RESULTS", CHECKOUT / "benchmarks" / "results"))
+"""Where results are written; a trial goes elsewhere by the environment variable."""
+
 Contender = Callable[[], object]
+_LOAD = os.getloadavg()[0]
+"""Processes that ran before this one did anything; more than there are cores disturb what is measured."""
 
 
-def arguments(description: str | None, *, reference: str) -> argparse.Namespace:
+def arguments(description: str | None, flags: Mapping[str, str] | None = None, **checkouts: str) -> argparse.Namespace:
     """The options that every benchmark has.
 
     Args:
         description: Of the benchmark.
-        reference: What to give to `--reference`.
+        flags: Options without a value, each with what it does.
+        checkouts: Options that take a checkout of published code, each with what it is a checkout of.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--reference", type=Path, help=f"{reference}; without it only this library is measured")
+    for flag, what in (flags or {}).items():
+        parser.add_argument(f"--{flag}", action="store_true", help=what)
+    for option, what in checkouts.items():
+        parser.add_argument(f"--{option}", type=Path, help=f"{what}; without it only this library is measured")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
     parser.add_argument("--threads", type=int, default=None, help="threads of torch; all cores if not given")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # a child process that runs one contender once
@@ -82,21 +92,49 @@ def write(name: str, setting: Mapping[str, Any], measured: Mapping[str, list[flo
     """Write `results/NAME.json`, and print the medians and their ratio to ours."""
     medians = {contender: statistics.median(times) for contender, times in measured.items()}
     record = {
-        "benchmark": name,
         "setting": dict(setting),
         "seconds": dict(measured),
         "median_seconds": medians,
-        "times_faster": {other: value / medians["ours"] for other, value in medians.items() if other != "ours"},
+        "times_faster": {other: medians[other] / medians["ours"] for other in medians if not other.startswith("ours")},
         **more,
-        "environment": describe_environment(torch.device("cpu")),
-        "date": datetime.date.today().isoformat(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = write_record(name, record, torch.device("cpu"))
     for contender, value in medians.items():
         ratio = record["times_faster"].get(contender)
         print(f"{name}: {contender} {value:.4g} s" + (f", ours is {ratio:.1f} times faster" if ratio else ""))
     return record
 
 
-__all__ = ["Contender", "arguments", "keep_freed_memory", "peak_bytes", "report_peak", "seconds", "write"]
+def write_record(name: str, record: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Write `results/NAME.json`: a record, and where and when it was measured."""
+    # What was typed names folders of one machine; how to repeat it stands at the head of each benchmark.
+    environment = {key: value for key, value in describe_environment(device).items() if key != "command"}
+    more = {"uncommitted_changes": _changed(), "cores": os.cpu_count(), "load_before": round(_LOAD, 1)}
+    whole = {
+        "benchmark": name,
+        **record,
+        "environment": environment | more,
+        "date": datetime.date.today().isoformat(),
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    return whole
+
+
+def _changed() -> bool:
+    """Whether what is measured differs from the commit; the results before this one do not count."""
+    parts = ["src", "conf", "benchmarks", ":!benchmarks/results"]
+    status = ["git", "-C", str(CHECKOUT), "status", "--porcelain", "--", *parts]
+    return bool(subprocess.run(status, check=False, capture_output=True, text=True).stdout)
+
+
+__all__ = [
+    "Contender",
+    "arguments",
+    "keep_freed_memory",
+    "peak_bytes",
+    "report_peak",
+    "seconds",
+    "write",
+    "write_record",
+]

@@ -1,6 +1,6 @@
-"""Regional contrast, forward and backward, against the loss of ReCo as DMTC applies it (maps at the crop's size).
+"""Regional contrast, forward and backward, against DMTC's loss and against ReCo's, both on maps at the crop's size.
 
-python benchmarks/contrast.py --reference CHECKOUT_OF_RECO
+python benchmarks/contrast.py --reference CHECKOUT_OF_DMTC --reco CHECKOUT_OF_RECO
 """
 
 import importlib.util
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from common import Contender, arguments, keep_freed_memory, peak_bytes, report_peak, seconds, write
+from published_dmtc import CHECKOUT, contrast_of_maps
 
 from dmtc.losses import RegionalContrast
 
@@ -19,12 +20,14 @@ SETTING = {
 
 
 def main() -> None:
-    """Measure both, and the memory of each in a process of its own."""
-    given = arguments(__doc__, reference="checkout of lorenmt/reco")
+    """Measure all, and the memory of each in a process of its own."""
+    given = arguments(__doc__, reference=CHECKOUT, reco="checkout of lorenmt/reco")
     keep_freed_memory()
     contenders = {"ours": ours()}
     if given.reference:
-        contenders["ReCo at full size"] = published(given.reference)
+        contenders["DMTC"] = dmtc(given.reference)
+    if given.reco:
+        contenders["ReCo"] = reco(given.reco)
     if given.memory_of:
         report_peak(contenders[given.memory_of])
         return
@@ -52,7 +55,16 @@ def ours() -> Contender:
     return lambda: loss(embedding, logits, label, torch.Generator().manual_seed(1)).loss.backward()
 
 
-def published(checkout: Path) -> Contender:
+def dmtc(checkout: Path) -> Contender:
+    """DMTC's loss, with its own drawing of negatives; it takes ignored pixels for class 0."""
+    s = SETTING
+    options = {"strong_threshold": s["strong_threshold"], "temp": s["temperature"]}
+    loss = contrast_of_maps(checkout, **options, num_queries=s["queries"], num_negatives=s["negatives"])
+    embedding, logits, label = maps()
+    return lambda: loss(embedding, logits, label).backward()
+
+
+def reco(checkout: Path) -> Contender:
     """ReCo's loss, with ignored pixels left out by the mask that it takes."""
     spec = importlib.util.spec_from_file_location("reco_modules", checkout / "module_list.py")
     assert spec is not None

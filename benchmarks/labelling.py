@@ -1,4 +1,4 @@
-"""Labelling images with DeepLabV2/ResNet-101, against DMT's two passes: images a second, and bytes on disk.
+"""Labelling images with DeepLabV2/ResNet-101, against DMT's two passes; loader.py tells the bytes on disk.
 
 python benchmarks/labelling.py --reference CHECKOUT_OF_DST-CBC
 """
@@ -12,13 +12,12 @@ import torch
 from common import Contender, arguments, keep_freed_memory, seconds, write
 
 from dmtc.batches import Loader
-from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
 from dmtc.models import build_model
 from dmtc.pseudo import PseudoLabelStore, label_images
-from published import SIZE, import_dmt, png_bytes, write_voc
+from published import SIZE, published_images, voc, write_voc
 
-IMAGES, BATCH, CLASSES, RATIO = 8, 4, 21, 0.2
+IMAGES, BATCH, CLASSES, RATIO, PADDED = 8, 4, 21, 0.2, (505, 505)
 
 
 def main() -> None:
@@ -45,18 +44,14 @@ def main() -> None:
         if given.reference:
             contenders["DMT"] = published(given.reference, root, model)
         measured = seconds(contenders, given.repeats)
-        sizes = {"ours": png_bytes(labels)}
-        if given.reference:
-            sizes["DMT"] = png_bytes(root / "SegmentationClassAugPseudo")
     setting = {"images": IMAGES, "size": SIZE, "batch": BATCH, "classes": CLASSES, "label_ratio": RATIO}
-    write("labelling", setting, measured, bytes_on_disk=sizes)
+    write("labelling", setting, measured)
 
 
 def ours(root: Path, ids: list[str], model: torch.nn.Module, folder: Path) -> Contender:
     """One pass, and the thresholds of one label ratio."""
-    dataset = DATASETS.build({"name": "voc", "root": str(root), "masks": "SegmentationClassAug", "unlabelled": None})
     augment = Augment(crop=[321, 321], scale=[0.5, 1.5], flip=0.5)
-    loader = Loader(dataset, augment, workers=0, device=torch.device("cpu"))
+    loader = Loader(voc(root), augment, workers=0, device=torch.device("cpu"))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def work() -> None:
@@ -71,11 +66,9 @@ def ours(root: Path, ids: list[str], model: torch.nn.Module, folder: Path) -> Co
 
 def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
     """DMT's function, on its own loader and its own network with our weights."""
-    import_dmt(checkout)
+    images = published_images(checkout, root, lambda t: [t.ZeroPad(size=PADDED)], labelled=False)
     from models.segmentation import segmentation
-    from utils.common import generate_class_balanced_pseudo_labels, imagenet_mean, imagenet_std
-    from utils.datasets import StandardSegmentationDataset
-    from utils.transforms import Compose, Normalize, ToTensor, ZeroPad
+    from utils.common import generate_class_balanced_pseudo_labels
 
     from models import resnet
 
@@ -84,21 +77,6 @@ def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
     net = segmentation.deeplab_v2(num_classes=CLASSES)
     state = model.state_dict()
     net.load_state_dict({key: state[key.replace("classifier.0.", "classifier.")] for key in net.state_dict()})
-    transform = Compose(
-        [
-            ToTensor(keep_scale=False, reverse_channels=False),
-            ZeroPad(size=(505, 505)),
-            Normalize(mean=imagenet_mean, std=imagenet_std),
-        ]
-    )
-    images = StandardSegmentationDataset(
-        root=str(root),
-        data_set="voc",
-        mask_type=".npy",
-        image_set="50_unlabeled_0",
-        transforms=transform,
-        label_state=2,
-    )
     loader = torch.utils.data.DataLoader(images, batch_size=BATCH, shuffle=False)
 
     def work() -> None:
@@ -109,7 +87,7 @@ def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
                 loader=loader,
                 label_ratio=RATIO,
                 num_classes=CLASSES,
-                input_size=(505, 505),
+                input_size=PADDED,
             )
 
     return work

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+_VOLATILE_METRICS = ("images_per_s", "memory_bytes")
 _VOLATILE = ("seconds", "train_images_per_s", "label_images_per_s", "peak_memory_bytes")
 
 
@@ -19,7 +20,7 @@ def what_came_of(folder: Path) -> dict:
     files = [*folder.glob("phases/*/*.safetensors"), *folder.glob("pseudo_labels/*/*.png")]
     return {
         "results": timeless(json.loads((folder / "results.json").read_text())),
-        "metrics": [{key: value for key, value in line.items() if key != "images_per_s"} for line in lines],
+        "metrics": [{key: value for key, value in line.items() if key not in _VOLATILE_METRICS} for line in lines],
         "files": {str(path.relative_to(folder)): path.read_bytes() for path in files},
         "left over": sorted(str(path) for pattern in ("checkpoint*", ".*.part") for path in folder.rglob(pattern)),
     }

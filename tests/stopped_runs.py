@@ -20,7 +20,6 @@ import dmtc.checkpoints
 import dmtc.cli
 import dmtc.config
 import dmtc.engine.execution
-import dmtc.engine.phase_training
 import dmtc.engine.training
 import dmtc.files
 import dmtc.jobs
@@ -36,7 +35,7 @@ POINTS = {
     "label file": (dmtc.pseudo.store.PseudoLabelStore, "write"),
     "file": (dmtc.files.os, "replace"),
     "evaluation": (dmtc.engine.execution, "evaluate"),
-    "phase done": (dmtc.engine.phase_training.PhaseTraining, "done"),
+    "phase done": (dmtc.checkpoints.Checkpoints, "remove"),
     "results": (dmtc.launch, "gather_results"),
 }
 

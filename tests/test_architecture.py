@@ -8,8 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
-    ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption"],
-    ["registry", "files"],
+    ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption", "torchrun"],
+    ["registry", "files", "processes"],
     ["data"],
     ["splits"],
     ["models"],
@@ -21,6 +21,7 @@ STAGES = [
     ["tracking", "progress", "checkpoints"],
     ["run_folder", "sweep_folder", "config"],
     ["engine"],
+    ["cost"],
     ["report"],
     ["runs", "checking"],
     ["launch"],

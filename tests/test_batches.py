@@ -5,13 +5,17 @@ import pytest
 import torch
 
 import dmtc
-from dmtc.batches import SUBSTITUTES, CropRequest, Loader, training_requests
+from dmtc.batches import SUBSTITUTES, CropRequest, ImageRequest, Loader, Reader, training_requests
+from dmtc.batches.joining import joined
+from dmtc.batches.loader import _collate
 from dmtc.config import settle
+from dmtc.data.augment import Augment
 from dmtc.data.dataset import Dataset
 from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore
 from dmtc.schedule import Phase
+from dmtc.types import Batch
 
 PHASE = Phase("r1-a", "rounds", "a", "r0-a", "r0-b", 0.5, 7, 0.1, 1, 3, 1)
 
@@ -65,6 +69,38 @@ def test_what_a_batch_holds(parts, pseudo_labels):
     for i, id in enumerate(batch.ids[:3]):
         assert set(batch.label[i].unique().tolist()) <= {parts.split.unlabelled.index(id) % 7, 255}
         assert batch.confidence[i].max() < 1
+
+
+def test_a_crop_holds_what_the_store_selects(parts, pseudo_labels):
+    """Selection happens on the crop; it must be that of the whole image."""
+    id = parts.split.unlabelled[0]
+    store, size = PseudoLabelStore(pseudo_labels.folder), parts.dataset.image(id).shape[:2]
+    rng = np.random.default_rng(0)
+    store.write(id, rng.integers(0, 7, size, np.uint8), rng.integers(0, LEVELS, size).astype(np.uint16))
+    some = dataclasses.replace(pseudo_labels, thresholds=(0, 500, 1000, 2000, 3000, 4000, LEVELS))
+    padded = Augment(crop=[size[0] + 5, size[1] + 7], scale=[1.0, 1.0], flip=0.0)
+    reading = Loader(parts.dataset, padded, 0, torch.device("cpu"))
+    (batch,) = reading.crops([[CropRequest(id, some, (0,)), CropRequest(parts.split.labelled[0], None, (0,))]])
+    label, confidence = some.read(id)
+    assert (label == 255).any()
+    np.testing.assert_array_equal(batch.label[0, : size[0], : size[1]].numpy(), label)
+    np.testing.assert_array_equal(batch.confidence[0, : size[0], : size[1]].numpy(), confidence)
+    assert (batch.label[0, size[0] :] == 255).all()
+    assert (batch.confidence[0, size[0] :] == 0).all()
+    assert batch.confidence.dtype == torch.float32
+    assert (batch.confidence[1] == 1).all()
+
+
+def test_what_travels_between_processes_is_small(parts, pseudo_labels):
+    """A pixel of a crop: three bytes of color, one of label, two of confidence; and nothing that nobody asked for."""
+    reader = Reader(parts.dataset, parts.augment)
+    pseudo = [CropRequest(id, pseudo_labels, (0,)) for id in parts.split.unlabelled[:3]]
+    labelled = [CropRequest(id, None, (0,)) for id in parts.split.labelled[:3]]
+    whole = [ImageRequest(id, with_mask=False) for id in parts.split.unlabelled[:3]]
+    for requests, pixels, bytes_a_pixel in ((pseudo, 32 * 32, 6), (labelled, 32 * 32, 4), (whole, 48 * 48, 3)):
+        (batch,) = _collate([reader[request] for request in requests]).batches
+        tensors = (batch.image, batch.label, batch.confidence, batch.is_pseudo)
+        assert sum(tensor.nbytes for tensor in tensors) <= 3 * (pixels * bytes_a_pixel + 3)
 
 
 def test_one_pool_serves_crops_and_whole_images_in_turn(parts):
@@ -123,7 +159,7 @@ def test_labelling_and_pseudo_labelled_training_open_no_mask(parts, pseudo_label
     opened = []
     monkeypatch.setattr(Dataset, "mask", lambda self, id: opened.append(id))
     for batch in loader(parts, 0).images(parts.split.unlabelled, 4, with_mask=False):
-        assert (batch.label == 255).all()
+        assert batch.label.numel() == 0
     requests = [[CropRequest(id, pseudo_labels, (0, id)) for id in parts.split.unlabelled]]
     list(loader(parts, 0).crops(requests))
     assert opened == []
@@ -143,8 +179,47 @@ def test_images_of_different_sizes_come_in_batches_of_one_size(parts, monkeypatc
     sizes = {id: (20 + 4 * (i // 2), 30) for i, id in enumerate(parts.dataset.val)}
     monkeypatch.setattr(Dataset, "image", lambda self, id: np.zeros((*sizes[id], 3), np.uint8))
     batches = list(loader(parts, 0).images(parts.dataset.val, 5, with_mask=False))
-    assert [len(batch.ids) for batch in batches] == [2, 2, 1, 1]
+    assert [len(batch.ids) for batch in batches] == [2, 2, 2]
     assert [id for batch in batches for id in batch.ids] == list(parts.dataset.val)
+
+
+def of_width(width: int, *ids: str) -> Batch:
+    shape = (len(ids), 4, width)
+    image = torch.tensor([int(id) for id in ids], dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, width)
+    return Batch(image, torch.zeros(shape).long(), torch.ones(shape), torch.zeros(len(ids), dtype=torch.bool), ids)
+
+
+def test_images_of_one_size_find_together():
+    mixed = [of_width(5, "0"), of_width(6, "1", "2"), of_width(5, "3", "4"), of_width(5, "5"), of_width(6, "6", "7")]
+    batches = list(joined(iter(mixed), 3))
+    assert [batch.ids for batch in batches] == [("0", "3", "4"), ("1", "2", "6"), ("5",), ("7",)]
+    for batch in batches:
+        assert batch.image[:, 0, 0, 0].tolist() == [int(id) for id in batch.ids]
+        assert len(batch.label) == len(batch.confidence) == len(batch.is_pseudo) == len(batch.ids)
+
+
+def test_full_batches_are_handed_on_at_once():
+    batches = iter([of_width(5, "0", "1"), of_width(5, "2", "3")])
+    assert next(joined(batches, 2)).ids == ("0", "1")
+    assert next(batches).ids == ("2", "3"), "nothing was read ahead"
+
+
+def test_images_of_a_seldom_size_do_not_wait_for_the_end():
+    """A hundred sizes: what waits is bounded, and nothing is lost."""
+    came = 0
+
+    def stream():
+        nonlocal came
+        for number in range(200):
+            came += 1
+            yield of_width(5 + number % 100, str(number))
+
+    gone, most = [], 0
+    for batch in joined(stream(), 4):
+        gone += batch.ids
+        most = max(most, came - len(gone))
+    assert sorted(gone, key=int) == [str(number) for number in range(200)]
+    assert most <= 4 * 4
 
 
 def with_broken(parts: Assembly, ids, tmp_path) -> Dataset:
@@ -222,7 +297,7 @@ def test_validation_images_and_pseudo_labels_always_stop(parts, pseudo_labels, t
         list(skipping.images(parts.dataset.val, 2, with_mask=True))
     labelled = [id for batch in skipping.images(parts.split.unlabelled, 4, with_mask=False) for id in batch.ids]
     assert labelled == list(parts.split.unlabelled[1:])
-    next(pseudo_labels.folder.glob(f"{parts.split.unlabelled[1]}*.label.png")).unlink()
+    next(pseudo_labels.folder.glob(f"{parts.split.unlabelled[1]}*.zst")).unlink()
     with pytest.raises(DataError, match="pseudo-label file"):
         list(skipping.crops([[CropRequest(parts.split.unlabelled[1], pseudo_labels, (0,), ("x",))]]))
 

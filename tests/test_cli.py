@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dmtc.cli import translate
+from dmtc.progress import Progress
 from trees import OWN
 
 
@@ -52,12 +53,21 @@ def test_own_folder(command, folder):
     assert "thing" in out
 
 
+def test_what_the_library_finds_out_is_shown_unless_it_is_to_be_quiet(command, folder):
+    (folder / "classes.txt").unlink()
+    plan = ("job=plan", "dataset=folder", f"dataset.root={folder}", "split.ratio=1/4")
+    found = "found 2 classes in 12 masks; classes.txt would name them\n"
+    assert command(*plan, small_run=False)[2] == found
+    assert command(*plan, "run.progress=off", small_run=False)[2] == ""
+
+
 def test_evaluate_and_resume_of_a_finished_run(command, finished, tmp_path):
     run = tmp_path / "runs" / "loss=dmtc,seed=0"
     shutil.copytree(finished.folder.path, run)
-    code, out, err = command("job=evaluate", f"run={run}", small_run=False)
+    code, out, err = command("job=evaluate", f"run={run}", "run.progress=bars", small_run=False)
     assert code == 0, err
     assert "a+b" in out
+    assert "scoring original" in err
     evaluation = json.loads((run / "evaluation-last.json").read_text())["protocols"]["original"]
     assert evaluation["evaluation"] == finished.results["evaluation"]
     assert evaluation["miou"]["a"] == pytest.approx(finished.results["miou"]["a"]["last"])
@@ -68,6 +78,14 @@ def test_evaluate_and_resume_of_a_finished_run(command, finished, tmp_path):
     code, out, err = command(f"resume={run}", "run.progress=off", small_run=False)
     assert code == 0, err
     assert json.loads(before)["miou"] == json.loads((run / "results.json").read_text())["miou"]
+
+
+def test_scoring_counts_its_images(command, finished, tmp_path, monkeypatch):
+    counted = []
+    monkeypatch.setattr(Progress, "advance", lambda self, count, training=False: counted.append(count))
+    shutil.copytree(finished.folder.path, tmp_path / "run")
+    assert command("job=evaluate", f"run={tmp_path / 'run'}", small_run=False)[0] == 0
+    assert sum(counted) == len(finished.dataset.val)
 
 
 def test_evaluate_under_several_protocols(command, finished, tmp_path):

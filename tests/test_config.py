@@ -249,16 +249,27 @@ def test_yaml_files_are_tidy():
         yaml.safe_load(text)
 
 
-def test_help_needs_no_torch(tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "told", "unneeded"),
+    [
+        (["--help"], "loss", {"torch", "cv2", "numpy"}),
+        (
+            ["job=plan", "model/backbone=mobilenetv2", "dataset.train_images=8", "dataset.val_images=1"],
+            "r5-b",
+            {"timm", "torchvision", "triton", "matplotlib", "wandb"},
+        ),
+    ],
+)
+def test_commands_load_only_what_they_need(tmp_path, arguments, told, unneeded):
     code = (
         "import sys; from dmtc.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
+        f"try: main({arguments} + ['dataset.root={tmp_path / 'scenes'}'])\n"
+        "except SystemExit as stopped: assert not stopped.code\n"
+        f"assert not {unneeded} & set(sys.modules), {unneeded} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
-    assert "loss" in done.stdout
+    assert told in done.stdout
 
 
 def test_config_folder_is_the_checkouts():

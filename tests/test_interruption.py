@@ -13,7 +13,7 @@ def test_a_signal_is_noted_and_handlers_are_put_back(capfd):
     with interruption.heeded():
         interruption.check("nowhere")
         os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption.asked
+        assert interruption.signum == signal.SIGTERM
         with pytest.raises(RunStopped, match="stopped by SIGTERM at step 3") as caught:
             interruption.check("at step 3")
     assert caught.value.exit_code == 143

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -78,6 +79,78 @@ def test_pseudo_labels_are_the_other_networks_predictions(finished):
     np.testing.assert_allclose(logits.softmax(1).amax(1)[0].numpy(), pseudo.confidence, atol=2e-3)
 
 
+def test_pseudo_labels_by_name_and_their_thresholds(finished):
+    labels = finished.pseudo_labels("r1-a")
+    np.testing.assert_array_equal(labels.of(labels.ids[2]).label, labels[2].label)
+    one = labels[2]
+    everything = finished.pseudo_labels("r1-a", label_ratio=1.0)[2]
+    kept = one.confidence >= labels.thresholds[everything.label]
+    np.testing.assert_array_equal(one.label, np.where(kept, everything.label, 255))
+
+
+def test_quality_of_pseudo_labels_at_any_ratio(finished):
+    quality = finished.pseudo_label_quality("r1-a")
+    reported = finished.results["phases"][2]["pseudo"]
+    assert quality.at(0.5).coverage == reported["coverage"]
+    assert quality.scores.miou == reported["miou"]
+    assert [image.id for image in quality.worst(8)] == [image["id"] for image in reported["worst"]]
+    assert quality.at(1.0).coverage == 1
+    with pytest.raises(ConfigError, match="phases with pseudo-labels: r1-a"):
+        finished.pseudo_label_quality("r0-a")
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_student_beside_its_teacher(finished, trained):
+    pseudo = finished.pseudo_labels("r2-a")[1]
+    student = finished.student("r2-a", pseudo, trained)
+    model = finished.model("a", "r2-a" if trained else "r1-a")
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(pseudo.image).permute(2, 0, 1)[None])
+    own, label = logits.softmax(1)[0].numpy(), pseudo.label.astype(int)
+    np.testing.assert_array_equal(student.label, own.argmax(0))
+    np.testing.assert_allclose(student.confidence, own.max(0), rtol=1e-5)
+    disagree = student.label != label
+    wins = disagree & (own.max(0) > pseudo.confidence)
+    np.testing.assert_array_equal(student.disagrees(pseudo.label), disagree)
+    np.testing.assert_array_equal(student.wins(pseudo.label, pseudo.confidence), wins)
+    gamma = finished.config["loss"]["gamma"]
+    of_label = np.take_along_axis(own, label[None], 0)[0]
+    np.testing.assert_allclose(student.weight, np.where(wins, 0, of_label**gamma), atol=1e-5)
+    assert not student.disagrees(np.full_like(pseudo.label, 255)).any()
+
+
+def test_student_of_a_loss_that_weighs_no_pixels(small, tmp_path):
+    run = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path / "run")
+    pseudo = run.pseudo_labels("r1-a")[0]
+    np.testing.assert_array_equal(run.student("r1-a", pseudo).weight, pseudo.label != 255)
+
+
+def test_metrics_and_runs_below_a_folder(finished, tmp_path):
+    assert finished.metrics == [json.loads(line) for line in finished.folder.metrics_path.read_text().splitlines()]
+    for number, name in enumerate(["later", "sooner", "unfinished"]):
+        shutil.copytree(finished.folder.path, tmp_path / "sweep" / name)
+        os.utime(tmp_path / "sweep" / name / "results.json", (1000 - number, 1000 - number))
+    (tmp_path / "sweep" / "unfinished" / "results.json").unlink()
+    runs = dmtc.load_runs(tmp_path)
+    assert [run.folder.path.name for run in runs] == ["sooner", "later"]
+    assert runs[0].results == finished.results
+    with pytest.raises(DataError, match="no finished run below"):
+        dmtc.load_runs(tmp_path / "nowhere")
+
+
+def test_data_is_found_from_other_directories(small, tmp_path, monkeypatch, data_root):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copytree(data_root, "data")
+    run = dmtc.train(dmtc.compose([*small[1:], "dataset.root=data", "loss=supervised"]), "run")
+    monkeypatch.chdir(tmp_path / "there")
+    again = dmtc.Run.load(run.folder.path)
+    assert again.dataset.image(again.dataset.val[0]).shape == (48, 48, 3)
+    assert not list((tmp_path / "there").iterdir()), "nothing is drawn anew"
+    assert dmtc.resume(run.folder.path).results["miou"] == run.results["miou"]
+
+
 def test_model_and_predict(finished):
     model = finished.model("a")
     assert not model.training
@@ -110,10 +183,10 @@ def test_same_seed_same_results_other_seed_others(small, tmp_path, finished):
 def test_resume_after_a_stop_between_phases_gives_the_same(small, tmp_path, finished, monkeypatch, stop_at):
     real = Executor._run_phase
 
-    def stopping(self, phase):
+    def stopping(self, phase, processes):
         if phase.name == stop_at:
             raise KeyboardInterrupt
-        return real(self, phase)
+        return real(self, phase, processes)
 
     monkeypatch.setattr(Executor, "_run_phase", stopping)
     folder = tmp_path / "run"
@@ -134,8 +207,17 @@ def test_resume_makes_half_written_pseudo_labels_again(small, tmp_path, finished
         shutil.rmtree(folder / "phases" / phase)
     store = folder / "pseudo_labels" / "r1-a"
     (store / "store.json").unlink()
-    next(store.glob("*.level.png")).write_bytes(b"half")
+    next(store.glob("*.zst")).write_bytes(b"half")
     assert timeless(dmtc.resume(folder).results) == timeless(finished.results)
+
+
+def test_pseudo_labels_of_an_earlier_version_are_told(tmp_path, finished):
+    shutil.copytree(finished.folder.path, tmp_path / "run")
+    for path in (tmp_path / "run" / "pseudo_labels" / "r0-b").glob("*.zst"):
+        path.rename(path.with_suffix(".level.png"))
+    with pytest.raises(DataError, match=r"r0-b was written by an earlier version of dmtc .*environment\.json") as told:
+        dmtc.Run.load(tmp_path / "run").pseudo_labels("r1-a")
+    assert "\n" not in str(told.value)
 
 
 def test_supervised_has_one_network_and_looks_at_no_unlabelled_image(small, tmp_path, monkeypatch):

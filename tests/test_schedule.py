@@ -6,7 +6,7 @@ import pytest
 import dmtc
 from dmtc.config import settle
 from dmtc.errors import ConfigError
-from dmtc.schedule import Counts, build_plan, networks_of, plan_from_json, plan_to_json
+from dmtc.schedule import Counts, build_plan, independent_phases, networks_of, plan_from_json, plan_to_json
 
 COUNTS = Counts(labelled={"a": 371, "b": 371}, unlabelled=2604)
 
@@ -35,6 +35,12 @@ def test_both_networks_of_a_round_learn_from_the_previous_round():
         number = int(phase.name[1])
         assert phase.init_from == f"r{number - 1}-{phase.trainee}"
         assert phase.label_from == f"r{number - 1}-{'b' if phase.trainee == 'a' else 'a'}"
+
+
+def test_the_trainings_of_a_round_are_independent_and_those_of_one_network_never():
+    pieces = independent_phases(build_plan(spec("schedule=mutual"), COUNTS))
+    assert [[phase.name for phase in piece] for piece in pieces] == [[f"r{i}-a", f"r{i}-b"] for i in range(6)]
+    assert all(len(piece) == 1 for piece in independent_phases(build_plan(spec("schedule=self_training"), COUNTS)))
 
 
 def test_self_training_has_one_network_that_teaches_itself():

@@ -5,12 +5,7 @@ import pytest
 
 import dmtc
 from dmtc.errors import ConfigError
-from dmtc.progress import Progress
-from dmtc.schedule import Phase
-from dmtc.tracking import LOGGERS, CsvLogger, JsonLines, Metrics
-
-PHASE = Phase("r0-a", "start", "a", None, None, None, 8, 0.1, 4, 0, 1)
-VALUES = {"loss": 1.5, "learning_rate": 0.1, "images_per_s": 20.0}
+from dmtc.tracking import CsvLogger, JsonLines, Metrics, Tracker
 
 
 def test_json_lines_are_there_at_once_and_go_on_after_a_stop(tmp_path):
@@ -40,7 +35,7 @@ def test_csv_gets_every_column_and_what_a_killed_run_had_logged(tmp_path):
         ]
 
 
-class Remembering:
+class Remembering(Tracker):
     def __init__(self):
         self.records = []
 
@@ -123,70 +118,3 @@ def test_a_run_with_csv(small, tmp_path):
         rows = list(csv.DictReader(file))
     assert {row["phase"] for row in rows} == {"r0-a"}
     assert any(row["loss"] for row in rows)
-
-
-def test_wandb_offline_keeps_one_id_and_gets_the_results(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    overrides = [*small, "loss=supervised", "logger=wandb", "logger.wandb.mode=offline"]
-    run = dmtc.train(dmtc.compose(overrides), tmp_path / "run")
-    (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
-    assert folder.name.endswith((run.folder.path / "wandb_id.txt").read_text())
-    assert next(folder.glob("*.wandb")).stat().st_size > 0
-
-
-def test_wandb_mode_is_checked(tmp_path):
-    spec = {"name": "wandb", "project": "x", "entity": None, "mode": "sometimes", "group": None, "tags": []}
-    with pytest.raises(ConfigError, match="online, offline or disabled"):
-        LOGGERS.build(spec, folder=tmp_path, config={})
-
-
-def shown(display, capsys) -> str:
-    progress = Progress([PHASE], display)
-    progress.begin("r0-a training", 8, "step")
-    for step in range(1, 9):
-        progress.advance(1, training=True)
-        if step % 4 == 0:
-            progress.show(PHASE, step, VALUES)
-    progress.end()
-    progress.say("r0-a: mIoU 0.5")
-    progress.close()
-    out, err = capsys.readouterr()
-    assert out == "", "standard output is for results"
-    return err
-
-
-def test_lines(capsys):
-    lines = shown("lines", capsys).splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("r0-a  step 4/8  loss 1.500  rate 1.0e-01  20 images/s")
-    assert lines[0].endswith("left")
-    assert lines[2] == "r0-a: mIoU 0.5"
-
-
-def test_bars(capsys):
-    text = shown("bars", capsys)
-    for part in ("plan: 100%", "8/8", "r0-a training", "loss 1.500", "20 images/s", "r0-a: mIoU 0.5"):
-        assert part in text
-
-
-def test_off(capsys):
-    assert shown("off", capsys) == ""
-
-
-def test_warnings_are_shown_where_nothing_else_is(capsys):
-    for display in ("off", "lines"):
-        Progress([PHASE], display).warn("mIoU fell")
-        assert capsys.readouterr().err == "WARNING: mIoU fell\n"
-
-
-def test_auto_is_lines_where_there_is_no_terminal(capsys):
-    assert shown("auto", capsys).startswith("r0-a  step 4/8")
-
-
-def test_phases_of_an_earlier_run_count_as_done_but_not_for_the_speed(capsys):
-    other = Phase("r0-b", "start", "b", None, None, None, 8, 0.1, 4, 0, 1)
-    progress = Progress([PHASE, other], "lines")
-    progress.skip(PHASE.steps)
-    progress.advance(8, training=True)
-    progress.show(other, 8, VALUES)
-    assert "00:00 left" in capsys.readouterr().err

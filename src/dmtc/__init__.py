@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from dmtc import losses, pseudo, splits
     from dmtc.config import compose
     from dmtc.launch import resume, train
-    from dmtc.runs import Run
+    from dmtc.runs import Run, load_runs
 
-__all__ = ["Run", "compose", "losses", "pseudo", "resume", "splits", "train"]
+__all__ = ["Run", "compose", "load_runs", "losses", "pseudo", "resume", "splits", "train"]
 
-_HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs"}
+_HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs", "load_runs": "runs"}
 
 
 def __getattr__(name: str) -> Any:

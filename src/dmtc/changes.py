@@ -8,6 +8,7 @@ from dmtc.errors import ConfigError
 FREE = (
     "run.device",
     "run.workers",
+    "run.parallel_students",
     "run.progress",
     "run.log_every",
     "run.label_batch",

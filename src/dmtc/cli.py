@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,25 +20,65 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.config import config_folder, known_keys, settle
-from dmtc.errors import TrainingError, UserError
+from dmtc.errors import ConfigError, TrainingError, UserError
 from dmtc.hydra_errors import one_line
-from dmtc.interruption import RunStopped
+from dmtc.interruption import JobStopped, RunStopped
+from dmtc.torchrun import started_together
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; leaves by `SystemExit`."""
-    sys.argv[1:] = translate(sys.argv[1:] if arguments is None else arguments)
+    code = _main(sys.argv[1:] if arguments is None else arguments)
+    if code and started_together():
+        _leave_others(code)
+    if code:
+        raise SystemExit(code)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code."""
+    sys.argv[1:] = translate(arguments)
     # Hydra would print its own traceback and always exit with 1; with this it hands errors to us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_task)
     try:
+        if started_together():
+            _join_others()
         task()
-    except RunStopped as stopped:
-        raise SystemExit(stopped.exit_code) from None
+    except (RunStopped, JobStopped) as stopped:
+        return stopped.exit_code
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        return 130
     except BaseException as error:
-        raise SystemExit(_report(error)) from None
+        return _report(error)
+    return 0
+
+
+def _leave_others(code: int) -> NoReturn:
+    """End this process of several, which have failed."""
+    from dmtc.processes import joined
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if joined.cache_info().currsize:
+        joined().wait_until_told(by_this=joined().ending(code)[0])
+    os._exit(code)  # whatever waits for the others at a regular exit would wait for ever
+
+
+def _join_others() -> None:
+    """Wait for the others. All compose the same config; the first one alone prints and has Hydra make a folder.
+
+    Raises:
+        ConfigError: A sweep, whose jobs are of one process each.
+    """
+    from dmtc.processes import joined
+
+    first = joined().is_first
+    if sys.argv[1:2] in (["-m"], ["--multirun"]):
+        raise ConfigError("a sweep (-m) has one process a job: leave torchrun away, or give it one job at a time")
+    if not first:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as this process lives
+        sys.argv.append("hydra.run.dir=.")
 
 
 def translate(arguments: Sequence[str]) -> list[str]:
@@ -55,7 +96,7 @@ def translate(arguments: Sequence[str]) -> list[str]:
             translated.append(f"job.runs={_quoted(value)}")
         elif key == "resume" and value and value != "null":
             folder = _quoted(str(Path(value).absolute()))
-            translated += [f"resume={folder}", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+            translated += [f"resume={folder}", f"hydra.run.dir={folder}"]
         elif argument in ("-m", "--multirun"):
             translated.insert(0, argument)  # Hydra's parser knows it before the overrides only
         else:
@@ -65,14 +106,21 @@ def translate(arguments: Sequence[str]) -> list[str]:
 
 def _task(cfg: DictConfig) -> float | None:
     """One job, as Hydra calls it."""
+    global _stopped_job
+    if _stopped_job:
+        raise _stopped_job
+    folder = _folder()
     try:
-        return _run(cfg)
+        return _run(cfg, folder)
     except KeyboardInterrupt as stopped:
-        # In a sweep this ends all of it: Hydra goes on after exceptions that are errors only.
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        way_on = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
-        print(f"\n{str(stopped) or 'stopped'}{way_on}", file=sys.stderr)
-        raise
+        telling, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
+        if telling:
+            way_on = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
+            print(f"\n{str(stopped) or 'stopped'}{way_on}", file=sys.stderr)
+        if _is_launched_elsewhere():
+            _stopped_job = JobStopped(code)
+            raise _stopped_job from None
+        raise  # in a sweep this ends all of it: Hydra goes on after exceptions that are errors only
     except Exception as error:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:
@@ -82,14 +130,36 @@ def _task(cfg: DictConfig) -> float | None:
         raise SystemExit(_report(error)) from None
 
 
-def _run(cfg: DictConfig) -> float | None:
+_stopped_job: JobStopped | None = None
+"""What stopped an earlier job of a sweep in this process, which then begins no other."""
+
+
+def _is_launched_elsewhere() -> bool:
+    """Whether this is a job of a sweep that has not the sweep's own process."""
+    job = HydraConfig.get()
+    return job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
+
+
+def _folder() -> Path:
+    """The folder that Hydra has made; of several processes, the one of the first, as its name tells the time."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if not started_together():
+        return folder
+    from dmtc.processes import joined
+
+    return joined().first_says(lambda: folder)
+
+
+def _run(cfg: DictConfig, folder: Path) -> float | None:
     # Imported here: `--help` and a misspelt option need no torch.
     from dmtc.jobs import JOBS
+    from dmtc.progress import show_messages
 
+    show_messages(cfg.run.progress)
     if cfg.resume is not None:
         return _resume(cfg, HydraConfig.get().overrides.task)
     config = settle(cfg)
-    return JOBS.build(config["job"], "job", config=config, folder=Path(HydraConfig.get().runtime.output_dir))
+    return JOBS.build(config["job"], "job", config=config, folder=folder)
 
 
 def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
@@ -118,18 +188,30 @@ def _report(error: BaseException) -> int:
     """Tell an error once and return the exit code it means."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
+    text = code = None
     if isinstance(error, UserError | HydraException | OmegaConfBaseException):
-        print(f"error: {_message(error)}", file=sys.stderr)
-        return 2
-    if isinstance(error, TrainingError):
-        print(f"error: {_message(error)}", file=sys.stderr)
-        return 1
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES) and error.filename:
+        text, code = _message(error), 2
+    elif isinstance(error, TrainingError):
+        text, code = _message(error), 1
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES) and error.filename:
         # Before a run has its folder; once it has, such errors say more.
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1 if error.errno == errno.ENOSPC else 2
-    traceback.print_exception(error)
-    return 1
+        text, code = f"{error.filename}: {error.strerror}", 1 if error.errno == errno.ENOSPC else 2
+    telling, code = _ending(code or 1)
+    if telling and text is None:
+        traceback.print_exception(error)
+    elif telling:
+        print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+def _ending(code: int) -> tuple[bool, int]:
+    """Whether to tell of a failure, and the code to exit with: of several processes one tells, and all exit alike."""
+    if not started_together():
+        return True, code
+    from dmtc.processes import joined
+
+    # If they never found each other there is nobody to ask.
+    return joined().ending(code) if joined.cache_info().currsize else (True, code)
 
 
 def _message(error: BaseException) -> str:

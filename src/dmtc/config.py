@@ -10,7 +10,9 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,7 +34,15 @@ def folder_name(overrides: str) -> str:
     return name if len(name) <= 180 else f"{name[:160]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
+def sweep_name() -> str | None:
+    """Name of the folder of the sweep that the job at hand belongs to; None outside of sweeps."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return Path(HydraConfig.get().runtime.output_dir).parent.name
+
+
 OmegaConf.register_new_resolver("dmtc.folder", folder_name, replace=True)
+OmegaConf.register_new_resolver("dmtc.sweep", sweep_name, replace=True)
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -118,9 +128,9 @@ def check(config: Config) -> None:
     from dmtc.evaluation import evaluation_faults
     from dmtc.jobs import JOBS
     from dmtc.models import BACKBONES, MODELS
-    from dmtc.registry import argument_faults, raise_faults
+    from dmtc.registry import raise_faults
     from dmtc.schedule import schedule_faults
-    from dmtc.settings import RunSettings
+    from dmtc.settings import run_faults
     from dmtc.splits import SPLITS
     from dmtc.tracking import LOGGERS
 
@@ -139,7 +149,7 @@ def check(config: Config) -> None:
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
     if config.get("evaluation"):  # job=evaluate leaves it open: by default it takes the run's own
         faults += evaluation_faults(config["evaluation"], "evaluation")
-    faults += argument_faults(RunSettings, config["run"], "run")
+    faults += run_faults(config["run"])
     faults += JOBS.faults(config["job"], "job")
     for name, spec in (config["logger"] or {}).items():
         faults += LOGGERS.faults(spec, f"logger.{name}")

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from dmtc.processes import joined
+
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "hydra-core", "omegaconf")
 
 
@@ -16,6 +18,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     """Versions, machine and command, ready for JSON."""
     return {
         "command": sys.argv,
+        "directory": str(Path.cwd()),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),
@@ -24,6 +27,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "processes": joined().size,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }
 

@@ -32,6 +32,8 @@ def one_line(error: BaseException, known_keys: Iterable[str] = ()) -> str:
 
 
 def _suggestion(text: str, known_keys: Iterable[str]) -> str:
+    if "hydra/launcher/submitit" in text:
+        return ". It comes with: pip install 'dmtc[slurm]'"
     if choice := re.search(r"Could not find '([^']+)' Available options in '([^']+)': (.+)", text):
         wrong, group, options = choice[1], choice[2], choice[3].split()
         nearest = difflib.get_close_matches(wrong.removeprefix(f"{group}/"), options, n=1)

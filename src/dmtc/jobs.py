@@ -8,8 +8,8 @@ from hydra.types import RunMode
 
 from dmtc.checking import check_data, summary
 from dmtc.config import Config, compose, config_folder, import_modules, settle
+from dmtc.cost import measure_cost
 from dmtc.engine.assembly import Assembly
-from dmtc.engine.cost import measure_cost
 from dmtc.engine.execution import Executor
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
@@ -90,8 +90,12 @@ def evaluate_job(
         specs = {title_of(one["name"], changes): one | changes}
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
 
-    executor = Executor(parts, folder, Progress([], "off"))
-    scores = {title: executor.scores(evaluation, checkpoint) for title, evaluation in evaluations.items()}
+    progress = Progress([], parts.run.progress)
+    executor = Executor(parts, folder, progress)
+    try:
+        scores = {title: executor.scores(of, checkpoint, f"scoring {title}") for title, of in evaluations.items()}
+    finally:
+        progress.close()
     classes = parts.dataset.classes
     *_, whose = next(iter(scores.values()))
     print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
@@ -109,7 +113,7 @@ def evaluate_job(
         },
         "environment": describe_environment(parts.device),
     }
-    write_json(folder.path / f"evaluation-{checkpoint}.json", record)
+    parts.processes.first_says(lambda: write_json(folder.path / f"evaluation-{checkpoint}.json", record))
     return next(iter(scores.values()))[whose].miou
 
 
@@ -131,15 +135,24 @@ def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str
 
 
 @JOBS.register("benchmark")
-def benchmark_job(*, config: Config, steps: int) -> float:
-    """Measure the recipe's parts on this machine, and print what the whole plan would take; write nothing."""
-    if steps < 1:
-        raise ConfigError(f"job.steps should be at least 1, but is {steps}")
+def benchmark_job(
+    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None
+) -> float | None:
+    """Measure the recipe's parts on this machine, and print what the whole plan would take."""
+    if steps < 1 or seconds <= 0 or any(images < 1 for images in batches):
+        raise ConfigError(
+            "job.steps should be at least 1, job.seconds above 0 and job.batches a list of whole numbers above 0, but"
+            f" they are {steps}, {seconds} and {batches}"
+        )
     parts = Assembly(config)
-    cost = measure_cost(parts, steps)
-    facts = describe_environment(parts.device)
-    device = facts["device"] if parts.device.type == "cuda" else f"{facts['processor']}, {facts['threads']} threads"
-    print(cost_page(cost, f"{device}, {str(parts.precision).removeprefix('torch.')}"), end="")
+    progress = Progress([], "off" if parts.run.progress == "off" else "lines")
+    cost = measure_cost(parts, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
+    facts, precision = describe_environment(parts.device), str(parts.precision).removeprefix("torch.")
+    cpu = f"{facts['processor']}, threads: {facts['threads']}"
+    device = facts["device"] if parts.device.type == "cuda" else cpu
+    print(cost_page(cost, f"{device}; {precision}"), end="")
+    if output is not None:
+        write_json(Path(output), cost.to_json() | {"precision": precision, "environment": facts})
     return cost.seconds
 
 

@@ -1,8 +1,9 @@
 """Carrying runs out: from a config, or from the folder of one that was stopped."""
 
 import datetime
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,18 @@ def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None)
 
     Raises:
         ConfigError: A fault in the config, all in one message, before anything is written; or the folder is of a run
-            with other settings.
+            with other settings, or another process is writing there.
         DataError: A fault in the images, masks or lists.
         TrainingError: A loss or gradient became infinite or NaN, or the machine failed: memory, disk, a loader process.
             The message says what to do; what was saved is kept.
         RunStopped: SIGINT, SIGTERM or SIGUSR1 came; everything is saved. A `KeyboardInterrupt`.
     """
     config = settle(cfg)
+    parts = Assembly(config)
     if folder is None:
-        folder = Path("outputs") / f"{config['tag']}-{datetime.datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    return _carry_out(Assembly(config), RunFolder(folder))
+        now = parts.processes.first_says(datetime.datetime.now)
+        folder = Path("outputs") / f"{config['tag']}-{now:%Y-%m-%d_%H-%M-%S-%f}"
+    return _carry_out(parts, RunFolder(folder))
 
 
 def resume(
@@ -60,7 +63,7 @@ def resume(
         logger: The `logger` group, if it is to differ.
 
     Raises:
-        ConfigError: A setting that may change results differs.
+        ConfigError: A setting that may change results differs, or another process is writing there.
         DataError: The folder is no run folder.
         TrainingError: As in `train`.
         RunStopped: As in `train`.
@@ -74,32 +77,38 @@ def resume(
 
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
-    if folder.config_path.is_file():
-        refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
+    processes = parts.processes
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
-    for phase in plan:
-        if phase.init_from is None and folder.read_phase(phase.name) is None:
-            parts.try_starting_weights(phase.trainee)
+    parts.refuse_processes()
     if parts.device.type == "cpu":
         keep_freed_memory()
-    progress = Progress(plan, parts.run.progress)
-    try:
-        with _told(folder):
-            environment = describe_environment(parts.device)
+    with ExitStack() as at_the_end:
+        environment = describe_environment(parts.device)
+
+        def prepare() -> None:
+            for phase in plan:
+                if phase.init_from is None and folder.read_phase(phase.name) is None:
+                    parts.try_starting_weights(phase.trainee)
+            at_the_end.enter_context(folder.locked())
+            if folder.config_path.is_file():
+                refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
             folder.tidy()
             folder.write_config(parts.config)
             folder.write_environment(environment)
             folder.write_split(parts.split)
             folder.write_plan(plan)
-            metrics = Metrics(folder.metrics_path, _loggers(parts, folder), progress.warn)
+
+        with _told(folder):
+            processes.first_says(prepare)
+            progress = Progress(plan, parts.run.progress, silent=not processes.is_first)
+            at_the_end.callback(progress.close)
+            metrics = _metrics(parts, folder, progress, environment)
         try:
             run, results = _results(parts, folder, progress, metrics, environment)
         except BaseException:
             metrics.close()
             raise
         metrics.finish(results)
-    finally:
-        progress.close()
     return run
 
 
@@ -107,16 +116,22 @@ def _results(
     parts: Assembly, folder: RunFolder, progress: Progress, metrics: Metrics, environment: dict[str, Any]
 ) -> tuple[Run, dict[str, Any]]:
     """Carry the plan out and write what came of it; signals are heeded meanwhile."""
-    interruption = Interruption()
+    processes = parts.processes
+    interruption = Interruption(silent=not processes.is_first)
     executor = Executor(parts, folder, progress, metrics, interruption)
-    with _told(folder, executor), interruption.heeded():
-        executor.execute()
+
+    def write() -> dict[str, Any]:
         records = [record for phase in parts.plan if (record := folder.read_phase(phase.name)) is not None]
-        *_, final = executor.scores(parts.evaluation).values()
         results = gather_results(parts, records, final, environment)
         folder.write_results(results, results_table(results))
-    if parts.run.report:
-        _report(parts, folder, progress)
+        return results
+
+    with _told(folder, executor), interruption.heeded():
+        executor.execute()
+        *_, final = executor.scores(parts.evaluation).values()
+        results = processes.first_says(write)
+        if parts.run.report:
+            processes.first_says(lambda: _report(parts, folder, progress))
     return Run(folder, parts), results
 
 
@@ -129,11 +144,15 @@ def _report(parts: Assembly, folder: RunFolder, progress: Progress) -> None:
         progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")
 
 
-def _loggers(parts: Assembly, folder: RunFolder) -> dict[str, Callable[[], Tracker]]:
-    return {
-        name: partial(LOGGERS.build, spec, f"logger.{name}", folder=folder.path, config=parts.config)
+def _metrics(parts: Assembly, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> Metrics:
+    if not parts.processes.is_first:
+        return Metrics(Path(os.devnull), {}, progress.warn)
+    given = {"folder": folder.path, "config": parts.config, "environment": environment, "dataset": parts.dataset}
+    loggers: dict[str, Callable[[], Tracker]] = {
+        name: partial(LOGGERS.build, spec, f"logger.{name}", **given)
         for name, spec in (parts.config["logger"] or {}).items()
     }
+    return Metrics(folder.metrics_path, loggers, progress.warn)
 
 
 @contextmanager

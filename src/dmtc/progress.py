@@ -1,7 +1,10 @@
-"""What a person sees while a run goes on: two bars on a terminal, plain lines elsewhere, or nothing."""
+"""What a person sees while a run goes on: bars on a terminal, plain lines elsewhere, or nothing but warnings."""
 
+import logging
 import sys
 import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import Literal
 
 from tqdm import tqdm
@@ -10,85 +13,198 @@ from dmtc.schedule import Phase
 
 Display = Literal["auto", "bars", "lines", "off"]
 
+_LINES_EVERY = 30
+"""Seconds between two lines, where there are lines in place of bars."""
+
+# Both fit into 80 columns; the bar itself takes what is left.
+_PLAN = "{desc:<14}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps  {elapsed} elapsed{postfix}"
+_PART = "{desc:<14}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}  {remaining} left{postfix}"
+
 
 class Progress:
-    """Shows how far the plan and the phase at hand are.
+    """Shows how far the plan and the part at hand are.
 
     Args:
-        plan: Every phase of the run, for the total.
+        plan: Every phase of the run, for the total; empty if nothing is trained.
         display: "bars", "lines", "off", or "auto": bars where standard error is a terminal, lines elsewhere.
+        silent: Show nothing at all, for another process does.
     """
 
-    def __init__(self, plan: list[Phase], display: Display) -> None:
+    def __init__(self, plan: list[Phase], display: Display, silent: bool = False) -> None:
+        self._silent = silent
+        if silent:
+            display = "off"
         if display == "auto":
             display = "bars" if sys.stderr.isatty() else "lines"
         self._display = display
-        self._steps_total = sum(phase.steps for phase in plan)
-        self._steps_done = 0
-        self._steps_before = 0  # done by an earlier, interrupted run: they say nothing about the speed of this one
-        self._begun = time.monotonic()
-        self._part: tqdm | None = None
+        self._pace = _Pace(plan)
+        self._parts: list[_Part] = []
         self._plan: tqdm | None = None
-        if display == "bars":
-            self._plan = tqdm(total=self._steps_total, desc="plan", unit="step", position=1, dynamic_ncols=True)
+        self._line_at = time.monotonic()
 
     def say(self, text: str) -> None:
         """Show one line of text, above the bars if there are any."""
-        if self._plan is not None:
-            self._plan.write(text, file=sys.stderr)
-        elif self._display == "lines":
-            print(text, file=sys.stderr, flush=True)
+        if self._display != "off":
+            tqdm.write(text, file=sys.stderr)
+            self._line_at = time.monotonic()
 
     def warn(self, text: str) -> None:
         """Show one line that must not go unnoticed, even where nothing else is shown."""
-        if self._display == "off":
-            print(f"WARNING: {text}", file=sys.stderr, flush=True)
-        else:
-            self.say(f"WARNING: {text}")
+        if not self._silent:
+            tqdm.write(f"WARNING: {text}", file=sys.stderr)
 
     def skip(self, steps: int) -> None:
-        """Count steps that an earlier run has done."""
-        self._steps_done += steps
-        self._steps_before += steps
-        if self._plan is not None:
-            self._plan.update(steps)
+        """Count steps that an earlier run has done; they say nothing about the speed of this one."""
+        self._pace.skip(steps)
+        self._show_plan()
 
     def begin(self, what: str, total: int, unit: str, done: int = 0) -> None:
-        """Begin a part: the training of a phase, a labelling pass; `done` of it by an earlier run."""
+        """Begin a part: training, a labelling pass, scoring; `done` of it by an earlier run. Parts may be nested."""
+        self._pace.begin()
+        bar = None
         if self._display == "bars":
-            bar = tqdm(total=total, desc=what, unit=unit, initial=done, position=0, leave=False, dynamic_ncols=True)
-            self._part = bar
+            self._show_plan()  # not before there is something to show below it: loggers have their say first
+            place = len(self._parts) + (self._plan is not None)
+            bar = tqdm(
+                total=total, desc=what, initial=done, position=place, leave=False, dynamic_ncols=True, bar_format=_PART
+            )
+        self._parts.append(_Part(what, total, unit, done, done, time.monotonic(), bar))
 
     def advance(self, count: int, training: bool = False) -> None:
         """Count what is done of the part; training steps also count for the plan."""
-        if self._part is not None:
-            self._part.update(count)
+        part = self._parts[-1] if self._parts else None
+        if part is not None:
+            part.advance(count)
         if training:
-            self._steps_done += count
-            if self._plan is not None:
-                self._plan.update(count)
+            self._pace.advance(count)
+            self._show_plan()
+        elif part is not None and part.done < part.total and self._is_line_due():
+            self.say(f"{part.what}  {part.done}/{part.total} {part.unit}s  {_clock(part.seconds_left())} left")
 
     def show(self, phase: Phase, step: int, values: dict[str, float]) -> None:
         """Show the values of the moment."""
-        text = f"loss {values['loss']:.3f}  rate {values['learning_rate']:.1e}  {values['images_per_s']:.0f} images/s"
-        if self._part is not None:
-            self._part.set_postfix_str(text)
-        elif step == phase.steps or step % max(1, phase.steps // 4) < 1:
-            self.say(f"{phase.name}  step {step}/{phase.steps}  {text}  {self._time_left()} left")
+        part = self._parts[-1] if self._parts else None
+        loss, speed = f"loss {values['loss']:.3f}", f"{values['images_per_s']:.0f} images/s"
+        if part is not None and part.bar is not None:
+            part.bar.set_postfix_str(f"{loss}, {speed}")
+        elif step == phase.steps or self._is_line_due():
+            left = f"{_clock(part.seconds_left())} left, " if part is not None and step < phase.steps else ""
+            self.say(
+                f"{phase.name} training  {step}/{phase.steps} steps  {loss}  rate {values['learning_rate']:.1e}  "
+                f"{speed}  {left}plan {_clock(self._pace.seconds_left())} left"
+            )
 
     def end(self) -> None:
         """End the part at hand."""
-        if self._part is not None:
-            self._part.close()
-            self._part = None
+        if self._parts and (bar := self._parts.pop().bar) is not None:
+            bar.close()
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self.end()
+        while self._parts:
+            self.end()
         if self._plan is not None:
             self._plan.close()
 
-    def _time_left(self) -> str:
-        done_now = self._steps_done - self._steps_before
-        per_step = (time.monotonic() - self._begun) / max(1, done_now)
-        return tqdm.format_interval(per_step * (self._steps_total - self._steps_done))
+    def _show_plan(self) -> None:
+        if self._display != "bars" or not self._pace.total:
+            return
+        if self._plan is None:
+            self._plan = tqdm(
+                total=self._pace.total, desc="plan", position=0, leave=True, dynamic_ncols=True, bar_format=_PLAN
+            )
+        self._plan.set_postfix_str(f"{_clock(self._pace.seconds_left())} left", refresh=False)
+        self._plan.update(self._pace.done - self._plan.n)
+
+    def _is_line_due(self) -> bool:
+        return self._display == "lines" and time.monotonic() - self._line_at >= _LINES_EVERY
+
+
+@dataclass(slots=True)
+class _Part:
+    """Something that goes on now; `done_before` of it was done by an earlier run."""
+
+    what: str
+    total: int
+    unit: str
+    done: int
+    done_before: int
+    begun: float
+    bar: tqdm | None
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(count)
+
+    def seconds_left(self) -> float | None:
+        done_now = self.done - self.done_before
+        return (time.monotonic() - self.begun) / done_now * (self.total - self.done) if done_now else None
+
+
+class _Pace:
+    """How long the plan will take, from how long its steps took so far, each stage's by themselves.
+
+    Labelling and scoring count with the stage that they come up in. A stage that has not begun counts as the steps so
+    far do on average.
+    """
+
+    def __init__(self, plan: list[Phase]) -> None:
+        self._stages = [(phase.stage, phase.steps) for phase in plan]
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._steps: Counter[str] = Counter()
+        self._advanced_at = time.monotonic()
+        self._begun = False
+        self.total = sum(phase.steps for phase in plan)
+        self.done = 0
+
+    def begin(self) -> None:
+        """Something begins; what came before the first time, such as loggers that log in, is of no plan."""
+        if not self._begun:
+            self._begun, self._advanced_at = True, time.monotonic()
+
+    def skip(self, steps: int) -> None:
+        self.done += steps
+
+    def advance(self, steps: int) -> None:
+        now, stage = time.monotonic(), next(iter(self._left()), "")
+        self._seconds[stage] += now - self._advanced_at
+        self._steps[stage] += steps
+        self._advanced_at = now
+        self.done += steps
+
+    def seconds_left(self) -> float | None:
+        """None as long as there is nothing to go by."""
+        if not (steps := self._steps.total()):
+            return None
+        mean = sum(self._seconds.values()) / steps
+        of_stage = {stage: self._seconds[stage] / count for stage, count in self._steps.items()}
+        return sum(left * of_stage.get(stage, mean) for stage, left in self._left().items())
+
+    def _left(self) -> dict[str, int]:
+        """Steps left of each stage, the one at hand first; phases are done in the plan's order."""
+        left: dict[str, int] = {}
+        done = self.done
+        for stage, steps in self._stages:
+            if steps > done:
+                left[stage] = left.get(stage, 0) + steps - done
+            done = max(0, done - steps)
+        return left
+
+
+def show_messages(display: Display) -> None:
+    """Show what the library logs on standard error, between the bars; with "off" its warnings alone."""
+    logger = logging.getLogger("dmtc")
+    logger.setLevel(logging.WARNING if display == "off" else logging.INFO)
+    if not any(isinstance(handler, _Messages) for handler in logger.handlers):
+        logger.addHandler(_Messages())
+
+
+class _Messages(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "WARNING: " if record.levelno >= logging.WARNING else ""
+        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+
+
+def _clock(seconds: float | None) -> str:
+    return "?" if seconds is None else tqdm.format_interval(seconds)

@@ -4,20 +4,27 @@ config.yaml  environment.json  split.json  plan.json       what is to be done, w
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
 phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
+phases/<phase>/metrics.jsonl                               its values, while a process trains it beside the first one
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
 results.json  results.txt                                  what came out
 report.html  report/  pictures/                            the same to look at
+.lock                                                      held by the process that is writing here
 """
 
 import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from dmtc.checkpoints import Checkpoints
-from dmtc.errors import DataError
+from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished, write_atomically, write_json
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.schedule import Phase, plan_from_json, plan_to_json
@@ -47,6 +54,29 @@ class RunFolder:
             )
         return folder
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here meanwhile. The system ends the lock with its process, however it ends.
+
+        Raises:
+            ConfigError: Another one is writing here.
+        """
+        path = self.path / ".lock"
+        lock = FileLock(path, timeout=0)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = path.read_text() or "another process"
+            raise ConfigError(
+                f"{self.path} is in use by {holder}: let it end first, or choose another folder with hydra.run.dir=DIR"
+            ) from None
+        try:
+            path.write_text(f"process {os.getpid()} on {platform.node()}")
+            yield
+        finally:
+            lock.release()
+
     @property
     def config_path(self) -> Path:
         """The resolved config."""
@@ -70,6 +100,10 @@ class RunFolder:
     def weights_path(self, phase: str, which: str = "last") -> Path:
         """A phase's network; `which` is "last" or "best"."""
         return self.path / "phases" / phase / f"{which}.safetensors"
+
+    def metrics_of_phase_path(self, phase: str) -> Path:
+        """As `metrics_path`, for a phase that a process other than the first one trains by itself, until it is done."""
+        return self.path / "phases" / phase / "metrics.jsonl"
 
     def checkpoints(self, phase: str) -> Checkpoints:
         """The checkpoints of a phase that is under way."""
@@ -100,8 +134,19 @@ class RunFolder:
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
-        config["run"] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True} | config.get("run", {})
+        before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
+        before |= {"sync_batchnorm": False, "parallel_students": False}
+        config["run"] = before | config.get("run", {})
+        self._find_data(config.get("dataset") or {})
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
+
+    def _find_data(self, dataset: dict[str, Any]) -> None:
+        """Look a data set up from where the run was started, if its folder is not found from here."""
+        path, root = self.path / "environment.json", dataset.get("root")
+        if isinstance(root, str) and not Path(root).exists() and path.is_file():
+            found = Path(self._read_json(path.name).get("directory", ""), root)
+            if found.exists():
+                dataset["root"] = str(found)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""

@@ -12,15 +12,19 @@ from torch import Tensor
 from dmtc.config import import_modules
 from dmtc.data import Dataset
 from dmtc.engine.assembly import Assembly
+from dmtc.engine.opinions import StudentOpinion, opinion_of
+from dmtc.engine.quality import PseudoLabelQuality, hold_against_truth
+from dmtc.engine.terms import terms_of_stage
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import ensemble
 from dmtc.models import SegmentationModel, load_weights
-from dmtc.pseudo import PseudoLabel, PseudoLabels
+from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
 from dmtc.report import write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.splits import Split
-from dmtc.types import UInt8Array
+from dmtc.tracking import read_records
+from dmtc.types import Float32Array, UInt8Array
 
 
 class PhasePseudoLabels(Sequence[PseudoLabel]):
@@ -31,13 +35,21 @@ class PhasePseudoLabels(Sequence[PseudoLabel]):
         self.ids = ids
         self.labels = labels
 
+    @property
+    def thresholds(self) -> Float32Array:
+        """The confidence from which each class is kept: float32 (C,), 0 where all of it is."""
+        return self.labels.confidences
+
     def __len__(self) -> int:
         """Number of unlabelled images."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> PseudoLabel:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The image, its label (255: not kept), its confidence, and the truth where it is known."""
-        id = self.ids[index]
+        return self.of(self.ids[index])
+
+    def of(self, id: str) -> PseudoLabel:
+        """The same by the image's name."""
         label, confidence = self.labels.read(id)
         truth = self.dataset.mask(id) if id in self.dataset.masks else None
         return PseudoLabel(id, self.dataset.image(id), label, confidence, truth)
@@ -87,6 +99,11 @@ class Run:
             raise DataError(f"the run {path} is not finished; go on with: python run.py resume={path}")
         return results
 
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged, in order: `phase`, `network`, `step`, and the values of the moment."""
+        return read_records(self.folder.metrics_path)
+
     @cached_property
     def plan(self) -> list[Phase]:
         """The phases in order."""
@@ -118,18 +135,42 @@ class Run:
             ConfigError: There is no such phase, or it learns from no pseudo-labels.
             DataError: They are not there (yet).
         """
-        named = {p.name: p for p in self.plan}
-        if phase not in named or named[phase].label_from is None:
-            known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
-            raise ConfigError(f"no pseudo-labels for phase {phase!r}; phases with pseudo-labels: {known}")
-        store = self.folder.store(str(named[phase].label_from))
-        if not store.is_complete():
-            raise DataError(
-                f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"
-            )
-        ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
-        assert ratio is not None
+        _, store, ratio = self._labelling(phase, label_ratio)
         return PhasePseudoLabels(self.dataset, self.split.unlabelled, store.select(ratio))
+
+    def pseudo_label_quality(self, phase: str, label_ratio: float | None = None) -> PseudoLabelQuality:
+        """How good the pseudo-labels of a phase are; every mask that is known is read once.
+
+        Args:
+            phase: For example "r1-a".
+            label_ratio: Of its `scores` and `images`, if not the phase's own; `.at(...)` gives any other's shares.
+
+        Raises:
+            ConfigError: As in `pseudo_labels`.
+            DataError: As in `pseudo_labels`.
+        """
+        _, store, ratio = self._labelling(phase, label_ratio)
+        return hold_against_truth(store, ratio, self.split.unlabelled, self.dataset)
+
+    def student(self, phase: str, pseudo: PseudoLabel, trained: bool = False) -> StudentOpinion:
+        """What the network that a phase trains thinks of a pseudo-labelled image.
+
+        Args:
+            phase: For example "r1-a".
+            pseudo: From `pseudo_labels` of the phase. The opinion's weights are those of its kept pixels; at label
+                ratio 1 that is all of them.
+            trained: After the phase; otherwise before it, when the student first meets these labels.
+
+        Raises:
+            ConfigError: As in `pseudo_labels`.
+            WeightsError: The student's weights are missing: the run stopped before.
+        """
+        of, _, _ = self._labelling(phase)
+        assert of.init_from is not None, "what learns from pseudo-labels goes on from an earlier phase"
+        model = self.model(of.trainee, of.name if trained else of.init_from)
+        terms = terms_of_stage(self._parts.terms, of.stage)
+        device = next(model.parameters()).device
+        return opinion_of(model, terms, pseudo.image, pseudo.label, pseudo.confidence, device)
 
     def model(self, network: str = "a", phase: str | None = None, which: str = "last") -> SegmentationModel:
         """A trained network on the CPU in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> (B, C, H, W).
@@ -184,6 +225,26 @@ class Run:
         """
         return write_run_report(self._parts, self.folder)
 
+    def _labelling(self, phase: str, label_ratio: float | None = None) -> tuple[Phase, PseudoLabelStore, float]:
+        """A phase that learns from pseudo-labels, what its teacher predicted, and the label ratio."""
+        named = {p.name: p for p in self.plan}
+        if phase not in named or named[phase].label_from is None:
+            known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
+            raise ConfigError(f"no pseudo-labels for phase {phase!r}; phases with pseudo-labels: {known}")
+        store = self.folder.store(str(named[phase].label_from))
+        if store.is_outdated():
+            raise DataError(
+                f"{store.folder} was written by an earlier version of dmtc in a format that is not read any more; "
+                f"{self.folder.path}/environment.json names that version: read it with that, or train anew"
+            )
+        if not store.is_complete():
+            raise DataError(
+                f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"
+            )
+        ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
+        assert ratio is not None
+        return named[phase], store, ratio
+
     def _predict_one(self, image: UInt8Array, letters: str | None) -> UInt8Array:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -192,6 +253,18 @@ class Run:
         device = next(models[0].parameters()).device
         batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
         return _probabilities(models)(batch).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+
+
+def load_runs(folder: str | Path) -> list[Run]:
+    """Every finished run below a folder, such as `outputs/` or a sweep's; the one that finished last comes last.
+
+    Raises:
+        DataError: There is no such folder, or no finished run in it.
+    """
+    finished = sorted(Path(folder).rglob("results.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not finished:
+        raise DataError(f"no finished run below {folder}: no results.json is there; python run.py makes one")
+    return [Run.load(path.parent) for path in finished]
 
 
 def _probabilities(models: Sequence[SegmentationModel]) -> Any:

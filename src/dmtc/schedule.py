@@ -178,9 +178,28 @@ def mutual(*, recipe: Recipe) -> list[Phase]:
     return phases
 
 
+def independent_phases(plan: list[Phase]) -> list[list[Phase]]:
+    """The plan in pieces of neighbors that could run at the same time: none needs another, each has its own network."""
+    pieces: list[list[Phase]] = []
+    for phase in plan:
+        piece = pieces[-1] if pieces else []
+        needed = {phase.init_from, phase.label_from}
+        if piece and not any(other.name in needed or other.trainee == phase.trainee for other in piece):
+            piece.append(phase)
+        else:
+            pieces.append([phase])
+    return pieces
+
+
 def networks_of(plan: list[Phase]) -> list[str]:
     """Letters of the networks that a plan trains, in order."""
     return sorted({phase.trainee for phase in plan})
+
+
+def phases_before(phase: Phase, plan: list[Phase]) -> list[Phase]:
+    """What the network of a phase has been through before it."""
+    of_network = [other for other in plan if other.trainee == phase.trainee]
+    return of_network[: of_network.index(phase)]
 
 
 def schedule_faults(spec: Mapping[str, Any]) -> list[str]:

@@ -1,12 +1,16 @@
 """The `run` group: how a run uses the machine."""
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from dmtc.errors import ConfigError
+from dmtc.processes import Processes
+from dmtc.registry import argument_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class RunSettings:
     workers: int | Literal["auto"]
     accumulate: int
     compile: bool
+    sync_batchnorm: bool
+    parallel_students: bool
     progress: Literal["auto", "bars", "lines", "off"]
     log_every: int
     label_batch: int
@@ -28,17 +34,39 @@ class RunSettings:
     on_nonfinite: Literal["stop", "skip"]
     debug: bool
 
-    def __post_init__(self) -> None:
-        if not self.checkpoint_minutes >= 0:
-            raise ConfigError(f"run.checkpoint_minutes should be at least 0, but is {self.checkpoint_minutes}")
+
+_LEAST: dict[str, int] = {
+    "workers": 0,
+    "accumulate": 1,
+    "log_every": 1,
+    "label_batch": 1,
+    "pictures": 0,
+    "checkpoint_minutes": 0,
+}
 
 
-def pick_device(device: str) -> torch.device:
-    """The device that `run.device` means on this machine.
+def run_faults(spec: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the `run` part of a config, one sentence each."""
+    if faults := argument_faults(RunSettings, spec, "run"):
+        return faults
+    faults = [
+        f"run.{key} should be at least {least}, but is {spec[key]}"
+        for key, least in _LEAST.items()
+        if spec[key] != "auto" and (math.isnan(spec[key]) or spec[key] < least)
+    ]
+    if spec["sync_batchnorm"] and spec["parallel_students"]:
+        faults.append("run.sync_batchnorm needs processes that train one network, run.parallel_students one for each")
+    return faults
+
+
+def pick_device(device: str, processes: Processes) -> torch.device:
+    """The device that `run.device` means on this machine, for this process.
 
     Raises:
-        ConfigError: No such device here.
+        ConfigError: No such device here, or not one for each process.
     """
+    if processes.size > 1:
+        return _own_device(device, processes)
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -52,6 +80,21 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
+def _own_device(device: str, processes: Processes) -> torch.device:
+    """The device of one of several processes."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(
+            f"run.device={device!r}: several processes need auto, cpu or cuda, which is one device for each"
+        )
+    count = torch.cuda.device_count()
+    if device == "cpu" or (device == "auto" and count == 0):
+        return torch.device("cpu")
+    if processes.local_size > count:
+        raise ConfigError(f"{processes.local_size} processes on this machine, but {count} CUDA devices")
+    torch.cuda.set_device(processes.local_rank)
+    return torch.device("cuda", processes.local_rank)
+
+
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     """The type of the forward pass; weights and losses stay in float32."""
     if precision == "auto":
@@ -59,8 +102,13 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
-def pick_workers(workers: int | str, device: torch.device) -> int:
-    """Loader processes: on the CPU they would only take cores from the training itself."""
+def pick_workers(workers: int | str, device: torch.device, processes: Processes) -> int:
+    """Loader processes of this process: on the CPU they would only take cores from the training itself."""
     if workers == "auto":
-        return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+        return min(8, max(1, _cores() // processes.local_size)) if device.type == "cuda" else 0
     return int(workers)
+
+
+def _cores() -> int:
+    """Of this machine, as far as this process may use them: a cluster gives a job some of many."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

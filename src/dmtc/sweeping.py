@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.errors import TrainingError, UserError
 from dmtc.hydra_errors import one_line
+from dmtc.interruption import JobStopped
 from dmtc.sweep_folder import Job, Status, SweepFolder, read_status, write_status
 
 
@@ -51,7 +52,9 @@ class SweepCallback(Callback):
         before = read_status(_folder(config))
         began = before.began if before else time.time()
         if job_return.status == JobStatus.FAILED:
-            foreseen = isinstance(result, UserError | TrainingError | HydraException | OmegaConfBaseException)
+            foreseen = isinstance(
+                result, UserError | TrainingError | JobStopped | HydraException | OmegaConfBaseException
+            )
             trace = None if foreseen else "".join(traceback.format_exception(result))
             status = Status(_overrides(config), "failed", began, time.time(), None, reason_of(result), trace)
         else:
@@ -80,6 +83,8 @@ def reason_of(error: BaseException) -> str:
     """Why a job failed, in one line."""
     if isinstance(error, HydraException | OmegaConfBaseException):
         return one_line(error)
+    if isinstance(error, JobStopped):
+        return "stopped"
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError | TrainingError) else f"{type(error).__name__}: {text}"
 

@@ -14,6 +14,7 @@ IGNORE_INDEX = 255
 """Label value of a pixel that is neither trained on nor scored."""
 
 UInt8Array = npt.NDArray[np.uint8]
+UInt16Array = npt.NDArray[np.uint16]
 Float32Array = npt.NDArray[np.float32]
 
 
@@ -24,16 +25,15 @@ class Sample:
     Attributes:
         id: The image's name in its data set.
         image: uint8 (H, W, 3), RGB.
-        label: uint8 (H, W), class index or `IGNORE_INDEX`.
-        confidence: float32 (H, W) in [0, 1], the teacher's probability of the label; 1 where a person labelled.
-        is_pseudo: Whether the label is a pseudo-label.
+        label: uint8 (H, W), class index or `IGNORE_INDEX`; (0, 0) of a whole image that is read without its mask.
+        level: uint16 (H, W), the teacher's confidence in its label as a level of `dmtc.pseudo.level_confidence`; None
+            where a person labelled.
     """
 
     id: str
     image: UInt8Array
     label: UInt8Array
-    confidence: Float32Array
-    is_pseudo: bool = False
+    level: UInt16Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,10 @@ class Batch:
 
     Attributes:
         image: uint8 (B, 3, H, W), RGB; the model normalizes.
-        label: int64 (B, H, W), class index or `IGNORE_INDEX`; uint8 until the batch is on its device.
-        confidence: float32 (B, H, W) in [0, 1].
+        label: int64 (B, H, W), class index or `IGNORE_INDEX`; uint8 until the batch is on its device. (B, 0, 0) of
+            whole images that are read without their masks.
+        confidence: float32 (B, H, W) in [0, 1], 1 where a person labelled. The loader's processes hand over levels
+            instead, int16, and (B, 1, 1) of them if a person labelled all images.
         is_pseudo: bool (B,), true where the label is a pseudo-label.
         ids: The images' names.
     """

@@ -1,11 +1,15 @@
 """Hydra's basic sweeper, mended: a sweep of which one value is wrong, or one run fails, still runs all the others.
 
 Hydra's own refuses the whole sweep when one job does not compose, and ends it after the batch in which a job failed.
+Jobs that run in processes of their own save before Ctrl-C or SIGTERM ends them.
 """
 
+import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +56,8 @@ class DmtcSweeper(BasicSweeper):
         for batch in batches:
             started = [job for job in batch if tuple(job) not in faulty]
             if started:
-                returned.append(self.launcher.launch(started, initial_job_idx=sum(map(len, returned))))
+                with _jobs_stop_first():
+                    returned.append(self.launcher.launch(started, initial_job_idx=sum(map(len, returned))))
         failures = [job._return_value for batch in returned for job in batch if job.status == JobStatus.FAILED]
         if faulty or failures:
             # Hydra itself comes to it only where nothing is raised.
@@ -82,6 +87,30 @@ def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:
         if not isinstance(error, UserError | TrainingError | HydraException | OmegaConfBaseException):
             raise error
     raise (TrainingError if any(isinstance(error, TrainingError) for error in failures) else ConfigError)(text)
+
+
+@contextmanager
+def _jobs_stop_first() -> Iterator[None]:
+    """Pass a request to stop on to the processes of the jobs, and wait for what they do; a second one stops at once."""
+    from dmtc.interruption import handled_by
+
+    asked: list[int] = []
+
+    def pass_on(signum: int, frame: Any) -> None:
+        from multiprocessing import active_children
+
+        children = active_children()
+        if asked or not children:
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        asked.append(signum)
+        for child in children:
+            # Ctrl-C has reached them already, and this is nothing new to them; a signal to this process alone has not.
+            os.kill(child.pid or 0, signal.SIGTERM)
+
+    with handled_by(pass_on):
+        yield
 
 
 @dataclass

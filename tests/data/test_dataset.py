@@ -34,9 +34,7 @@ def test_sample_reads_rgb_and_indices(tmp_path):
     np.testing.assert_array_equal(sample.image, GRADIENT)
     np.testing.assert_array_equal(sample.label, LABEL)
     assert sample.id == "a"
-    assert sample.confidence.dtype == np.float32
-    assert sample.confidence.shape == (5, 7)
-    assert np.all(sample.confidence == 1)
+    assert sample.level is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 
 from dmtc.errors import ConfigError
 from dmtc.losses import CrossEntropy, DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
+from dmtc.losses.mutual import _opinions
 from dmtc.types import IGNORE_INDEX
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "mutual_losses.npz")
@@ -81,6 +82,19 @@ def test_golden_value_gradient_and_logs(case):
             counted = name in ("disagree", "student_wins")
             expected = figure / pseudo_pixels if counted else figure
             assert value.logs[name].item() == pytest.approx(expected, rel=1e-5), name
+
+
+@every_loss
+def test_pixel_weights_are_those_of_the_loss(loss):
+    logits, label, confidence, _ = small_inputs()
+    weights = loss.pixel_weights(logits.requires_grad_(), label, confidence)
+    assert not weights.requires_grad
+    everywhere = torch.ones(3, dtype=torch.bool)
+    target, _ = loss.rule(_opinions(logits.detach().log_softmax(dim=1), label, confidence))
+    counted = target != IGNORE_INDEX
+    assert (weights[~counted] == 0).all()
+    mean = loss(logits, label, confidence, everywhere).logs["mean_weight"]
+    assert weights[counted].mean() == pytest.approx(mean.item())
 
 
 def loop_reference(loss, logits, label, confidence, is_pseudo):

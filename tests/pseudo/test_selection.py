@@ -6,7 +6,7 @@ import torch
 
 from dmtc.errors import ConfigError
 from dmtc.pseudo import LEVELS, class_balanced_thresholds, confidence_histogram, level_confidence, predict_with_log_odds
-from dmtc.pseudo.selection import level_of, threshold_levels
+from dmtc.pseudo.selection import CERTAIN, level_of, threshold_levels
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "class_balanced_labels.npz")
 RATIOS = ["0.2", "0.4", "0.6", "0.8"]
@@ -100,7 +100,10 @@ def test_half_precision_logits_are_widened_first():
 def test_levels_rise_and_are_close_together():
     confidence = level_confidence()
     assert (np.diff(confidence) >= 0).all()
-    assert np.diff(confidence).max() < 0.002
+    assert np.diff(confidence[1:]).max() < 0.002
+    assert confidence[0] == 0, "of pixels that no teacher has seen"
+    assert confidence[CERTAIN] == 1, "of a person's labels"
+    assert level_of(torch.tensor(1 / 254).logit()) > 0, "where the surest of 255 classes is least sure"
     p = torch.linspace(0.01, 0.999, 997)
     assert np.abs(confidence[level_of(torch.logit(p)).numpy()] - p.numpy()).max() < 0.001
     assert level_of(torch.tensor([-torch.inf, torch.inf])).tolist() == [0, LEVELS - 1]

@@ -1,9 +1,13 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from dmtc.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore, label_images, level_confidence
+from dmtc.pseudo.labelling import _WRITERS
 from dmtc.pseudo.selection import level_of
 
 
@@ -21,7 +25,7 @@ def test_what_is_written_is_read(tmp_path):
         for read, written in zip(store.read(id), random_prediction(i), strict=True):
             np.testing.assert_array_equal(read, written)
             assert read.dtype == written.dtype
-    assert {path.parent for path in tmp_path.rglob("*.png")} == {tmp_path / "store"}
+    assert {path.parent for path in tmp_path.rglob("*.zst")} == {tmp_path / "store"}
 
 
 def test_selection_happens_when_reading(tmp_path):
@@ -53,9 +57,23 @@ def test_incomplete_and_damaged_stores(tmp_path):
     with pytest.raises(DataError, match="missing or damaged"):
         store.read("x")
     store.write("x", *random_prediction(0))
-    next(tmp_path.glob("*.level.png")).write_bytes(b"not a picture")
-    with pytest.raises(DataError, match="missing or damaged"):
-        store.read("x")
+    path = next(tmp_path.glob("*.zst"))
+    whole = path.read_bytes()
+    for damaged in (b"", b"no prediction", whole[:-1], whole[:20], whole[:100] + b"x" + whole[101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"x-\w+\.zst is missing or damaged; delete its folder and resume"):
+            store.read("x")
+
+
+def test_a_store_of_an_earlier_version_is_no_complete_one(tmp_path):
+    store = PseudoLabelStore(tmp_path)
+    for name in ("x.label.png", "x.level.png"):
+        (tmp_path / name).write_bytes(b"two pictures an image")
+    store.finish(np.ones((5, LEVELS), np.int64), images=1, bytes=42)
+    assert store.is_outdated()
+    assert not store.is_complete(), "a run that goes on labels anew"
+    store.clear()
+    assert not store.is_outdated()
 
 
 def test_labelling_pass(tmp_path):
@@ -81,3 +99,40 @@ def test_labelling_pass(tmp_path):
         np.testing.assert_array_equal(label, value.argmax(0).numpy())
         expected = level_of(torch.logit(value.double().softmax(0).amax(0))).numpy()
         assert np.abs(level.astype(int) - expected).max() <= 1
+
+
+def test_writing_is_beside_the_main_thread_and_what_waits_for_it_is_bounded(tmp_path):
+    """Memory must not grow with the number of images, however slow the disk is."""
+    taken, written, writers, most = 0, 0, set(), 0
+
+    class SlowStore(PseudoLabelStore):
+        def write(self, id, label, level):
+            nonlocal written
+            time.sleep(0.002)
+            writers.add(threading.get_ident())
+            super().write(id, label, level)
+            written += 1
+
+    def batches():
+        nonlocal taken, most
+        for number in range(60):
+            taken += 1
+            most = max(most, taken - written)
+            yield [str(number)], torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+
+    store = SlowStore(tmp_path)
+    label_images(lambda images: torch.zeros(len(images), 3, 6, 5), batches(), store, 3)
+    assert written == store.facts()["images"] == 60
+    assert threading.get_ident() not in writers
+    assert most <= 2 * _WRITERS + 2
+
+
+def test_a_disk_that_fails_is_told(tmp_path):
+    class FullStore(PseudoLabelStore):
+        def write(self, id, label, level):
+            raise OSError(28, "No space left on device")
+
+    store = FullStore(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        label_images(lambda images: torch.zeros(1, 3, 2, 2), [(["x"], torch.zeros(1, 3, 2, 2))], store, 3)
+    assert not store.is_complete()

@@ -9,14 +9,17 @@ from itertools import groupby
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
+from dmtc.batches.joining import joined
 from dmtc.batches.reading import OnError, Reader, Reading
 from dmtc.batches.requests import CropRequest, ImageRequest, Request
 from dmtc.data.augment import Augment
 from dmtc.data.dataset import Dataset
 from dmtc.errors import UserError
 from dmtc.interruption import leave_signals_to_the_parent
+from dmtc.pseudo.selection import CERTAIN, level_confidence
 from dmtc.types import Batch, Sample
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Loader:
         self, dataset: Dataset, augment: Augment, workers: int, device: torch.device, on_error: OnError = "stop"
     ) -> None:
         self._device = device
+        self._confidences = torch.from_numpy(level_confidence()).to(device)
         self._skipped: Counter[str] = Counter()
         self._told: set[str] = set()
         self._at_hand = _Requests()
@@ -70,13 +74,14 @@ class Loader:
         return self._read(steps)
 
     def images(self, ids: Sequence[str], batch_size: int, with_mask: bool) -> Iterator[Batch]:
-        """Whole images in order, up to `batch_size` neighbors of one size at a time.
+        """Every whole image once, up to `batch_size` of one size at a time; in order where all sizes are the same.
 
-        Without masks every label is `IGNORE_INDEX`, and no mask is opened; images that cannot be read are left out if
-        faulty ones are skipped.
+        Without masks there are no labels, and no mask is opened; images that cannot be read are left out if faulty ones
+        are skipped.
         """
         starts = range(0, len(ids), batch_size)
-        return self._read([[ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts])
+        requests = ([ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts)
+        return joined(self._read(requests), batch_size)
 
     def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
         rest = iter(requests)
@@ -108,7 +113,9 @@ class Loader:
         if read.error is not None:
             raise read.error
         for batch in read.batches:
-            yield batch.to(self._device)
+            batch = batch.to(self._device)
+            confidence = self._confidences[batch.confidence.int()].expand(batch.label.shape)
+            yield replace(batch, confidence=confidence)
 
     def take_skipped(self) -> dict[str, int]:
         """How often each image was skipped since this was asked for the last time, by id."""
@@ -142,13 +149,24 @@ def _collate(readings: list[Reading]) -> _Read:
 
 
 def _stack(samples: list[Sample]) -> Batch:
+    levels = [sample.level for sample in samples]
+    if all(level is None for level in levels):
+        levels = [np.full((1, 1), CERTAIN, np.uint16)] * len(samples)
+    else:
+        certain = np.full(samples[0].label.shape, CERTAIN, np.uint16)
+        levels = [certain if level is None else level for level in levels]
     return Batch(
-        image=torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2),
-        label=torch.from_numpy(np.stack([sample.label for sample in samples])),
-        confidence=torch.from_numpy(np.stack([sample.confidence for sample in samples])),
-        is_pseudo=torch.tensor([sample.is_pseudo for sample in samples]),
+        image=_together([sample.image for sample in samples]).permute(0, 3, 1, 2),
+        label=_together([sample.label for sample in samples]),
+        confidence=_together([level.view(np.int16) for level in levels]),
+        is_pseudo=torch.tensor([sample.level is not None for sample in samples]),
         ids=tuple(sample.id for sample in samples),
     )
+
+
+def _together(arrays: Sequence[np.ndarray]) -> Tensor:
+    # PyTorch's own way to stack: in a loader's process it writes into memory that the main process sees.
+    return default_collate([torch.from_numpy(array) for array in arrays])
 
 
 def _set_up_worker(worker: int) -> None:

@@ -1,8 +1,8 @@
 """Carrying requests out: from files to one sample."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from dmtc.data.dataset import Dataset, size_text
 from dmtc.errors import DataError, UserError
 from dmtc.pseudo.store import PseudoLabels
 from dmtc.randomness import generator_of
-from dmtc.types import IGNORE_INDEX, Sample
+from dmtc.types import Sample
 
 OnError = Literal["stop", "skip"]
 """What becomes of a training image that cannot be used (`dataset.on_error`)."""
+
+_Read = TypeVar("_Read")
 
 
 def on_error_faults(dataset: Mapping[str, Any]) -> list[str]:
@@ -82,31 +84,29 @@ class Reader(torch.utils.data.Dataset[Reading]):
     def _read(self, request: Request) -> Sample:
         match request:
             case ImageRequest(id, with_mask=True):
-                return self._of_dataset(id, masked=True)
+                return _usable(self.dataset.sample, id)
             case ImageRequest(id):
-                return self._of_dataset(id, masked=False)
+                return Sample(id, _usable(self.dataset.image, id), label=np.empty((0, 0), np.uint8))
             case CropRequest(id, PseudoLabels() as pseudo_labels, address):
-                unlabelled = self._of_dataset(id, masked=False)
-                label, confidence = pseudo_labels.read(id)
-                if label.shape != unlabelled.label.shape:
+                image = _usable(self.dataset.image, id)
+                label, level = pseudo_labels.read_all(id)
+                if label.shape != image.shape[:2]:
                     raise DataError(
-                        f"{self.dataset.images[id]} is {size_text(unlabelled.label.shape)} pixels but its pseudo-label"
+                        f"{self.dataset.images[id]} is {size_text(image.shape)} pixels but its pseudo-label"
                         f" is {size_text(label.shape)}: the image has changed; delete {pseudo_labels.folder} and resume"
                     )
-                sample = replace(unlabelled, label=label, confidence=confidence)
-                return replace(self.augment(sample, generator_of(*address)), is_pseudo=True)
+                crop = self.augment(Sample(id, image, label, level), generator_of(*address))
+                assert crop.level is not None, "it has what was given"
+                return replace(crop, label=pseudo_labels.select(crop.label, crop.level))  # fewer pixels than before
             case CropRequest(id, _, address):
-                return self.augment(self._of_dataset(id, masked=True), generator_of(*address))
+                return self.augment(_usable(self.dataset.sample, id), generator_of(*address))
 
-    def _of_dataset(self, id: str, masked: bool) -> Sample:
-        try:
-            if masked:
-                return self.dataset.sample(id)
-            image = self.dataset.image(id)
-        except UserError as error:
-            raise _Unusable(error) from error
-        size = image.shape[:2]
-        return Sample(id, image, np.full(size, IGNORE_INDEX, np.uint8), np.zeros(size, np.float32))
+
+def _usable(read: Callable[[str], _Read], id: str) -> _Read:
+    try:
+        return read(id)
+    except UserError as error:
+        raise _Unusable(error) from error
 
 
 class _Unusable(Exception):

@@ -1,4 +1,4 @@
-"""Paired augmentation: image, label and confidence go through one and the same geometric map."""
+"""Paired augmentation: image, label and confidence level go through one and the same geometric map."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,11 @@ from dmtc.types import IGNORE_INDEX, Sample
 class Augment:
     """Random scale, random crop and horizontal flip.
 
-    The result equals resizing the whole image, padding it at the bottom and the right where it is smaller than the
-    crop (image 0, label `IGNORE_INDEX`, confidence 0), cropping and flipping; but only the pixels of the crop are ever
-    computed, by one warp per array. Image values are interpolated linearly, labels and confidences take the nearest
-    pixel. Pixel centers lie at half coordinates, as in `cv2.resize`. At scale 1 all values are exact copies.
+    The part of the image that becomes the crop is cut out first, at whole pixels, and only it is resized. That gives
+    what resizing the whole image, padding it at the bottom and the right where it is smaller than the crop (image 0,
+    label `IGNORE_INDEX`, level 0), cropping and flipping would give, but for a shift below one pixel of the source and
+    a scale that differs by less than one pixel over the crop. Image values are interpolated linearly, labels and levels
+    take the nearest pixel. At scale 1 all values are exact copies.
 
     Attributes:
         crop: Height and width of the result in pixels.
@@ -59,36 +60,34 @@ class Augment:
         height, width = sample.label.shape
         crop_height, crop_width = self.crop
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
-        scaled_height, scaled_width = max(1, int(scale * height)), max(1, int(scale * width))
-        top = int(draws[1] * (max(0, scaled_height - crop_height) + 1))
-        left = int(draws[2] * (max(0, scaled_width - crop_width) + 1))
+        source_rows, rows = _window(height, crop_height, scale, draws[1])
+        source_columns, columns = _window(width, crop_width, scale, draws[2])
         flip = bool(draws[3] < self.flip)
-
-        # Only the part that the scaled image covers is warped: so its border is replicated as by a resize, and does
-        # not fade into the padding.
-        rows, columns = min(crop_height, scaled_height), min(crop_width, scaled_width)
-        step_y, step_x = height / scaled_height, width / scaled_width
-        first_y = (top + 0.5) * step_y - 0.5
-        first_x = (left + 0.5) * step_x - 0.5
-        if flip:
-            first_x, step_x = (left + columns - 0.5) * step_x - 0.5, -step_x
-        to_source = np.array([[step_x, 0.0, first_x], [0.0, step_y, first_y]])
         place = (slice(0, rows), slice(crop_width - columns, crop_width) if flip else slice(0, columns))
 
-        def warp(array: np.ndarray, interpolation: int, padding: int) -> np.ndarray:
+        def cut(array: np.ndarray, interpolation: int, padding: int) -> np.ndarray:
+            part = cv2.resize(array[source_rows, source_columns], (columns, rows), interpolation=interpolation)
+            if flip:
+                part = cv2.flip(part, 1)
+            if (rows, columns) == (crop_height, crop_width):
+                return part
             result = np.full((crop_height, crop_width, *array.shape[2:]), padding, array.dtype)
-            result[place] = cv2.warpAffine(
-                array,
-                to_source,
-                (columns, rows),
-                flags=interpolation | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            result[place] = part
             return result
 
         return Sample(
             id=sample.id,
-            image=warp(sample.image, cv2.INTER_LINEAR, 0),
-            label=warp(sample.label, cv2.INTER_NEAREST, IGNORE_INDEX),
-            confidence=warp(sample.confidence, cv2.INTER_NEAREST, 0),
+            image=cut(sample.image, cv2.INTER_LINEAR, 0),
+            label=cut(sample.label, cv2.INTER_NEAREST_EXACT, IGNORE_INDEX),
+            level=None if sample.level is None else cut(sample.level, cv2.INTER_NEAREST_EXACT, 0),
         )
+
+
+def _window(size: int, crop: int, scale: float, draw: float) -> tuple[slice, int]:
+    """Along one axis: the pixels of the source that are used, and how many of the crop they become."""
+    scaled = max(1, int(scale * size))
+    if scaled <= crop:
+        return slice(0, size), scaled
+    window = max(1, round(crop * size / scaled))
+    first = int(draw * (size - window + 1))
+    return slice(first, first + window), crop

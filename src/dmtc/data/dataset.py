@@ -119,7 +119,7 @@ class Dataset:
         return mask
 
     def sample(self, id: str) -> Sample:
-        """Read an image with its mask; the confidence is 1 everywhere.
+        """Read an image with its mask.
 
         Raises:
             DataError: As for `image` and `mask`, or the two differ in size.
@@ -131,7 +131,13 @@ class Dataset:
                 f" {size_text(label.shape)}; both must be the same size",
                 OTHER_SIZE,
             )
-        return Sample(id=id, image=image, label=label, confidence=np.ones(label.shape, np.float32))
+        return Sample(id=id, image=image, label=label)
+
+    def colored(self, label: UInt8Array) -> UInt8Array:
+        """A label uint8 (H, W) as a picture: uint8 (H, W, 3), each class in its color, ignored pixels white."""
+        table = np.full((256, 3), 255, np.uint8)
+        table[: self.num_classes] = self.palette
+        return table[label]
 
     def _path(self, files: Mapping[str, Path], id: str, kind: str) -> Path:
         if id not in files:

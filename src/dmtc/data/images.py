@@ -55,14 +55,14 @@ def decode_image(content: bytes, path: Path) -> UInt8Array:
     """As `read_image`, from the bytes of the file; its path is for messages."""
     _require_end(content, path)
     # Decoding from memory, as cv2.imread cannot open every path on Windows.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     except cv2.error:  # it claims to be larger than OpenCV allows
         image = None
     if image is None:
         raise FileFault(f"{path}: cannot be read as an image; {_REMEDY}", UNREADABLE_IMAGE)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def _require_end(content: bytes, path: Path) -> None:

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from dmtc.data.dataset import DATASETS, Dataset
 from dmtc.data.listed import read_listed
@@ -24,7 +24,8 @@ DRAWING_VERSION = 1
 def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size: int) -> Dataset:
     """Textured, partly hidden objects on cluttered backgrounds; see `dmtc.data.scenes`.
 
-    The files are made by the first call and found by later ones; several processes may call at once.
+    The files are made by the first call and found by later ones; of several processes that call at once, one makes them
+    and the others wait.
 
     Args:
         root: The cache folder; each combination of the other arguments gets a folder of its own inside.
@@ -62,20 +63,18 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
 def _make(target: Path, seed: int, counts: dict[str, int], size: int) -> None:
     """Draw everything into a folder beside the target, then rename it: the target is complete or absent."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target.parent))
-    try:
-        for part, count in counts.items():
-            _draw_part(unfinished, part, count, seed, size)
-        (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", "utf-8")
-        unfinished.chmod(0o755)  # mkdtemp makes it private
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        if target.exists():
+            return
+        unfinished = target.with_name(f".{target.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
         try:
+            for part, count in counts.items():
+                _draw_part(unfinished, part, count, seed, size)
+            (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", "utf-8")
             os.replace(unfinished, target)
-        except OSError:
-            # Another process finished the same pictures first; a full folder is never replaced.
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _draw_part(folder: Path, part: str, count: int, seed: int, size: int) -> None:

@@ -1,5 +1,6 @@
 """Carrying a plan out: for each phase that is not done, let its teacher label, train it, score it, keep it."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -8,15 +9,17 @@ from dmtc.batches import Loader, training_requests
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.networks import Networks
+from dmtc.engine.panels import Panels
 from dmtc.engine.phase_training import PhaseTraining
 from dmtc.engine.quality import score_pseudo_labels
 from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
 from dmtc.interruption import Interruption
 from dmtc.models import SegmentationModel
+from dmtc.processes import ALONE, Processes
 from dmtc.progress import Progress
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.run_folder import RunFolder
-from dmtc.schedule import Phase
+from dmtc.schedule import Phase, independent_phases, phases_before
 from dmtc.settings import pick_workers
 from dmtc.tracking import Metrics
 from dmtc.types import Batch
@@ -24,6 +27,9 @@ from dmtc.types import Batch
 
 class Executor:
     """Carries a plan out in a run folder; what the folder already holds is not done again.
+
+    Several processes have one each, and all of them do the same in the same order. They share out the images of every
+    batch and pass, or under `run.parallel_students` the trainings of a round.
 
     Args:
         parts: Data set, split, plan, losses and networks.
@@ -50,41 +56,100 @@ class Executor:
         self.progress = progress
         self.metrics = metrics
         self.interruption = Interruption() if interruption is None else interruption
+        self.processes = parts.processes
         self.doing = "preparing"
         self.memory = "the networks alone"
-        workers = pick_workers(parts.run.workers, parts.device)
+        workers = pick_workers(parts.run.workers, parts.device, parts.processes)
         self.loader = Loader(parts.dataset, parts.augment, workers, parts.device, parts.on_error)
         self.networks = Networks(parts, folder)
 
     def execute(self) -> None:
         """Run every phase of the plan that has no record yet."""
-        for phase in self.parts.plan:
-            if self.folder.read_phase(phase.name) is None:
-                self.interruption.check(f"before phase {phase.name}")
-                self._run_phase(phase)
-            else:
-                self.folder.checkpoints(phase.name).remove()  # a run that was killed may not have come to it
-                self.progress.skip(phase.steps)
+        for phases in independent_phases(self.parts.plan) if self.parts.run.parallel_students else zip(self.parts.plan):
+            to_do = []
+            for phase in phases:
+                if self._record_of(phase.name) is None:
+                    to_do.append(phase)
+                else:
+                    # A run that was killed may not have come to it.
+                    self.processes.first_says(self.folder.checkpoints(phase.name).remove)
+                    self.progress.skip(phase.steps)
+            if to_do:
+                self.interruption.check(f"before phase {to_do[0].name}")
+                self._run_phases(to_do)
 
-    def scores(self, evaluation: Evaluation, which: str = "last") -> dict[str, Scores]:
-        """Scores on the validation images of every network after its last phase, and last of their ensemble."""
+    def scores(self, evaluation: Evaluation, which: str = "last", what: str = "scoring") -> dict[str, Scores]:
+        """Scores on the validation images of every network after its last phase, and last of their ensemble.
+
+        Args:
+            evaluation: The protocol.
+            which: "last" or "best" weights of the phase.
+            what: What a person sees that this is.
+        """
         last = {phase.trainee: phase.name for phase in self.parts.plan}
         predictors = {
             network: self.networks.predictor(self.networks.after(last[network], which))
             for network in self.parts.networks
         }
         with self._while("scoring the last networks", self._whole_images()):
-            return self._scores(predictors, evaluation)
+            return self._scores(predictors, evaluation, what, self.processes)
 
-    def _run_phase(self, phase: Phase) -> None:
-        parts, run = self.parts, self.parts.run
+    def _run_phases(self, phases: list[Phase]) -> None:
+        """Run phases that do not need each other: all processes one, or under `run.parallel_students` each its own."""
+        for phase in phases:
+            if phase.label_from is not None:
+                self._labelled_by(phase.label_from)
+        if not self.parts.run.parallel_students:
+            records = [self._run_phase(phase, self.processes) for phase in phases]
+        else:
+            rank = self.processes.rank
+            own = self._run_phase(phases[rank], ALONE) if rank < len(phases) else None
+            records = [record for record in self.processes.gathered(own) if record is not None]
+        for phase, record in zip(phases, records, strict=True):
+            self.processes.first_says(lambda phase=phase, record=record: self._keep(phase, record))
+
+    def _keep(self, phase: Phase, record: dict[str, Any]) -> None:
+        """Write the record of a phase that is done."""
+        if self._take_over_metrics(phase):  # another process has trained it, and shown nothing
+            self.progress.skip(phase.steps)
+            for warning in record["warnings"]:
+                self.progress.warn(warning)
+        self._report(phase, record)  # before the record marks the phase as done: better twice than never
+        self.folder.write_phase(record)
+        self.folder.checkpoints(phase.name).remove()
+        self.progress.say(_phase_line(record))
+
+    def _metrics_for(self, phase: Phase, processes: Processes) -> Metrics:
+        """Where the values of a phase go; the first process also takes what an earlier session has left elsewhere."""
         assert self.metrics is not None, "a run that trains has its metrics"
-        training = PhaseTraining(phase, parts, self.folder, self.progress, self.metrics, self.interruption)
+        if self.processes.is_first:
+            self._take_over_metrics(phase)
+        elif processes is ALONE:
+            path = self.folder.metrics_of_phase_path(phase.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return Metrics(path, {}, self.progress.warn)
+        return self.metrics
+
+    def _take_over_metrics(self, phase: Phase) -> bool:
+        """Take the values of a phase that another process has kept; whether there are any."""
+        assert self.metrics is not None
+        path = self.folder.metrics_of_phase_path(phase.name)
+        if there := path.is_file():
+            self.metrics.take_over(phase.name, path)
+            path.unlink()
+        return there
+
+    def _run_phase(self, phase: Phase, processes: Processes) -> dict[str, Any]:
+        """Train a phase together with the processes given, and return what is to be reported of it."""
+        parts, run = self.parts, self.parts.run
+        metrics = self._metrics_for(phase, processes)
+        training = PhaseTraining(phase, parts, self.folder, self.progress, metrics, self.interruption, processes)
         course = training.course
-        before = None if phase.init_from is None else self.folder.read_phase(phase.init_from)
+        before = None if phase.init_from is None else self._record_of(phase.init_from, processes)
         record: dict[str, Any] = {
             "name": phase.name,
             "trainee": phase.trainee,
+            "round": len(phases_before(phase, parts.plan)),
             "label_from": phase.label_from,
             "label_ratio": phase.label_ratio,
             "steps": phase.steps,
@@ -93,13 +158,13 @@ class Executor:
         }
         pseudo_labels = None
         if phase.label_from is not None and phase.label_ratio is not None:
-            store = self._labelled_by(phase.label_from)
+            store = self.folder.store(phase.label_from)
             facts = store.facts()
             record["label_images_per_s"] = facts["images"] / max(facts["seconds"], 1e-9)
             pseudo_labels = store.select(phase.label_ratio)
             if not training.begun:
                 truth = parts.dataset if run.score_pseudo_labels else None
-                course.pseudo = score_pseudo_labels(store, phase.label_ratio, parts.split.unlabelled, truth)
+                course.pseudo = score_pseudo_labels(store, phase.label_ratio, parts.split.unlabelled, truth, processes)
                 course.skipped = self._missing(store)
                 pseudo_before = before["pseudo"] if before else None
                 lost = lost_classes(course.pseudo, pseudo_before, parts.dataset.classes, phase.label_from)
@@ -110,22 +175,39 @@ class Executor:
 
         def batches(start: int) -> Iterator[Batch]:
             labelled, seed = parts.split.subsets[phase.trainee], parts.config["seed"]
-            return self.loader.crops(
-                training_requests(phase, labelled, parts.split.unlabelled, pseudo_labels, seed, start)
-            )
+            steps = training_requests(phase, labelled, parts.split.unlabelled, pseudo_labels, seed, start)
+            return self.loader.crops(processes.share(requests) for requests in steps)
 
         def score() -> Scores:
             with self._while(f"scoring {phase.name}", self._whole_images()):
-                return self._scores({phase.trainee: self.networks.predictor(model)}, parts.evaluation)[phase.trainee]
+                networks = {phase.trainee: self.networks.predictor(model)}
+                what = f"{phase.name} scoring"
+                return self._scores(networks, parts.evaluation, what, processes)[phase.trainee]
 
         with self._while(f"training {phase.name}", self._crops(phase)):
             record |= training.run(model, batches, score, self.loader.take_skipped)
         if phase.label_from is not None:
             self._warn(training, fallen_score(record["miou_last"], before["miou_last"] if before else None))
         record["warnings"] = course.warnings
-        self.folder.write_phase(record)
-        training.done()
-        self.progress.say(_phase_line(record))
+        if metrics is not self.metrics:
+            metrics.close()
+        return record
+
+    def _record_of(self, phase: str, processes: Processes | None = None) -> dict[str, Any] | None:
+        """What is to be reported of a phase, or None if it is not done."""
+        return (processes or self.processes).first_says(lambda: self.folder.read_phase(phase))
+
+    def _report(self, phase: Phase, record: dict[str, Any]) -> None:
+        """Tell the loggers what came of a phase, with pictures for those that want any."""
+        assert self.metrics is not None, "a run that trains has its metrics"
+        fixed, worst = [], []
+        if count := self.metrics.panels:
+            with self._while(f"drawing panels of {phase.name}", self._whole_images()):
+                panels = Panels(
+                    phase, self.parts, self.folder, self.networks.predictor(self.networks.after(phase.name))
+                )
+                fixed, worst = panels.fixed(count), panels.worst(count, record["pseudo"])
+        self.metrics.phase(record, fixed, worst)
 
     def _network_for(self, training: PhaseTraining) -> SegmentationModel:
         phase = training.phase
@@ -133,19 +215,26 @@ class Executor:
             return self.networks.instance(phase.trainee)  # the checkpoint has its weights
         if phase.init_from is not None:
             return self.networks.after(phase.init_from)
-        model, line = self.networks.started(phase)
-        self.progress.say(line)
+        model, report = self.networks.started(phase)
+        training.processes.first_says(lambda: self.folder.write_weights_report(phase.name, dataclasses.asdict(report)))
+        self.progress.say(f"network {phase.trainee}: {report.summary()}")
         return model
 
-    def _labelled_by(self, teacher_phase: str) -> PseudoLabelStore:
-        """The teacher's predictions; made now if no earlier phase or run has made all of them."""
+    def _labelled_by(self, teacher_phase: str) -> None:
+        """Let the teacher label, if no earlier phase or run has made all of its predictions."""
         store = self.folder.store(teacher_phase)
-        if store.is_complete():
-            return store
-        store.clear()
-        ids = self.parts.split.unlabelled
-        batches = self._heeding(self.loader.images(ids, self.parts.run.label_batch, with_mask=False))
-        self.progress.begin(f"{teacher_phase} labels", len(ids), "image")
+
+        def is_complete() -> bool:
+            if not (complete := store.is_complete()):
+                store.clear()
+            return complete
+
+        if self.processes.first_says(is_complete):
+            return
+        batch = self.parts.run.label_batch
+        ids = self.processes.share(self.parts.split.unlabelled, batch)
+        batches = self._heeding(self.loader.images(ids, batch, with_mask=False))
+        self.progress.begin(f"{teacher_phase} labelling", len(ids), "image")
         try:
             with self._while(f"labelling by {teacher_phase}", self._whole_images()):
                 label_images(
@@ -154,20 +243,34 @@ class Executor:
                     store,
                     self.parts.dataset.num_classes,
                     self.progress.advance,
+                    self.processes,
                 )
         finally:
             self.progress.end()
         self.loader.take_skipped()  # they are told by what the store lacks, now and after any interruption
-        return store
 
     def _missing(self, store: PseudoLabelStore) -> dict[str, int]:
         """Unlabelled images that could not be labelled, each skipped once."""
         ids = self.parts.split.unlabelled
         return {} if store.facts()["images"] == len(ids) else {id: 1 for id in sorted(ids) if id not in store}
 
-    def _scores(self, networks: Mapping[str, Predictor], evaluation: Evaluation) -> dict[str, Scores]:
-        images = self.loader.images(self.parts.dataset.val, self.parts.run.label_batch, with_mask=True)
-        return evaluate(networks, self._heeding(images), self.parts.dataset.num_classes, evaluation)
+    def _scores(
+        self, networks: Mapping[str, Predictor], evaluation: Evaluation, what: str, processes: Processes
+    ) -> dict[str, Scores]:
+        batch = self.parts.run.label_batch
+        ids = processes.share(self.parts.dataset.val, batch)
+        images = self._counted(self._heeding(self.loader.images(ids, batch, with_mask=True)))
+        self.progress.begin(what, len(ids), "image")
+        try:
+            return evaluate(networks, images, self.parts.dataset.num_classes, evaluation, processes)
+        finally:
+            self.progress.end()
+
+    def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, each counted when the next one is asked for."""
+        for batch in batches:
+            yield batch
+            self.progress.advance(len(batch.ids))
 
     def _heeding(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, until the run is asked to stop: what they are for is then begun anew by the next one."""
@@ -207,9 +310,9 @@ class Executor:
 def _phase_line(record: dict[str, Any]) -> str:
     """One line about a finished phase."""
     pseudo = record["pseudo"]
-    labels = ""
+    taught = ""
     if pseudo:
-        quality = "" if pseudo["miou"] is None else f", their mIoU {pseudo['miou']:.3f}"
-        labels = f"{pseudo['coverage']:.0%} of pixels pseudo-labelled by {record['label_from']}{quality}; "
-    dropped = f" ({len(record['dropped_steps'])} steps dropped)" if record["dropped_steps"] else ""
-    return f"{record['name']}: {labels}mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}"
+        quality = "" if pseudo["miou"] is None else f", mIoU {pseudo['miou']:.3f}"
+        taught = f", taught by {record['label_from']} ({pseudo['coverage']:.0%} of pixels{quality})"
+    dropped = f" ({len(record['dropped_steps'])} dropped)" if record["dropped_steps"] else ""
+    return f"{record['name']}: mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}{taught}"

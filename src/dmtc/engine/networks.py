@@ -1,13 +1,11 @@
 """The networks of a run: one instance each, into which phases load what they need."""
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from dmtc.engine.assembly import Assembly
 from dmtc.evaluation import Predictor
-from dmtc.models import SegmentationModel, load_weights
+from dmtc.models import SegmentationModel, WeightsReport, load_weights
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 
@@ -29,6 +27,10 @@ class Networks:
         """The one instance of a network, with whatever weights it has; so nothing is compiled twice."""
         if network not in self._models:
             model = self._parts.model(network).to(self._parts.device)
+            if self._parts.run.sync_batchnorm and self._parts.processes.size > 1:
+                from timm.layers.norm_act import convert_sync_batchnorm  # slow to import, and rarely needed
+
+                convert_sync_batchnorm(model)  # in place; timm's, which knows torch's layers and its own
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
             if self._parts.run.compile:
                 model.maps = torch.compile(model.maps)
@@ -42,14 +44,12 @@ class Networks:
         load_weights(model, str(self._folder.weights_path(phase_name, which)))
         return model
 
-    def started(self, phase: Phase) -> tuple[SegmentationModel, str]:
-        """A network with its starting weights, and one line about them; the run folder gets a report."""
+    def started(self, phase: Phase) -> tuple[SegmentationModel, WeightsReport]:
+        """A network with its starting weights, and what became of them."""
         model = self.instance(phase.trainee)
         # Fresh weights first: a resumed run may have used this instance for another phase.
         model.load_state_dict(self._parts.model(phase.trainee).state_dict())
-        report = self._parts.load_starting_weights(model, phase.trainee)
-        self._folder.write_weights_report(phase.name, dataclasses.asdict(report))
-        return model, f"network {phase.trainee}: {report.summary()}"
+        return model, self._parts.load_starting_weights(model, phase.trainee)
 
     def predictor(self, model: SegmentationModel) -> Predictor:
         """The network in evaluation mode, without gradient, in the run's precision."""

@@ -19,9 +19,10 @@ from dmtc.errors import TrainingError
 from dmtc.evaluation import Scores
 from dmtc.interruption import Interruption
 from dmtc.models import SegmentationModel, save_weights
+from dmtc.processes import LostProcess, Processes
 from dmtc.progress import Progress
 from dmtc.run_folder import RunFolder
-from dmtc.schedule import Phase
+from dmtc.schedule import Phase, phases_before
 from dmtc.tracking import Metrics
 from dmtc.types import Batch
 
@@ -37,7 +38,7 @@ class Course:
         skipped: How often each image that cannot be used was skipped.
         warnings: One line each.
         seconds: Spent on it, until it was last brought up to date; so are the following.
-        peak_memory: Bytes.
+        peak_memory: Bytes, of the process that needs most.
         records: Lines of metrics.jsonl.
     """
 
@@ -61,6 +62,7 @@ class PhaseTraining:
         progress: Where a person looks.
         metrics: Where values go.
         interruption: Looked at after every step.
+        processes: Which train it together. All are told the same; the first one writes and shows it.
 
     Attributes:
         course: What came of it so far; that of the last checkpoint, if there is one.
@@ -75,6 +77,7 @@ class PhaseTraining:
         progress: Progress,
         metrics: Metrics,
         interruption: Interruption,
+        processes: Processes,
     ) -> None:
         self.phase = phase
         self.parts = parts
@@ -82,13 +85,17 @@ class PhaseTraining:
         self.progress = progress
         self.metrics = metrics
         self.interruption = interruption
+        self.processes = processes
         self._counted_to = time.perf_counter()
         _reset_peak_memory(parts.device)
         self._checkpoints = folder.checkpoints(phase.name)
         self._saved_at = time.monotonic()
-        self._saved = self._checkpoints.load(
-            lambda path: progress.warn(f"{path} is damaged; going on from what was saved before it")
+        self._saved = processes.first_says(
+            lambda: self._checkpoints.load(
+                lambda path: progress.warn(f"{path} is damaged; going on from what was saved before it")
+            )
         )
+        self._steps_before = sum(earlier.steps for earlier in phases_before(phase, parts.plan))
         self.begun = self._saved is not None
         self.course = Course(**self._saved["course"]) if self._saved else Course()
         metrics.begin(phase.name, self.course.records)
@@ -139,12 +146,15 @@ class PhaseTraining:
                 ),
                 LoopEvents(self._stepped, self._logged, self._evaluate, self._dropped, self._wants_save, self._save),
                 state,
+                self.processes,
             )
+        except LostProcess:
+            raise
         except TrainingError as error:
             raise TrainingError(f"{error}. {self._way_out()}") from error
         finally:
             self.progress.end()
-        save_weights(model, self.folder.weights_path(phase.name, "last"))
+        self._save_weights("last")
         self._bring_up_to_date()
         course = self.course
         return {
@@ -158,10 +168,6 @@ class PhaseTraining:
             "skipped": course.skipped,
             "dropped_steps": course.dropped_steps,
         }
-
-    def done(self) -> None:
-        """Delete the checkpoints: the phase has its record."""
-        self._checkpoints.remove()
 
     def _restored(self) -> LoopState:
         if self._saved is None:
@@ -179,12 +185,12 @@ class PhaseTraining:
 
     def _logged(self, step: int, values: dict[str, float]) -> None:
         self.progress.show(self.phase, step, values)
-        self._log(step, values)
+        self._log(step, {**values, "memory_bytes": _peak_memory(self.parts.device)})
 
     def _evaluate(self, step: int) -> None:
         result, earlier = self._score(), self.course.evaluations
         if not earlier or _order(result.miou) > max(_order(each["miou"]) for each in earlier):
-            save_weights(self._model, self.folder.weights_path(self.phase.name, "best"))
+            self._save_weights("best")
         earlier.append({"step": step, "miou": result.miou, "iou": list(result.iou), "accuracy": result.accuracy})
         self._log(step, {"miou": result.miou, "accuracy": result.accuracy})
 
@@ -193,7 +199,14 @@ class PhaseTraining:
         self.progress.warn(f"{self.phase.name}: step {step} is dropped, as {fault} (images {', '.join(ids)})")
 
     def _wants_save(self) -> bool:
-        return self.interruption.asked or time.monotonic() - self._saved_at >= 60 * self.parts.run.checkpoint_minutes
+        due = time.monotonic() - self._saved_at >= 60 * self.parts.run.checkpoint_minutes
+        # All save, and perhaps stop, after the same step, whichever of them is asked to.
+        signum, due = self.processes.highest(self.interruption.signum or 0, due)
+        self.interruption.learn(signum)
+        return bool(signum or due)
+
+    def _save_weights(self, which: str) -> None:
+        self.processes.first_says(lambda: save_weights(self._model, self.folder.weights_path(self.phase.name, which)))
 
     def _save(self, state: LoopState) -> None:
         self._bring_up_to_date()
@@ -203,7 +216,7 @@ class PhaseTraining:
             "loop": state.state(),
             "course": asdict(self.course),
         }
-        self._checkpoints.save(state.step, content)
+        self.processes.first_says(lambda: str(self._checkpoints.save(state.step, content)))
         self._saved_at = time.monotonic()
         self.interruption.check(f"after step {state.step} of {self.phase.steps} of phase {self.phase.name}")
 
@@ -211,12 +224,14 @@ class PhaseTraining:
         course, now = self.course, time.perf_counter()
         course.seconds += now - self._counted_to
         self._counted_to = now
-        course.peak_memory = max(course.peak_memory, _peak_memory(self.parts.device))
         course.records = self.metrics.count(self.phase.name)
-        course.skipped = dict(sorted((Counter(course.skipped) + Counter(self._take_skipped())).items()))
+        for peak_memory, skipped in self.processes.gathered((_peak_memory(self.parts.device), self._take_skipped())):
+            course.peak_memory = max(course.peak_memory, peak_memory)
+            course.skipped = dict(sorted((Counter(course.skipped) + Counter(skipped)).items()))
 
     def _log(self, step: int, values: dict[str, float]) -> None:
-        self.metrics.log({"phase": self.phase.name, "network": self.phase.trainee, "step": step, **values})
+        address = {"phase": self.phase.name, "network": self.phase.trainee, "step": step}
+        self.metrics.log({**address, "total_step": self._steps_before + step, **values})
 
     def _way_out(self) -> str:
         last = self._checkpoints.last()

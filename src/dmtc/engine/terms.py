@@ -9,11 +9,11 @@ from torch import Tensor
 
 from dmtc.errors import ConfigError
 from dmtc.losses import LOSSES
-from dmtc.losses.base import Loss, inputs_of
+from dmtc.losses.base import Loss, WeighsPixels, inputs_of
 from dmtc.losses.base import evaluate as evaluate_loss
 from dmtc.registry import argument_faults, raise_faults
 from dmtc.schedule import Stage
-from dmtc.types import StepInputs
+from dmtc.types import IGNORE_INDEX, StepInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +107,22 @@ def total_loss(active: list[tuple[str, float, Loss]], inputs: StepInputs) -> tup
         logs[name] = value.loss.detach()
         logs.update({f"{name}/{key}": log for key, log in value.logs.items()})
     return total, logs
+
+
+def pixel_weights(active: list[tuple[str, float, Loss]], logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
+    """How much every pixel of pseudo-labelled images counts, for reports.
+
+    Args:
+        active: As by `terms_of_stage`.
+        logits: (B, C, H, W), the student's.
+        label: int64 (B, H, W), pseudo-labels.
+        confidence: (B, H, W), the teacher's.
+
+    Returns:
+        Float (B, H, W): the mean of the terms that weigh pixels; if none does, 1 wherever there is a label.
+    """
+    weighing = [(weight, loss) for _, weight, loss in active if isinstance(loss, WeighsPixels)]
+    if not weighing:
+        return (label != IGNORE_INDEX).float()
+    total = sum(weight * loss.pixel_weights(logits, label, confidence) for weight, loss in weighing)
+    return torch.as_tensor(total) / sum(weight for weight, _ in weighing)

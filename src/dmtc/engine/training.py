@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmtc.engine.merging import merge_step
 from dmtc.engine.optimization import RateCurve
 from dmtc.engine.terms import total_loss
 from dmtc.engine.window import Window
 from dmtc.losses.base import Loss, inputs_of
 from dmtc.models import SegmentationModel
+from dmtc.processes import ALONE, Processes
 from dmtc.randomness import seed_of
 from dmtc.schedule import Phase
 from dmtc.types import IGNORE_INDEX, Batch, StepInputs
@@ -94,19 +96,22 @@ def train_phase(
     settings: LoopSettings,
     events: LoopEvents,
     state: LoopState | None = None,
+    processes: Processes = ALONE,
 ) -> float:
     """Train one network for one phase.
 
     Args:
         phase: Its length, its learning rate, and when to evaluate.
         model: The network; it is left with its last weights.
-        batches: One batch a step, on the model's device, from the first step that is not done on.
+        batches: One batch a step, or this process's part of it, on the model's device, from the first step that is not
+            done on.
         terms: Name, weight and loss of each term that counts.
         optimizer: Over the model's parameters.
         rate: The learning rate's curve over the phase.
         settings: Seed, precision, accumulation, logging.
         events: Whom to tell.
         state: As it was last saved, if the phase was begun before; model and optimizer are as they were then.
+        processes: Which train it together, each on its part of every batch. All have the same network after each step.
 
     Returns:
         Seconds spent training, evaluations left out.
@@ -117,6 +122,7 @@ def train_phase(
     evaluation_steps = {round(phase.steps * (i + 1) / phase.evaluations) for i in range(phase.evaluations)}
     embedding = any("embedding" in inputs_of(loss) for _, _, loss in terms)
     state = LoopState() if state is None else state
+    images = phase.labelled_batch + phase.pseudo_batch
     clock = _Stopwatch(state.seconds)
     if state.step > 0 and state.step in evaluation_steps:  # saved before, or while, it was evaluated
         with clock.paused():
@@ -126,10 +132,10 @@ def train_phase(
         learning_rate = phase.learning_rate * rate(step / phase.steps)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
-        torch.manual_seed(seed_of(settings.seed, phase.name, step, "dropout"))
         optimizer.zero_grad(set_to_none=True)
         buffers = [buffer.clone() for buffer in model.buffers()] if settings.skip_nonfinite else []
-        for number, (part, share) in enumerate(_parts(batch, settings.accumulate)):
+        for number, part, share in _parts(batch, min(settings.accumulate, images // processes.size), processes):
+            torch.manual_seed(seed_of(settings.seed, phase.name, step, number, "dropout"))
             generator = torch.Generator(batch.image.device)
             generator.manual_seed(seed_of(settings.seed, phase.name, step, number, "loss"))
             with torch.autocast(batch.image.device.type, settings.precision, enabled=settings.precision.itemsize < 4):
@@ -138,25 +144,26 @@ def train_phase(
                 loss, logs = total_loss(terms, inputs)
             (loss * share).backward()
             state.window.add(loss.detach(), logs, share)
+        merge_step(model, processes)
         norm = _gradient_norm(optimizer)
         done = state.step = step + 1
-        if settings.skip_nonfinite and (fault := state.window.fault(norm)):
+        if settings.skip_nonfinite and (fault := state.window.fault(norm, processes)):
             _restore(model, buffers)
-            state.window.drop_step(len(batch.ids))
-            events.dropped(done, fault, batch.ids)
+            state.window.drop_step(images)
+            events.dropped(done, fault, tuple(id for ids in processes.gathered(batch.ids) for id in ids))
         else:
             optimizer.step()
-            state.window.close_step(norm, batch.ids)
-        events.stepped(len(batch.ids))
+            state.window.close_step(norm, batch.ids, images)
+        events.stepped(images)
 
         if done % settings.log_every == 0 or done == phase.steps:
-            state.window.check(phase.name, done, phase.steps)
+            state.window.check(phase.name, done, phase.steps, processes)
             images_per_s = state.window.images / (clock.seconds() - state.window.opened_at)
             if values := state.window.means():
                 events.logged(done, {**values, "learning_rate": learning_rate, "images_per_s": images_per_s})
             state.window = Window(opened_at=clock.seconds())
         if done in evaluation_steps or events.wants_save():
-            state.window.check(phase.name, done, phase.steps)
+            state.window.check(phase.name, done, phase.steps, processes)
             state.seconds = clock.seconds()
             with clock.paused():
                 events.save(state)
@@ -184,16 +191,18 @@ class _Stopwatch:
         self._begun += time.perf_counter() - stopped_at
 
 
-def _parts(batch: Batch, count: int) -> Iterator[tuple[Batch, Tensor | float]]:
-    """Split a batch for accumulation, each part with its share of the labelled pixels.
+def _parts(batch: Batch, count: int, processes: Processes) -> Iterator[tuple[int, Batch, Tensor | float]]:
+    """Split a batch for accumulation, each part with its number and its share of the labelled pixels.
 
-    With these shares the sum of the parts' mean losses is the whole batch's mean loss, whatever is ignored where.
+    With these shares the sum of the parts' mean losses is the whole batch's mean loss, whatever is ignored where. Of
+    several processes, each has every so-many-th image of a batch already; their parts together are those that one
+    process would split the batch into.
     """
-    if count == 1:
-        yield batch, 1.0
+    if count == processes.size == 1:
+        yield 0, batch, 1.0
         return
-    total = (batch.label != IGNORE_INDEX).sum().clamp(min=1)
-    for first in range(min(count, len(batch.ids))):
+    total = processes.sum((batch.label != IGNORE_INDEX).sum()).clamp(min=1)
+    for first in range(count):
         # Every count-th image, so that each part has labelled and pseudo-labelled ones.
         part = Batch(
             batch.image[first::count],
@@ -202,7 +211,7 @@ def _parts(batch: Batch, count: int) -> Iterator[tuple[Batch, Tensor | float]]:
             batch.is_pseudo[first::count],
             batch.ids[first::count],
         )
-        yield part, (part.label != IGNORE_INDEX).sum() / total
+        yield processes.rank + processes.size * first, part, (part.label != IGNORE_INDEX).sum() / total
 
 
 def _gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:

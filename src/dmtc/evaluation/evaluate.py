@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dmtc.errors import ConfigError
 from dmtc.evaluation.predictors import Predictor, averaged, with_views
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol
 from dmtc.evaluation.scores import Absent, Scores, confusion_counts, scores_of
+from dmtc.processes import ALONE, Processes
 from dmtc.registry import argument_faults, raise_faults
 from dmtc.types import Batch
 
@@ -76,15 +78,20 @@ def title_of(name: str, options: Mapping[str, Any]) -> str:
 
 
 def evaluate(
-    networks: Mapping[str, Predictor], batches: Iterable[Batch], num_classes: int, evaluation: Evaluation
+    networks: Mapping[str, Predictor],
+    batches: Iterable[Batch],
+    num_classes: int,
+    evaluation: Evaluation,
+    processes: Processes = ALONE,
 ) -> dict[str, Scores]:
     """Score networks on images with masks.
 
     Args:
         networks: Predictors by letter. Each sees every image once, or once for every view and window.
-        batches: Images of one size with their masks, on the networks' device.
+        batches: Images of one size with their masks, on the networks' device; this process's part of them.
         num_classes: C.
         evaluation: The protocol and what goes with it.
+        processes: Whose counts are added up.
 
     Returns:
         Scores of each network, and last, if there are several, of the mean of their probabilities under "a+b".
@@ -96,17 +103,21 @@ def evaluate(
         name: with_views(evaluation.protocol.ask(network), evaluation.flip, evaluation.scales)
         for name, network in networks.items()
     }
+    ensemble = "+".join(predictors)
     counts: dict[str, Tensor] = {}
     for batch in batches:
         image, truth = evaluation.protocol.frame(batch)
         logits = {name: predict(image) for name, predict in predictors.items()}
         if len(logits) > 1:
-            logits["+".join(predictors)] = averaged(logits.values())
+            logits[ensemble] = averaged(logits.values())
         for name, of_one in logits.items():
             more = confusion_counts(of_one.argmax(dim=1), truth, num_classes)
             counts[name] = counts[name] + more if name in counts else more
-    assert counts, "a data set always has validation images"
-    return {name: scores_of(of_one, evaluation.absent) for name, of_one in counts.items()}
+    scores: dict[str, Scores] = {}
+    for name in dict.fromkeys([*predictors, ensemble]):
+        own = counts[name].cpu() if name in counts else torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        scores[name] = scores_of(processes.sum(own), evaluation.absent)
+    return scores
 
 
 def _halves(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

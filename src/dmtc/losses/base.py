@@ -7,7 +7,7 @@ needs no base class; `evaluate` looks at its signature and passes just those fie
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,15 @@ class Loss(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> LossValue:
         """Score a batch."""
+        ...
+
+
+@runtime_checkable
+class WeighsPixels(Protocol):
+    """What a loss may have besides, if it does not learn from all pixels alike: reports then show its weights."""
+
+    def pixel_weights(self, logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
+        """The weight of every pixel of pseudo-labelled images, float (B, H, W) without gradient; 0: nothing learned."""
         ...
 
 

@@ -83,6 +83,21 @@ class PseudoLabelLoss(ABC):
         }
         return LossValue(masked_mean(weight * per_pixel, counted), logs)
 
+    def pixel_weights(self, logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
+        """The weight of every pixel if all images are pseudo-labelled.
+
+        Args:
+            logits: As in `__call__`, and so are the others.
+            label: int64 (B, H, W).
+            confidence: (B, H, W).
+
+        Returns:
+            Float (B, H, W) without gradient, at least 0; 0 where there is no target.
+        """
+        log_probabilities = upsample(logits.detach(), (label.shape[-2], label.shape[-1])).log_softmax(dim=1)
+        target, weight = self.rule(_opinions(log_probabilities, label, confidence))
+        return weight.masked_fill(target == IGNORE_INDEX, 0)
+
     @abstractmethod
     def rule(self, opinions: Opinions) -> tuple[Tensor, Tensor]:
         """Target, int64 (B, H, W) with 255 = ignored, and weight, (B, H, W), of every pixel as if pseudo-labelled."""

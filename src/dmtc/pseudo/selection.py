@@ -14,6 +14,9 @@ from dmtc.errors import ConfigError
 from dmtc.types import Float32Array
 
 LEVELS = 4096
+CERTAIN = LEVELS - 1
+"""The highest level, a confidence of exactly 1 in float32; that of a person's labels."""
+
 # Fine levels from the least that the surest of 255 classes can have, log(1/254) = -5.5, up to p = 0.99995; above that
 # coarse ones, for there only the order still matters. They end at 138, where no teacher arrives.
 _FINE_FROM, _FINE_LEVELS, _FINE_PER_UNIT = -6.0, 2048, 128
@@ -38,14 +41,16 @@ def level_of(log_odds: Tensor) -> Tensor:
 
 
 def level_confidence() -> Float32Array:
-    """The probability that each level stands for: float32 (LEVELS,), rising.
+    """The probability that each level stands for: float32 (LEVELS,), rising from 0 to 1, both included.
 
-    Two neighboring levels differ by less than 0.002, so a stored confidence is off by less than 0.001.
+    Two neighboring levels differ by less than 0.002, so a stored confidence is off by less than 0.001. The lowest
+    level, where no teacher arrives, is 0 for pixels that none has seen (a crop's padding); the highest is `CERTAIN`.
     """
     level = np.arange(LEVELS)
     fine = _FINE_FROM + level / _FINE_PER_UNIT
     coarse = _COARSE_FROM + (level - _FINE_LEVELS) / _COARSE_PER_UNIT
     log_odds = np.where(level < _FINE_LEVELS, fine, coarse)
+    log_odds[0] = -np.inf
     return (1 / (1 + np.exp(-log_odds))).astype(np.float32)
 
 
@@ -90,6 +95,11 @@ def threshold_levels(histogram: npt.NDArray[np.int64], label_ratio: float) -> np
     at_least = histogram[:, ::-1].cumsum(1)[:, ::-1]
     highest = (at_least > wanted[:, None]).sum(1) - 1
     return np.where((label_ratio >= 1) | (wanted < 1), 0, np.maximum(highest, 0))
+
+
+def threshold_confidences(levels: npt.NDArray[np.int64]) -> Float32Array:
+    """The confidences that lowest levels, as by `threshold_levels`, stand for: float32 (C,), 0 where all is kept."""
+    return np.where(levels == 0, 0, level_confidence()[levels]).astype(np.float32)
 
 
 def class_balanced_thresholds(

@@ -1,6 +1,6 @@
 """The pseudo-label store: one teacher's predictions for every pixel of every unlabelled image, on disk.
 
-Per image two lossless PNG files (predicted class, confidence level), per teacher one histogram. Which pixels become
+Per image one file (predicted class and confidence level, see `coding`), per teacher one histogram. Which pixels become
 pseudo-labels is decided when they are read, so one pass of the teacher serves every label ratio.
 """
 
@@ -9,7 +9,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,16 +17,12 @@ import numpy.typing as npt
 from dmtc.data.ids import file_name
 from dmtc.errors import DataError
 from dmtc.files import replacing, write_atomically, write_json
-from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_levels
-from dmtc.types import IGNORE_INDEX, Float32Array, UInt8Array
+from dmtc.pseudo.coding import decode, encode
+from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_confidences, threshold_levels
+from dmtc.types import Float32Array, UInt8Array
 
 _CONFIDENCE = level_confidence()
-# Level 1 costs a third of the time of OpenCV's default for a few percent of the size. The difference to the pixel above
-# halves the time of reading levels and is smaller, too; OpenCV before 4.12 cannot be told, and mixes filters.
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-if hasattr(cv2, "IMWRITE_PNG_FILTER"):
-    _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-_DONE = "store.json"
+_DONE, _SUFFIX = "store.json", ".zst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +56,27 @@ class PseudoLabels:
     folder: Path
     thresholds: tuple[int, ...]
 
+    @property
+    def confidences(self) -> Float32Array:
+        """The confidence from which each class is kept: float32 (C,), 0 where all of it is."""
+        return threshold_confidences(np.array(self.thresholds))
+
     def read(self, id: str) -> tuple[UInt8Array, Float32Array]:
         """Label (H, W) uint8 with 255 where not selected, and confidence (H, W) float32."""
-        label, level = PseudoLabelStore(self.folder).read(id)
+        label, level = self.read_all(id)
+        return self.select(label, level), _CONFIDENCE.take(level)
+
+    def read_all(self, id: str) -> tuple[UInt8Array, Levels]:
+        """As `PseudoLabelStore.read`: label and level (H, W) of every pixel, selected or not."""
+        return PseudoLabelStore(self.folder).read(id)
+
+    def select(self, label: UInt8Array, level: Levels) -> UInt8Array:
+        """The labels, with 255 where they are not selected; of any part of an image."""
         lowest = np.full(256, np.iinfo(np.uint16).max, np.uint16)
         lowest[: len(self.thresholds)] = self.thresholds
-        # `take` looks up faster than indexing does; 255 | label is 255.
-        ignored = (level < lowest.take(label)).view(np.uint8) * np.uint8(IGNORE_INDEX)
-        return label | ignored, _CONFIDENCE.take(level)
+        # OpenCV looks up and compares faster than NumPy. Where true, its comparison gives 255; and 255 | label is 255.
+        ignored = cv2.compare(level, cv2.LUT(label, lowest), cv2.CMP_LT)
+        return np.asarray(cv2.bitwise_or(label, ignored), np.uint8)
 
 
 class PseudoLabelStore:
@@ -83,10 +91,7 @@ class PseudoLabelStore:
 
     def write(self, id: str, label: UInt8Array, level: Levels) -> None:
         """Save one image's prediction; label uint8 (H, W), level uint16 (H, W)."""
-        for suffix, array in (("label", label), ("level", level)):
-            coded, data = cv2.imencode(".png", array, _PNG)
-            assert coded
-            write_atomically(self._path(id, suffix), data.tobytes())
+        write_atomically(self._path(id), encode(label, level))
 
     def read(self, id: str) -> tuple[UInt8Array, Levels]:
         """Predicted class uint8 (H, W) and confidence level uint16 (H, W).
@@ -94,15 +99,15 @@ class PseudoLabelStore:
         Raises:
             DataError: The file is missing, unreadable, or no prediction.
         """
-        label, level = (_read_png(self._path(id, suffix)) for suffix in ("label", "level"))
-        fits = label.ndim == 2 and label.shape == level.shape and label.dtype == np.uint8 and level.dtype == np.uint16
-        if not fits or level.max() >= LEVELS:
-            raise DataError(f"{_damaged(self._path(id, 'label'))}: it and the level beside it do not belong together")
-        return label, level
+        path = self._path(id)
+        try:
+            return decode(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(_damaged(path)) from error
 
     def __contains__(self, id: object) -> bool:
         """Whether there is a prediction for an image."""
-        return isinstance(id, str) and self._path(id, "label").is_file() and self._path(id, "level").is_file()
+        return isinstance(id, str) and self._path(id).is_file()
 
     def finish(self, histogram: npt.NDArray[np.int64], **facts: float) -> None:
         """Write the histogram and mark the store complete."""
@@ -120,6 +125,10 @@ class PseudoLabelStore:
             return self.facts().get("bytes") in (None, self.size_bytes())
         except DataError:
             return False
+
+    def is_outdated(self) -> bool:
+        """Whether a version of the time before 0.1.0 wrote it: two PNG files an image, which are not read any more."""
+        return any(self.folder.glob("*.level.png"))
 
     def clear(self) -> None:
         """Delete everything: an unfinished labelling pass begins anew."""
@@ -159,21 +168,11 @@ class PseudoLabelStore:
 
     def size_bytes(self) -> int:
         """Bytes of the predictions on disk."""
-        return sum(path.stat().st_size for path in self.folder.glob("*.png"))
+        return sum(path.stat().st_size for path in self.folder.glob(f"*{_SUFFIX}"))
 
-    def _path(self, id: str, suffix: str) -> Path:
+    def _path(self, id: str) -> Path:
         # Flat, so that no id leaves the store's folder.
-        return self.folder / f"{file_name(id)}.{suffix}.png"
-
-
-def _read_png(path: Path) -> npt.NDArray[Any]:
-    try:
-        array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error):
-        array = None
-    if array is None:
-        raise DataError(_damaged(path))
-    return array
+        return self.folder / f"{file_name(id)}{_SUFFIX}"
 
 
 def _damaged(path: Path) -> str:

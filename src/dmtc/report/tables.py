@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
 from dmtc.evaluation import Scores, title_of
 from dmtc.schedule import Phase
 from dmtc.splits import Split, describe_published, set_sha256
@@ -20,26 +22,24 @@ def plan_table(plan: list[Phase], split: Split) -> str:
             phase.label_from or "-",
             f"{phase.label_ratio:.0%}" if phase.label_ratio is not None else "-",
             f"{phase.steps}",
-            f"{phase.labelled_batch} of {len(split.subsets[phase.trainee])}",
-            f"{phase.pseudo_batch} of {len(split.unlabelled)}" if phase.label_from else "-",
+            f"{phase.labelled_batch}/{len(split.subsets[phase.trainee])}",
+            f"{phase.pseudo_batch}/{len(split.unlabelled)}" if phase.label_from else "-",
             f"{phase.learning_rate:g}",
         ]
         for phase in plan
     ]
-    columns = ["phase", "network", "starts from", "labelled by", "label ratio", "steps", "labelled", "pseudo", "rate"]
+    columns = ["phase", "net", "from", "labels of", "ratio", "steps", "labelled", "pseudo", "rate"]
     total = f"{len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
     networks = dict.fromkeys(phase.trainee for phase in plan)
-    lists = {f"labelled, network {network}": split.subsets[network] for network in networks}
+    lists = {f"labelled {network}": split.subsets[network] for network in networks}
     lists["unlabelled"] = split.unlabelled
     lines = [
         text_table(columns, rows),
         f"{total}; labelled, pseudo: images a step of how many",
         "",
         split_line(split),
-        text_table(
-            ["images", "count", "sha256 of their ids, sorted, one a line"],
-            [[name, str(len(ids)), set_sha256(ids)] for name, ids in lists.items()],
-        ),
+        "SHA-256 of the ids, sorted, one a line:",
+        *(f"{name:<10} {len(ids):>4} {set_sha256(ids)}" for name, ids in lists.items()),
         *describe_published(split),
     ]
     return "\n".join(lines) + "\n"
@@ -54,27 +54,40 @@ def split_line(split: Split) -> str:
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """What came out, for a person: every phase, then the networks' final scores, then each class."""
+    """What came out, for a person: every phase, each class, and last the final scores, where a terminal ends."""
     rows = [
         [
-            "supervised start" if record["label_from"] is None else f"round {record['name'].split('-')[0][1:]}",
+            "start" if record["label_from"] is None else f"round {record['name'].split('-')[0][1:]}",
             record["trainee"],
             _percent(record["label_ratio"], 0),
             _percent(record["pseudo"] and record["pseudo"]["coverage"]),
             _percent(record["pseudo"] and record["pseudo"]["miou"]),
             _percent(record["miou_last"]),
             _percent(record["miou_best"]),
-            f"{record['seconds']:.0f}",
+            tqdm.format_interval(record["seconds"]),
         ]
         for record in results["phases"]
     ]
-    columns = ["phase", "network", "label ratio", "coverage", "pseudo mIoU", "mIoU", "best mIoU", "seconds"]
+    columns = ["phase", "network", "label ratio", "coverage", "pseudo mIoU", "mIoU", "best mIoU", "time"]
     split, miou, baseline = results["split"], results["miou"], results["baseline"]
+    whose = _whose(results["per_class_iou_of"])
+    classes = [[name, _percent(iou)] for name, iou in results["per_class_iou"].items()]
+    options = {key: value for key, value in results["evaluation"].items() if key != "name"}
     lines = [
         f"{results['method']} on {results['dataset']}, {split['ratio']} labelled "
         f"({split['labelled']} of {split['labelled'] + split['unlabelled']} images), seed {results['seed']}",
         "",
         text_table(columns, rows),
+        "",
+        text_table(["class", f"IoU of {whose}"], classes),
+    ]
+    if results["absent_classes"]:
+        absent = ", ".join(results["absent_classes"])
+        lines.append(f"in neither truth nor prediction, {_ABSENT[results['evaluation']['absent']]}: {absent}")
+    lines += [
+        "",
+        f"scored by the protocol {title_of(results['evaluation']['name'], options)}",
+        "in percent; best is chosen on the validation images, and thus optimistic",
         "",
     ]
     for network in ("a", "b"):
@@ -85,15 +98,7 @@ def results_table(results: dict[str, Any]) -> str:
             lines.append(f"network {network}: mIoU {_percent(miou[network]['last'])}{more}")
     if miou["ensemble"] is not None:
         lines.append(f"ensemble:  mIoU {_percent(miou['ensemble'])}")
-    lines.append("")
-    classes = [[name, _percent(iou)] for name, iou in results["per_class_iou"].items()]
-    lines.append(text_table(["class", f"IoU of {_whose(results['per_class_iou_of'])}"], classes))
-    if results["absent_classes"]:
-        absent = ", ".join(results["absent_classes"])
-        lines.append(f"in neither truth nor prediction, {_ABSENT[results['evaluation']['absent']]}: {absent}")
-    options = {key: value for key, value in results["evaluation"].items() if key != "name"}
-    lines.append(f"scored by the protocol {title_of(results['evaluation']['name'], options)}")
-    lines.append("all values in percent; best is chosen on the validation images and thus optimistic")
+    lines.append(f"in {tqdm.format_interval(results['seconds'])} on {results['device']}")
     return "\n".join(lines) + "\n"
 
 

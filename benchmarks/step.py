@@ -1,0 +1,140 @@
+"""A whole step of DMTC's start (DeepLabV2/ResNet-101, contrast on) on the CPU, against DMTC's own training function.
+
+Beside it: the step with `run.compile=true`, and what of a step is neither forward, backward nor optimizer.
+
+python benchmarks/step.py --reference CHECKOUT_OF_DMTC
+"""
+
+import functools
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from common import Contender, arguments, keep_freed_memory, seconds, write
+from published_dmtc import CHECKOUT, Training
+
+import dmtc
+from dmtc.config import settle
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.networks import Networks
+from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.terms import terms_of_stage
+from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
+from dmtc.run_folder import RunFolder
+from dmtc.types import Batch
+from published import write_voc
+
+BATCH, COUNTED_STEPS = 2, 4
+"""The published batch of 8 needs more memory in DMTC's code than many machines have."""
+
+
+def main() -> None:
+    """Measure all contenders in turns."""
+    given = arguments(
+        __doc__, {"eager-only": "leave run.compile=true out: it compiles for minutes"}, reference=CHECKOUT
+    )
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        write_voc(Path(folder) / "VOC2012", 8)
+        eager = Steps(folder)
+        compiled = None if given.eager_only else Steps(folder, "run.compile=true")
+    contenders: dict[str, Contender] = {"ours": eager.train}
+    compile_seconds = None
+    if compiled:
+        started = time.perf_counter()
+        compiled.train()
+        compile_seconds = time.perf_counter() - started
+        contenders["ours, run.compile=true"] = compiled.train
+    if given.reference:
+        contenders["DMTC"] = published(given.reference, eager)
+    measured = seconds(contenders, given.repeats)
+    setting = {"network": "DeepLabV2/ResNet-101", "batch": BATCH, "crop": eager.crop, "classes": eager.classes}
+    write("step", setting, measured, compile_seconds=compile_seconds, shares=eager.shares())
+
+
+class Steps:
+    """Steps of the start of the recipe dmtc_voc_1_8, at a smaller batch, on one batch that is at hand.
+
+    Args:
+        folder: Where a VOC tree lies.
+        overrides: Of the recipe.
+    """
+
+    def __init__(self, folder: str, *overrides: str) -> None:
+        where = (f"dataset.root={folder}", "run.device=cpu")
+        parts = Assembly(settle(dmtc.compose(["experiment=dmtc_voc_1_8", *where, *overrides])))
+        schedule = parts.config["schedule"]
+        self.classes, self.crop = parts.dataset.num_classes, parts.augment.crop
+        self.terms = terms_of_stage(parts.terms, "start")
+        self.batch = self._noise()
+        self._phase = replace(parts.plan[0], labelled_batch=BATCH, evaluations=1, learning_rate=1e-6)
+        self._model = Networks(parts, RunFolder(folder)).instance("a")
+        self._rate = RATES.build(schedule["rate"])
+        self._optimizer = OPTIMIZERS.build(
+            schedule["optimizer"],
+            parameters=[parameter for parameter in self._model.parameters() if parameter.requires_grad],
+            learning_rate=1e-6,
+        )
+        self._settings = LoopSettings(0, parts.precision, parts.run.accumulate, parts.run.log_every)
+
+    def train(self, count: int = 1) -> None:
+        """Train so many steps by the library's loop."""
+        events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
+        phase, batches = replace(self._phase, steps=count), [self.batch] * count
+        train_phase(phase, self._model, batches, self.terms, self._optimizer, self._rate, self._settings, events)
+
+    def shares(self) -> dict[str, float]:
+        """Shares of a step that forward pass and losses, backward pass and optimizer take, and everything else."""
+        spent = Counter[str]()
+
+        def clocked(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(work)
+            def timed(*arguments: Any, **options: Any) -> Any:
+                started = time.perf_counter()
+                try:
+                    return work(*arguments, **options)
+                finally:
+                    spent[name] += time.perf_counter() - started
+
+            return timed
+
+        terms = [(name, weight, clocked("forward", loss)) for name, weight, loss in self.terms]
+        with ExitStack() as patches:
+            patches.enter_context(patch.object(self, "terms", terms))
+            patches.enter_context(patch.object(self._model, "maps", clocked("forward", self._model.maps)))
+            patches.enter_context(patch.object(torch.Tensor, "backward", clocked("backward", torch.Tensor.backward)))
+            patches.enter_context(patch.object(self._optimizer, "step", clocked("optimizer", self._optimizer.step)))
+            started = time.perf_counter()
+            self.train(COUNTED_STEPS)
+            total = time.perf_counter() - started
+        return {name: value / total for name, value in spent.items()} | {"rest": 1 - sum(spent.values()) / total}
+
+    def _noise(self) -> Batch:
+        """Every class is present, a tenth of the pixels is ignored."""
+        generator = torch.Generator().manual_seed(0)
+        blocks = torch.randint(self.classes, (BATCH, 1, 8, 8), generator=generator)
+        label = F.interpolate(blocks.float(), tuple(self.crop)).long()[:, 0]
+        label[torch.rand(label.shape, generator=generator) < 0.1] = 255
+        image = torch.randint(256, (BATCH, *self.crop, 3), generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2)
+        return Batch(image, label, torch.ones(label.shape), torch.zeros(BATCH, dtype=torch.bool), ("noise",) * BATCH)
+
+
+def published(checkout: Path, ours: Steps) -> Contender:
+    """DMTC's training function on the same batch; its loader would have normalized the images already."""
+    contrast = next(loss for name, _, loss in ours.terms if name == "contrastive")
+    options = {"strong_threshold": contrast.strong_threshold, "temp": contrast.temperature}
+    counts = {"num_queries": contrast.queries, "num_negatives": contrast.negatives}
+    image = ours.batch.image.float() / 127.5 - 1
+    return Training(checkout, ours.classes, image, ours.batch.label, **options, **counts).step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Measuring all parts of a recipe, and what the whole plan would take."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from dmtc.allocator import keep_freed_memory
+from dmtc.cost.findings import Cost, PassCost, PlanPart, StageCost
+from dmtc.cost.memory import free_bytes
+from dmtc.cost.passes import WholeImages, truth_seconds
+from dmtc.cost.reading import crops_per_s
+from dmtc.cost.steps import StageTraining
+from dmtc.cost.timing import Stopwatch
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.networks import Networks
+from dmtc.pseudo import PseudoLabelStore
+from dmtc.run_folder import RunFolder
+from dmtc.settings import pick_workers
+
+
+def measure_cost(
+    parts: Assembly, *, steps: int, seconds: float, batches: Sequence[int], tell: Callable[[str], None]
+) -> Cost:
+    """Measure a recipe's parts.
+
+    Args:
+        parts: Of the recipe; its data set must be there, its starting weights need not.
+        steps: To time in a turn, at most.
+        seconds: That no part's turns exceed by more than one repetition.
+        batches: Images a step to measure beside the recipe's own.
+        tell: Hears what is about to be measured; all of it can take minutes.
+    """
+    if parts.device.type == "cpu":
+        keep_freed_memory()  # as a run does
+    watch = Stopwatch(parts.device, steps, seconds)
+    free, workers = free_bytes(parts.device), pick_workers(parts.run.workers, parts.device, parts.processes)
+    phases = {phase.stage: phase for phase in parts.plan}
+    with tempfile.TemporaryDirectory() as scratch:
+        networks = Networks(parts, RunFolder(scratch))
+        model = networks.instance(parts.networks[0])
+        whole = WholeImages(parts, networks.predictor(model), workers, watch)
+        tell("measuring: scoring whole images")
+        evaluation = whole.evaluation()
+        labelling, labels, labelled = None, None, ()
+        truth = None
+        if any(phase.label_from for phase in parts.plan):
+            tell("measuring: labelling whole images")
+            store = PseudoLabelStore(Path(scratch) / "labels")
+            labelling, labelled = whole.labelling(store)
+            labels = store.select(1.0)
+            truth = truth_seconds(parts, store, labelled, watch)
+        stages = []
+        for phase in phases.values():
+            tell(f"measuring: steps of the {phase.stage}")
+            read = crops_per_s(parts, phase, labelled, labels if phase.label_from else None, watch)
+            stages.append(StageTraining(parts, model, phase, free, watch).cost(batches, read))
+    return Cost(
+        matrix_rate=_matrix_rate(parts, watch),
+        free_bytes=free,
+        workers=workers,
+        stages=stages,
+        labelling=labelling,
+        evaluation=evaluation,
+        plan=_plan(parts, stages, workers, labelling, evaluation, truth),
+    )
+
+
+def _plan(
+    parts: Assembly,
+    stages: Sequence[StageCost],
+    workers: int,
+    labelling: PassCost | None,
+    evaluation: PassCost,
+    truth: float | None,
+) -> list[PlanPart]:
+    """All that the plan does, how often, and how long each time takes."""
+    plan = [
+        PlanPart(
+            name=f"steps of the {stage.stage}",
+            times=sum(phase.steps for phase in parts.plan if phase.stage == stage.stage),
+            seconds=stage.seconds(workers),
+        )
+        for stage in stages
+    ]
+    if labelling is not None:
+        teachers = {phase.label_from for phase in parts.plan if phase.label_from}
+        times = len(teachers) * len(parts.split.unlabelled)
+        plan.append(PlanPart(name="images to label", times=times, seconds=1 / labelling.images_per_s))
+    if truth is not None:
+        taught = sum(phase.label_from is not None for phase in parts.plan)
+        plan.append(PlanPart(name="pseudo-labels to score", times=taught * len(parts.split.unlabelled), seconds=truth))
+    scored = sum(phase.evaluations for phase in parts.plan) + len(parts.networks)
+    times = scored * len(parts.dataset.val)
+    plan.append(PlanPart(name="images to score", times=times, seconds=1 / evaluation.images_per_s))
+    return plan
+
+
+def _matrix_rate(parts: Assembly, watch: Stopwatch) -> float:
+    size = 2048 if parts.device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=parts.device, dtype=parts.precision) for _ in range(2))
+    return 2 * size**3 / watch.one(lambda: a @ b)

@@ -1,0 +1,158 @@
+"""What training steps of a stage cost."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from dmtc.cost.findings import Memory, StageCost, StepCost
+from dmtc.cost.memory import KeptBytes, fixed_bytes, forget_peak, peak_bytes
+from dmtc.cost.timing import Stopwatch
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.terms import terms_of_stage, total_loss
+from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
+from dmtc.losses.base import Loss, inputs_of
+from dmtc.models import SegmentationModel
+from dmtc.schedule import Phase
+from dmtc.types import IGNORE_INDEX, Batch, Maps, StepInputs
+
+_FEW, _MORE = 2, 3
+"""Images with which operations and memory are counted; what they differ by is of one image."""
+
+Terms = list[tuple[str, float, Loss]]
+
+
+class StageTraining:
+    """Training steps of a stage, done by the training loop itself on made-up images.
+
+    Args:
+        parts: Of the recipe.
+        model: A network on its device.
+        phase: One of the stage.
+        free: Bytes that were free on the device before the network was there; None if that is not known.
+        watch: How long to measure.
+    """
+
+    def __init__(
+        self, parts: Assembly, model: SegmentationModel, phase: Phase, free: int | None, watch: Stopwatch
+    ) -> None:
+        schedule = parts.config["schedule"]
+        self._parts, self._model, self._phase, self._free, self._watch = parts, model, phase, free, watch
+        self._terms = terms_of_stage(parts.terms, phase.stage)
+        self._rate = RATES.build(schedule["rate"], "schedule.rate")
+        self._optimizer = OPTIMIZERS.build(
+            schedule["optimizer"],
+            "schedule.optimizer",
+            parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+            learning_rate=1e-6,
+        )
+
+    def cost(self, batches: Sequence[int], crops_per_s: float) -> StageCost:
+        """Measure.
+
+        Args:
+            batches: Images a step to measure beside the recipe's own.
+            crops_per_s: Crops a second that one process reads.
+        """
+        self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps
+        counted = [self._counted(self._batch(images)) for images in (_FEW, _MORE)]
+        operations, per_image = (more - few for few, more in zip(*counted, strict=True))
+        fixed = fixed_bytes(self._model, self._optimizer) + counted[0][1] - _FEW * per_image
+        memory = Memory(fixed=fixed, per_image=per_image)
+        images = self._phase.labelled_batch + self._phase.pseudo_batch
+        with_embedding = [name for name, _, loss in self._terms if _needs_embedding(loss)]
+        others = [term for term in self._terms if not _needs_embedding(term[2])]
+        compared = {"all": self._terms} | ({"others": others} if others and with_embedding else {})
+        own, seconds = self._step(images, memory, compared)
+        more = [self._step(n, memory, {"all": self._terms})[0] for n in batches if n != images]
+        return StageCost(
+            stage=self._phase.stage,
+            steps=[own, *more],
+            accumulate=self._parts.run.accumulate,
+            operations=operations,
+            loss_share=None if own.seconds is None else min(1.0, self._loss_seconds(images) / own.seconds),
+            embedding_terms=with_embedding,
+            seconds_without_embedding=seconds.get("others"),
+            memory=memory,
+            crops_per_s=crops_per_s,
+        )
+
+    def _step(self, images: int, memory: Memory, compared: dict[str, Terms]) -> tuple[StepCost, dict[str, float]]:
+        """A step of so many images, and its seconds with each of the compared lists of terms."""
+        device, seconds, peak = self._parts.device, {}, None
+        estimate = memory.estimate(math.ceil(images / self._parts.run.accumulate))
+        # A GPU refuses what it has not; a machine that is out of memory ends the process.
+        if device.type == "cuda" or self._free is None or estimate <= self._free:
+            batch = self._batch(images)
+            forget_peak(device)
+            works = {name: partial(self._train, batch, terms) for name, terms in compared.items()}
+            try:
+                seconds = self._watch.each(works)
+                peak = peak_bytes(device)
+            except torch.OutOfMemoryError:
+                self._model.zero_grad(set_to_none=True)
+        return StepCost(images=images, seconds=seconds.get("all"), estimated_bytes=estimate, peak_bytes=peak), seconds
+
+    def _train(self, batch: Batch, terms: Terms, count: int) -> None:
+        phase = replace(self._phase, steps=count, learning_rate=1e-6, evaluations=1)
+        settings = LoopSettings(0, self._parts.precision, self._parts.run.accumulate, log_every=10**9)
+        events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
+        train_phase(phase, self._model, [batch] * count, terms, self._optimizer, self._rate, settings, events)
+
+    def _counted(self, batch: Batch) -> tuple[int, int]:
+        """Operations of the network, and bytes kept for the backward pass."""
+        from torch.utils.flop_counter import FlopCounterMode  # loads triton, for which nothing else need wait
+
+        of_network, of_losses = KeptBytes(self._model), KeptBytes(self._model)
+        with FlopCounterMode(display=False) as counter, of_network:
+            maps = self._maps(batch, compiled=False)
+            (maps.logits.sum() + (0 if maps.embedding is None else maps.embedding.sum())).backward()
+        with of_losses:
+            self._losses(batch, maps)
+        return counter.get_total_flops(), of_network.peak + of_losses.peak
+
+    def _loss_seconds(self, images: int) -> float:
+        """Of the loss terms of a step, forward and backward, from the network's maps on."""
+        accumulate = self._parts.run.accumulate
+        part = self._batch(max(1, images // accumulate))
+        with torch.no_grad():
+            maps = self._maps(part)
+        return self._watch.one(lambda: self._losses(part, maps)) * accumulate
+
+    def _maps(self, batch: Batch, compiled: bool = True) -> Maps:
+        maps_of = self._model.maps if compiled else partial(type(self._model).maps, self._model)
+        with self._autocast():
+            return maps_of(batch.image, embedding=any(_needs_embedding(loss) for _, _, loss in self._terms))
+
+    def _losses(self, batch: Batch, maps: Maps) -> None:
+        logits = maps.logits.detach().requires_grad_()
+        embedding = None if maps.embedding is None else maps.embedding.detach().requires_grad_()
+        generator = torch.Generator(self._parts.device)
+        inputs = StepInputs(logits, embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
+        with self._autocast():
+            loss, _ = total_loss(self._terms, inputs)
+        loss.backward()
+
+    def _autocast(self) -> torch.autocast:
+        precision = self._parts.precision
+        return torch.autocast(self._parts.device.type, precision, enabled=precision.itemsize < 4)
+
+    def _batch(self, images: int) -> Batch:
+        """Noise of the recipe's size: how long a step takes does not depend on what is in the pictures."""
+        phase, (height, width) = self._phase, self._parts.augment.crop
+        generator = torch.Generator().manual_seed(0)
+        blocks = torch.randint(self._parts.dataset.num_classes, (images, 5, 5), generator=generator)
+        label = torch.nn.functional.interpolate(blocks[:, None].float(), (height, width))[:, 0].to(torch.uint8)
+        label[:, :2] = IGNORE_INDEX
+        image = torch.randint(256, (images, height, width, 3), generator=generator, dtype=torch.uint8)
+        pseudo = round(images * phase.pseudo_batch / (phase.labelled_batch + phase.pseudo_batch))
+        is_pseudo = torch.arange(images) < pseudo
+        batch = Batch(image.permute(0, 3, 1, 2), label, torch.full(label.shape, 0.9), is_pseudo, ("noise",) * images)
+        return batch.to(self._parts.device)
+
+
+def _needs_embedding(loss: Loss) -> bool:
+    return "embedding" in inputs_of(loss)

@@ -1,0 +1,93 @@
+"""Images as networks and teachers see them after a phase, for loggers that draw."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.opinions import opinion_of
+from dmtc.engine.terms import terms_of_stage
+from dmtc.errors import DataError
+from dmtc.evaluation import Predictor
+from dmtc.run_folder import RunFolder
+from dmtc.schedule import Phase
+from dmtc.tracking import Panel
+from dmtc.types import IGNORE_INDEX, UInt8Array
+
+_LONGEST_SIDE = 640
+"""Pixels; larger images are drawn smaller, as every panel is sent again after every phase."""
+
+
+class Panels:
+    """Makes the panels of one phase.
+
+    Args:
+        phase: A phase that has just been trained.
+        parts: Of the run.
+        folder: Where its teacher's predictions lie.
+        predict: The network that it has trained.
+    """
+
+    def __init__(self, phase: Phase, parts: Assembly, folder: RunFolder, predict: Predictor) -> None:
+        self._phase = phase
+        self._parts = parts
+        self._predict = predict
+        self._pseudo_labels = None
+        if phase.label_from is not None and phase.label_ratio is not None:
+            self._pseudo_labels = folder.store(phase.label_from).select(phase.label_ratio)
+
+    def fixed(self, count: int) -> list[Panel]:
+        """Images that are the same after every phase: unlabelled ones, or of the validation where none are used."""
+        learns_from_unlabelled = any(phase.label_from for phase in self._parts.plan)
+        ids = self._parts.split.unlabelled if learns_from_unlabelled else self._parts.dataset.val
+        count = min(count, len(ids))
+        return self._made({ids[i * len(ids) // count]: None for i in range(count)})
+
+    def worst(self, count: int, pseudo: Mapping[str, Any] | None) -> list[Panel]:
+        """The images that `score_pseudo_labels` found the worst; none without pseudo-labels or truth."""
+        return self._made({one["id"]: one["wrong"] for one in pseudo["worst"][:count]} if pseudo else {})
+
+    def _made(self, wrong: Mapping[str, float | None]) -> list[Panel]:
+        panels = (self._panel(id, share) for id, share in wrong.items())
+        return [panel for panel in panels if panel is not None]
+
+    def _panel(self, id: str, wrong: float | None) -> Panel | None:
+        """None for an image that cannot be read: pictures never stop a training."""
+        dataset = self._parts.dataset
+        try:
+            image = dataset.image(id)
+            label = np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
+            confidence = np.zeros(image.shape[:2], np.float32)
+            if self._pseudo_labels is not None:
+                label, confidence = self._pseudo_labels.read(id)
+        except DataError:
+            return None
+        terms = terms_of_stage(self._parts.terms, self._phase.stage)
+        opinion = opinion_of(self._predict, terms, image, label, confidence, self._parts.device)
+        panel = Panel(id=id, image=image, truth=self._truth(id), prediction=opinion.label, wrong=wrong)
+        if self._pseudo_labels is not None:
+            panel = replace(panel, pseudo_label=label, confidence=confidence, weight=opinion.weight)
+        return _fitted(panel)
+
+    def _truth(self, id: str) -> UInt8Array | None:
+        dataset, is_unlabelled = self._parts.dataset, id not in self._parts.dataset.val
+        if id not in dataset.masks or (is_unlabelled and not self._parts.run.score_pseudo_labels):
+            return None
+        try:
+            return dataset.mask(id)
+        except DataError:
+            return None
+
+
+def _fitted(panel: Panel) -> Panel:
+    """The panel, smaller if need be."""
+    height, width = panel.image.shape[:2]
+    scale = min(1.0, _LONGEST_SIDE / max(height, width))
+    size = (round(scale * width), round(scale * height))
+    names = ("truth", "prediction", "pseudo_label", "confidence", "weight")
+    maps = {name: of for name in names if (of := getattr(panel, name)) is not None}
+    maps = {name: cv2.resize(of, size, interpolation=cv2.INTER_NEAREST) for name, of in maps.items()}
+    return replace(panel, image=cv2.resize(panel.image, size, interpolation=cv2.INTER_AREA), **maps)

@@ -1,0 +1,23 @@
+"""Where a run's values go: metrics.jsonl in its folder always, and any number of loggers beside it."""
+
+from dmtc.tracking.csv_logger import CsvLogger
+from dmtc.tracking.json_lines import JsonLines, read_records
+from dmtc.tracking.metrics import Metrics
+from dmtc.tracking.panel import Panel
+from dmtc.tracking.tensorboard_logger import TensorBoardLogger
+from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
+from dmtc.tracking.wandb_logger import WandbLogger
+
+__all__ = [
+    "LOGGERS",
+    "CsvLogger",
+    "JsonLines",
+    "Metrics",
+    "Panel",
+    "Record",
+    "TensorBoardLogger",
+    "Tracker",
+    "WandbLogger",
+    "phase_values",
+    "read_records",
+]

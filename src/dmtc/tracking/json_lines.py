@@ -1,0 +1,77 @@
+"""metrics.jsonl: the record of a run that everything else can be made from."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from dmtc.files import write_atomically
+from dmtc.tracking.tracker import Record
+
+
+class JsonLines:
+    """One JSON object a line, appended as it comes.
+
+    Args:
+        path: The file; an interrupted run goes on at its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = _opened(path)
+
+    def log(self, record: Record) -> None:
+        """Write one line and hand it to the system at once, so that a crash loses nothing.
+
+        Raises:
+            OSError: It cannot be written; the error names the file.
+        """
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def keep(self, phase: str, count: int) -> list[dict[str, Any]]:
+        """Keep the first `count` records of a phase, and no line that was cut off; the rest is returned."""
+        records = read_records(self._path)
+        of_phase = [record for record in records if record.get("phase") == phase]
+        dropped = of_phase[count:]
+        if dropped or len(records) < len(self._path.read_bytes().splitlines()):
+            kept = [record for record in records if not any(record is one for one in dropped)]
+            self._file.close()
+            write_atomically(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+            self._file = _opened(self._path)
+        return dropped
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Close; results.json holds the results."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        # What a full disk did not take was told when it was logged.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines, in order, without lines that were cut off; none if there is no file."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for line in lines if (record := _parsed(line)) is not None]
+
+
+def _opened(path: Path) -> TextIO:
+    return open(path, "a", encoding="utf-8")
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A record, or None for a line that was cut off."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None

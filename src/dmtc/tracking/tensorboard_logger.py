@@ -1,0 +1,78 @@
+"""TensorBoard."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmtc.data import Dataset
+from dmtc.errors import ConfigError
+from dmtc.tracking.panel import Panel
+from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
+from dmtc.types import Float32Array, UInt8Array
+
+
+@LOGGERS.register("tensorboard")
+class TensorBoardLogger(Tracker):
+    """TensorBoard: every record, the scores of every round with panels of images, settings and results as hparams.
+
+    Its files lie in `tensorboard/` of the run's folder: `tensorboard --logdir outputs`.
+
+    Args:
+        folder: Of the run.
+        config: Resolved config.
+        dataset: Names and colors of the classes.
+        panels: Images shown after every phase, and worst images; 0 for none.
+    """
+
+    def __init__(self, *, folder: Path, config: dict[str, Any], dataset: Dataset, panels: int) -> None:
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter  # needs a package that dmtc does without
+        except ImportError:
+            raise ConfigError("logger=tensorboard needs the package tensorboard: pip install tensorboard") from None
+        self._dataset = dataset
+        self._config = config
+        self.panels = panels
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
+
+    def log(self, record: Record) -> None:
+        """Write one record under its network's letter, over the steps that this network has trained in all phases."""
+        for name, value in record.items():
+            if name not in ("phase", "network", "step", "total_step"):
+                self._writer.add_scalar(f"{record['network']}/{name}", value, int(record["total_step"]))
+
+    def phase(self, record: Mapping[str, Any], panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
+        """Write the scores of a phase over the rounds, and the panels side by side."""
+        for name, value in phase_values(record, self._dataset.classes).items():
+            self._writer.add_scalar(name, value, record["round"])
+        for panel in panels:
+            self._draw(f"images/{record['trainee']}/{panel.id}", panel, record["round"])
+        for place, panel in enumerate(worst, 1):
+            self._draw(f"worst/{record['trainee']}/{place}", panel, record["round"])
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Write what TensorBoard's HPARAMS page compares runs by, and close."""
+        settings = {"method": results["method"], "dataset": results["dataset"], "ratio": results["split"]["ratio"]}
+        scores = {"miou/mean_last": results["miou"]["mean_last"]}
+        if results["miou"]["ensemble"] is not None:
+            scores["miou/ensemble"] = results["miou"]["ensemble"]
+        self._writer.add_hparams({**settings, "seed": results["seed"]}, scores, run_name="results")
+        self._writer.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+    def _draw(self, tag: str, panel: Panel, at: int) -> None:
+        """Image, truth, pseudo-label, prediction, confidence and weight from left to right, as far as there are any."""
+        labels = [panel.truth, panel.pseudo_label, panel.prediction]
+        parts = [panel.image, *(self._dataset.colored(label) for label in labels if label is not None)]
+        parts += [_gray(values) for values in (panel.confidence, panel.weight) if values is not None]
+        self._writer.add_image(tag, np.concatenate(parts, axis=1), at, dataformats="HWC")
+
+
+def _gray(values: Float32Array) -> UInt8Array:
+    return np.repeat((np.clip(values, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)

@@ -1,0 +1,202 @@
+"""Weights & Biases."""
+
+import io
+import logging
+import secrets
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dmtc
+from dmtc.data import Dataset
+from dmtc.errors import ConfigError
+from dmtc.files import write_atomically
+from dmtc.tracking.panel import Panel
+from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
+from dmtc.types import IGNORE_INDEX, Float32Array, UInt8Array
+
+log = logging.getLogger(__name__)
+
+_ARTIFACTS = ("code", "report")
+_REPORT = ("report.html", "results.json", "results.txt", "config.yaml", "environment.json", "plan.json", "split.json")
+_ADDRESS = ("phase", "network", "step", "total_step")
+_BY_ROUND = ("rounds", "iou", "precision", "recall", "threshold", "realized", "images", "worst")
+_TENTHS = {i: f"{i / 10:.1f} to {(i + 1) / 10:.1f}" for i in range(10)}
+_WEIGHTS = {0: "0: nothing is learned"} | {i + 1: text for i, text in _TENTHS.items()}
+
+
+@LOGGERS.register("wandb")
+class WandbLogger(Tracker):
+    """Weights & Biases: config, every record, the scores of every round with panels of images, results as summary.
+
+    docs/wandb.md lists the keys.
+
+    Args:
+        folder: Of the run; W&B keeps its files there.
+        config: Resolved config.
+        environment: Versions and machine; `environment` in the config that W&B shows.
+        dataset: Names of the classes.
+        project: W&B project.
+        entity: W&B user or team; null for the default.
+        mode: "online", "offline" or "disabled".
+        group: Name that runs of a sweep share.
+        job_type: What kind of run it is.
+        tags: Free words.
+        panels: Images shown after every phase, and worst images listed; 0 for none.
+        artifacts: What is uploaded as artifacts at the end: "code", "report".
+        timeout: Seconds to wait for the server at the start, and for uploads at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        config: dict[str, Any],
+        environment: dict[str, Any],
+        dataset: Dataset,
+        project: str,
+        entity: str | None,
+        mode: str,
+        group: str | None,
+        job_type: str | None,
+        tags: list[str],
+        panels: int,
+        artifacts: list[str],
+        timeout: float,
+    ) -> None:
+        if mode not in ("online", "offline", "disabled"):
+            raise ConfigError(f"logger.wandb.mode should be online, offline or disabled, but is {mode!r}")
+        if unknown := [name for name in artifacts if name not in _ARTIFACTS]:
+            raise ConfigError(f"logger.wandb.artifacts may hold {' and '.join(_ARTIFACTS)}, but not {unknown[0]!r}")
+        try:
+            import wandb  # heavy, and not installed everywhere: imported only where it is used
+        except ImportError:
+            raise ConfigError("logger=wandb needs the package wandb: pip install wandb") from None
+        # It has its own telemetry log failures over the progress, unless somebody takes them.
+        logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
+        self._wandb = wandb
+        self._folder = folder
+        self._classes = dataset.classes
+        self._artifacts = artifacts
+        self.panels = panels
+        settings = wandb.Settings(
+            console="off",  # progress bars are no log
+            silent=True,  # nor lines between them; the one that matters is below
+            init_timeout=timeout,
+            finish_timeout=timeout,
+            finish_timeout_raises=True,
+        )
+        try:
+            with _nobody_at_the_keyboard():
+                self._run = wandb.init(
+                    dir=str(folder),
+                    config={**config, "environment": environment},
+                    project=project,
+                    entity=entity,
+                    mode=mode,
+                    group=group,
+                    job_type=job_type,
+                    tags=tags,
+                    name=folder.name,
+                    # One W&B run per run folder: a resumed run goes on where it stopped.
+                    id=_run_id(folder),
+                    resume="allow",
+                    reinit="create_new",  # a run that the user has open is none of ours
+                    settings=settings,
+                )
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ConnectionError(f"{reason}; logger.wandb.mode=offline keeps it here to be uploaded later") from error
+        self._networks: set[str] = set()
+        for section in _BY_ROUND:
+            self._run.define_metric(f"{section}/*", step_metric="round")
+        if mode == "online":
+            log.info("W&B: %s", self._run.url)
+        elif mode == "offline":
+            log.info("W&B offline; upload with: wandb sync %s", Path(self._run.dir).parent)
+
+    def log(self, record: Record) -> None:
+        """Send one record under its network's letter, over the steps that this network has trained in all phases."""
+        network = str(record["network"])
+        if network not in self._networks:
+            self._networks.add(network)
+            self._run.define_metric(f"{network}/*", step_metric=f"{network}/step")
+        values = {f"{network}/{name}": value for name, value in record.items() if name not in _ADDRESS}
+        self._run.log({f"{network}/step": record["total_step"], **values})
+
+    def phase(self, record: Mapping[str, Any], panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
+        """Send the scores of a phase over the rounds, and the panels with masks that can be switched."""
+        network, name = record["trainee"], record["name"]
+        values: dict[str, Any] = {"round": record["round"], **phase_values(record, self._classes)}
+        if panels:
+            values[f"images/{network}"] = [self._image(panel, name) for panel in panels]
+        if worst:
+            rows = [[name, panel.id, panel.wrong, self._image(panel, name)] for panel in worst]
+            values[f"worst/{network}"] = self._wandb.Table(columns=["phase", "id", "wrong", "image"], data=rows)
+        self._run.log(values)
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Send the results as the run's summary, and artifacts if asked for, and close it."""
+        self._run.summary.update(dict(results))
+        if "code" in self._artifacts:
+            source = Path(dmtc.__file__).parent
+            self._run.log_code(str(source), f"code-{self._run.id}", lambda path: path.endswith((".py", ".yaml")))
+        if "report" in self._artifacts:
+            self._run.log_artifact(self._report())
+        self._run.finish()
+
+    def close(self) -> None:
+        """Mark the run as not finished."""
+        self._run.finish(exit_code=1)
+
+    def _image(self, panel: Panel, phase: str) -> Any:
+        classes = {**dict(enumerate(self._classes)), IGNORE_INDEX: "ignored"}
+        masks = {
+            name: {"mask_data": label, "class_labels": classes}
+            for name, label in (
+                ("truth", panel.truth),
+                ("pseudo-label", panel.pseudo_label),
+                ("prediction", panel.prediction),
+            )
+            if label is not None
+        }
+        if panel.confidence is not None:
+            masks["confidence"] = {"mask_data": _tenth(panel.confidence), "class_labels": _TENTHS}
+        if panel.weight is not None:
+            weight = np.where(panel.weight > 0, 1 + _tenth(panel.weight), 0).astype(np.uint8)
+            masks["weight"] = {"mask_data": weight, "class_labels": _WEIGHTS}
+        return self._wandb.Image(panel.image, masks=masks, caption=f"{phase} {panel.id}")
+
+    def _report(self) -> Any:
+        artifact = self._wandb.Artifact(f"report-{self._run.id}", type="report")
+        files = [self._folder / name for name in _REPORT]
+        for path in [*files, *sorted(self._folder.glob("pictures/*"))]:
+            if path.is_file():
+                artifact.add_file(str(path), str(path.relative_to(self._folder)))
+        return artifact
+
+
+def _tenth(values: Float32Array) -> UInt8Array:
+    """Which tenth of [0, 1] a value lies in; a mask of W&B shows classes and no shades."""
+    return np.clip(values * 10, 0, 9).astype(np.uint8)
+
+
+@contextmanager
+def _nobody_at_the_keyboard() -> Iterator[None]:
+    """W&B would ask for a missing key at a terminal, and a run would wait there all night; so it raises instead."""
+    keyboard, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = keyboard
+
+
+def _run_id(folder: Path) -> str:
+    path = folder / "wandb_id.txt"
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(8))
+    return path.read_text()
