@@ -10,6 +10,7 @@ import yaml
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.execution import Executor
 from dmtc.errors import ConfigError, DataError, UserError
+from dmtc.interruption import Interruption
 from dmtc.progress import Progress
 from dmtc.report.charts import Chart, save_sheet
 from dmtc.report.page import picture, write_page
@@ -25,7 +26,11 @@ _PANEL_WIDTH = 360
 
 
 def write_run_report(
-    parts: Assembly, folder: RunFolder, beside: Sequence[tuple[Assembly, RunFolder]] = (), out: Path | None = None
+    parts: Assembly,
+    folder: RunFolder,
+    beside: Sequence[tuple[Assembly, RunFolder]] = (),
+    out: Path | None = None,
+    interruption: Interruption | None = None,
 ) -> Path:
     """Write report.html, report/ with the figures as PNG and SVG, and pictures/.
 
@@ -36,6 +41,7 @@ def write_run_report(
         folder: Of the run.
         beside: Other runs, whose predictions are shown beside its own.
         out: Where to write; by default the run's folder.
+        interruption: Looked at between validation images, by a run that has just ended.
 
     Returns:
         The page.
@@ -43,13 +49,14 @@ def write_run_report(
     Raises:
         ConfigError: Another run has other classes or is not finished, or nothing can be written there.
         DataError: The run has no phase yet.
+        RunStopped: Asked to stop; what was scored so far is scored again the next time.
     """
     facts = read_run(parts, folder)
     if not facts.stages:
         raise DataError(f"{folder.path} has nothing to report yet: no phase is done by every network")
     out = folder.path if out is None else out
     try:
-        executor = Executor(parts, folder, Progress([], "off"))
+        executor = Executor(parts, folder, Progress([], "off"), interruption=interruption)
         others = [_other(*other, parts) for other in beside]
         remarks, scores, rows = [], {}, []
         try:
