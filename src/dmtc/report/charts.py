@@ -154,9 +154,10 @@ def method_colors(methods: Sequence[str]) -> dict[str, str]:
     return {method: _METHODS[method][0] if method in _METHODS else spare[method] for method in methods}
 
 
-def marker_of(number: int) -> str:
-    """A marker for the n-th of several lines."""
-    return _MARKERS[number % len(_MARKERS)]
+def method_marker(method: str) -> str:
+    """The marker of a method, in every chart; methods of one's own share the last one."""
+    known = list(_METHODS)
+    return _MARKERS[known.index(method) if method in known else -1]
 
 
 def variable_of(color: str) -> str:

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmtc.report.charts import INK, Chart, heat_chart, label_ends, marker_of, method_colors, percent
+from dmtc.report.charts import INK, Chart, heat_chart, label_ends, method_colors, method_marker, percent
 from dmtc.report.sweeps.grouping import Panel, Row
 from dmtc.report.sweeps.tables import class_ious, spread
 
@@ -63,7 +63,7 @@ def _curves(panel: Panel, rows: Sequence[Row], full: Sequence[Row]) -> Chart:
             spreads = [statistics.stdev(row.scores) if len(row.runs) > 1 else 0 for row in of]
             axes.errorbar(x, y, spreads, color=color, elinewidth=1, capsize=2.5, fmt="none", alpha=0.7)
             style = [(0, ()), (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))][repeated % 4]
-            axes.plot(x, y, color=color, marker=marker_of(number), linestyle=style)
+            axes.plot(x, y, color=color, marker=method_marker(method), linestyle=style)
             ends.append((x[-1], y[-1], name, color))
         axes.set_xscale("log", base=2)
         counts = {cell[0]: cell[1] for cell in cells}
