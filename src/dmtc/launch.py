@@ -77,6 +77,7 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     if folder.config_path.is_file():
         refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
+    forecast = parts.cache_forecast()
     for phase in plan:
         if phase.init_from is None and folder.read_phase(phase.name) is None:
             parts.try_starting_weights(phase.trainee)
@@ -84,6 +85,8 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
         keep_freed_memory()
     progress = Progress(plan, parts.run.progress)
     try:
+        if forecast:
+            progress.say(forecast)
         with _told(folder):
             environment = describe_environment(parts.device)
             folder.tidy()

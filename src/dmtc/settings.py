@@ -26,6 +26,7 @@ class RunSettings:
     checkpoint_minutes: float
     on_nonfinite: Literal["stop", "skip"]
     debug: bool
+    image_cache: str | None = None
 
     def __post_init__(self) -> None:
         if not self.checkpoint_minutes >= 0:
