@@ -42,10 +42,10 @@ def logged(small, tmp_path_factory) -> dmtc.Run:
     folder = tmp_path_factory.mktemp("logged") / "run"
     real = Executor._run_phase
 
-    def stopping(self, phase):
+    def stopping(self, phase, processes):
         if phase.name == "r1-b":
             raise KeyboardInterrupt
-        return real(self, phase)
+        return real(self, phase, processes)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Executor, "_run_phase", stopping)

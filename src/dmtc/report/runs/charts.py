@@ -225,7 +225,7 @@ def _calibration(of: Sequence[tuple[str, Mapping[str, Any]]]) -> "Callable[[Axes
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
         ends = []
         for network, bins in of:
-            shown = zip(bins["confidence"], bins["accuracy"], bins["pixels"], strict=True)
+            shown = zip(bins["confidence"], bins["accuracy"], bins["share"], strict=True)
             points = [(x, y, n) for x, y, n in shown if x is not None and y is not None]
             color, most = network_color(network), max((n for *_, n in points), default=1)
             axes.plot([x for x, *_ in points], [y for _, y, _ in points], color=color, linewidth=1.4)
