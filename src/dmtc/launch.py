@@ -134,14 +134,14 @@ def _results(
         *_, final = executor.scores(parts.evaluation).values()
         results = processes.first_says(write)
         if parts.run.report:
-            processes.first_says(lambda: _report(parts, folder, progress))
+            processes.first_says(lambda: _report(parts, folder, progress, interruption))
     return Run(folder, parts), results
 
 
-def _report(parts: Assembly, folder: RunFolder, progress: Progress) -> None:
+def _report(parts: Assembly, folder: RunFolder, progress: Progress, interruption: Interruption) -> None:
     """Draw the results. They are safe: whatever goes wrong here is only told."""
     try:
-        progress.say(f"report: {write_run_report(parts, folder)}")
+        progress.say(f"report: {write_run_report(parts, folder, interruption=interruption)}")
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")

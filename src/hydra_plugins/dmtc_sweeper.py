@@ -80,9 +80,12 @@ class DmtcSweeper(BasicSweeper):
 
 def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:
     from dmtc.errors import ConfigError, TrainingError, UserError
+    from dmtc.sweeping import reason_of
 
     counts = [f"{refused} could not be started"] * (refused > 0) + [f"{len(failures)} failed"] * bool(failures)
-    text = f"of {jobs} jobs {' and '.join(counts)}; see above"
+    # Of a job on another machine nothing has been seen here.
+    first = f" (the first: {reason_of(failures[0])})" if failures else ""
+    text = f"of {jobs} jobs {' and '.join(counts)}{first}; see above"
     for error in failures:
         if not isinstance(error, UserError | TrainingError | HydraException | OmegaConfBaseException):
             raise error

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 
 import cv2
 import numpy as np
@@ -12,7 +13,9 @@ import dmtc
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.execution import Executor
 from dmtc.errors import DataError
+from dmtc.interruption import Interruption, RunStopped
 from dmtc.progress import Progress
+from dmtc.report import write_run_report
 from dmtc.report.pictures import color_table, panels_of
 from dmtc.report.runs import charts, validation
 from dmtc.report.runs.images import choose
@@ -84,9 +87,16 @@ def test_what_is_known_is_not_scored_again(reported, monkeypatch):
     kept = reported.folder.path / "report" / "validation.json"
     monkeypatch.setattr(validation, "_score", None)
     assert len(score_stages(executor, facts.stages, kept)) == 3
-    executor.parts.config["evaluation"] = {"name": "another"}
+    executor.parts.config = executor.parts.config | {"evaluation": {"name": "another"}}
     with pytest.raises(TypeError):
         score_stages(executor, facts.stages, kept)
+
+
+def test_being_stopped_is_heeded_between_images(reported, tmp_path):
+    interruption = Interruption()
+    interruption.signum = signal.SIGTERM
+    with pytest.raises(RunStopped, match="while making the report"):
+        write_run_report(Assembly(reported.config, reported.split), reported.folder, (), tmp_path, interruption)
 
 
 def test_choice_of_images():
@@ -172,7 +182,7 @@ def test_one_network_without_rounds(small, tmp_path):
 
 
 def test_a_report_that_fails_leaves_the_run_finished(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dmtc.launch.write_run_report", lambda *_: 1 / 0)
+    monkeypatch.setattr("dmtc.launch.write_run_report", lambda *_, **__: 1 / 0)
     run = dmtc.train(dmtc.compose([*small, "loss=supervised", "run.report=true"]), tmp_path / "run")
     assert run.results["method"] == "supervised"
     assert (
@@ -191,8 +201,7 @@ def test_what_is_recorded_of_pseudo_labels_is_drawn(reported):
                 "precision": [0.25] * 7,
                 "recall": [0.75] * 7,
                 "accuracy": 0.8,
-                "calibration": {"confidence": [None, 0.4, 0.9], "accuracy": [None, 0.3, 0.7], "pixels": [0, 10, 90]},
-                "calibration_error": 0.19,
+                "calibration": {"confidence": [0.4, 0.9], "accuracy": [0.3, 0.7], "share": [0.1, 0.9], "error": 0.19},
             }
     tables = charts.class_tables(facts)
     assert len(tables) == 6
@@ -209,7 +218,7 @@ def test_curves_go_over_all_phases_of_a_network(reported):
     facts = facts_of(reported)
     named = {chart.title: chart for chart in charts.metric_charts(facts)}
     assert next(iter(named)) == "loss"
-    assert list(named)[-1] == "learning rate"
+    assert {"learning rate", "memory bytes"} <= set(list(named)[-4:])
     assert "mutual: student wins" in named
     (score,) = [charts.score_chart(facts, {})]
     assert score is not None

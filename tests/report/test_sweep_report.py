@@ -5,12 +5,17 @@ import json
 import math
 import os
 import re
+import runpy
+import shlex
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+import dmtc
+from dmtc.cli import translate
+from dmtc.config import settle
 from dmtc.errors import DataError
 from dmtc.report.sweeps import write_sweep_report
 from dmtc.report.sweeps.charts import class_table, score_charts
@@ -21,6 +26,7 @@ from dmtc.report.sweeps.tables import details, latex, markdown, overview
 from dmtc.sweep_folder import Job, Status, SweepFolder, write_status
 from dmtc.sweeping import seconds_left
 
+ROOT = Path(__file__).parents[2]
 BASELINES = ["supervised", "supervised_long"]
 
 
@@ -352,7 +358,7 @@ def test_sweep_from_the_command_line(command, tmp_path):
         r"not started: loss=nonsense,split.ratio=1/1000: .*",
         r"\[1 of 2\] loss=supervised,split.ratio=1/8: mIoU \d+\.\d in \d+ s; about \d+ s left",
         r"\[2 of 2\] loss=supervised,split.ratio=1/1000: failed: split.ratio=1/1000 of 24 images .*",
-        r"error: of 4 jobs 2 could not be started and 1 failed; see above",
+        r"error: of 4 jobs 2 could not be started and 1 failed \(the first: split.ratio=1/1000 of .*\); see above",
     ]
     lines = [line for line in err.splitlines() if line.startswith(("[", "not started", "error"))]
     assert len(lines) == len(expected)
@@ -387,3 +393,34 @@ def test_time_left_is_of_runs_alike_and_as_many_side_by_side():
     assert seconds_left(pending, at_once) == pytest.approx(100)
     assert seconds_left(set(), done) is None
     assert seconds_left(pending, []) is None
+
+
+def test_part_of_the_readme(tmp_path):
+    """Made anew by docs/sweep.py, it leaves the rest as it was, and made twice it is the same."""
+    script = runpy.run_path(str(ROOT / "docs" / "sweep.py"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page.count(script["BEGIN"]) == 1
+    assert script["END"] in page.split(script["BEGIN"])[1]
+    small_sweep(tmp_path)
+    made = script["with_sweep"](page, tmp_path)
+    assert "![mIoU against the number of labelled images](docs/sweep.png)" in made
+    assert "| 1/8 (30)   | dmt        | 50.0 ± 0.0 | +5.0" in made
+    assert "python run.py -m loss=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1 " in made
+    assert script["with_sweep"](made, tmp_path) == made
+
+    def outside(text):
+        before, _, rest = text.partition(script["BEGIN"])
+        return before, rest.partition(script["END"])[2]
+
+    assert outside(made) == outside(page)
+
+
+def test_commands_of_the_page_compose():
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [line.removeprefix("python run.py ") for line in page.splitlines() if line.startswith("python run.py ")]
+    assert len(commands) >= 6
+    for command in commands:
+        given = [a for a in translate(shlex.split(command)) if not a.startswith(("-m", "hydra"))]
+        plain = [re.sub(r"=(?:tag\(\w+,)?interval\(([\d.]+),[\d.]+\)+$", r"=\1", a) for a in given]
+        one_value = [a if "[" in a else re.sub(r"^([^=]+=[^,]+),.*", r"\1", a) for a in plain]
+        settle(dmtc.compose(one_value))

@@ -170,7 +170,7 @@ def percent(axes: "Axes", axis: str = "y", low: float | None = None, high: float
 
     one = axes.yaxis if axis == "y" else axes.xaxis
     one.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    one.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
+    one.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
     if axis == "y":
         axes.set_ylim(low, high)
         axes.grid(axis="x", visible=False)

@@ -10,6 +10,7 @@ import yaml
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.execution import Executor
 from dmtc.errors import ConfigError, DataError, UserError
+from dmtc.interruption import Interruption
 from dmtc.progress import Progress
 from dmtc.report.charts import Chart, save_sheet
 from dmtc.report.page import picture, write_page
@@ -25,7 +26,11 @@ _PANEL_WIDTH = 360
 
 
 def write_run_report(
-    parts: Assembly, folder: RunFolder, beside: Sequence[tuple[Assembly, RunFolder]] = (), out: Path | None = None
+    parts: Assembly,
+    folder: RunFolder,
+    beside: Sequence[tuple[Assembly, RunFolder]] = (),
+    out: Path | None = None,
+    interruption: Interruption | None = None,
 ) -> Path:
     """Write report.html, report/ with the figures as PNG and SVG, and pictures/.
 
@@ -36,6 +41,7 @@ def write_run_report(
         folder: Of the run.
         beside: Other runs, whose predictions are shown beside its own.
         out: Where to write; by default the run's folder.
+        interruption: Looked at between validation images, by a run that has just ended.
 
     Returns:
         The page.
@@ -43,13 +49,14 @@ def write_run_report(
     Raises:
         ConfigError: Another run has other classes or is not finished, or nothing can be written there.
         DataError: The run has no phase yet.
+        RunStopped: Asked to stop; what was scored so far is scored again the next time.
     """
     facts = read_run(parts, folder)
     if not facts.stages:
         raise DataError(f"{folder.path} has nothing to report yet: no phase is done by every network")
     out = folder.path if out is None else out
     try:
-        executor = Executor(parts, folder, Progress([], "off"))
+        executor = Executor(parts, folder, Progress([], "off"), interruption=interruption)
         others = [_other(*other, parts) for other in beside]
         remarks, scores, rows = [], {}, []
         try:
@@ -123,7 +130,7 @@ def _content(
     return {
         "title": f"{method} on {dataset}, {split.ratio} labelled, seed {config['seed']}",
         "state": state,
-        "folder": str(folder.path),
+        "folder": folder.path.name,
         "cards": _cards(facts, scores, len(split.labelled), total),
         "remarks": [*remarks, *_warnings(facts)],
         "figures": figures,
@@ -136,7 +143,7 @@ def _content(
         "phases": _phases(facts),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run={folder.path}",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run=RUN_DIR",
     }
 
 
@@ -166,7 +173,7 @@ def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total
         cards.append((f"{100 * gain:+.1f}", "points over the supervised start"))
     cards.append((f"{labelled}", f"of {total} images are labelled"))
     seconds = sum(record["seconds"] for record in facts.records.values())
-    device = facts.environment.get("device") or "an unknown device"
+    device = {"cpu": "a CPU"}.get(known := str(facts.environment.get("device")), known)
     cards.append((f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h", f"on {device}"))
     return cards
 

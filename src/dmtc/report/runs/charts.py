@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _GAIN, _LOSS = network_color("a"), "#b23a48"
 _MOST_CLASSES = 40
-_AXES = ("phase", "network", "step", "images", "miou", "accuracy")
+_AXES = ("phase", "network", "step", "total_step", "images", "miou", "accuracy")
 """Of the lines of metrics.jsonl: what is no curve of the training."""
 
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -111,9 +111,8 @@ def calibration_charts(facts: RunFacts) -> list[Chart]:
             if record["pseudo"] and record["pseudo"].get("calibration")
         ]
         if of:
-            errors = {facts.teacher_of(r): r["pseudo"].get("calibration_error") for r in facts.of(stage) if r["pseudo"]}
-            known = [f"{teacher} {100 * error:.1f}" for teacher, error in errors.items() if error is not None]
-            charts.append(Chart(f"{stage.title}: error {', '.join(sorted(known))}", _calibration(of), 220, 200))
+            errors = sorted(f"{teacher} {100 * bins['error']:.1f}" for teacher, bins in of)
+            charts.append(Chart(f"{stage.title}: error {', '.join(errors)}", _calibration(of), 220, 200))
     return charts
 
 
@@ -181,7 +180,7 @@ def metric_charts(facts: RunFacts) -> list[Chart]:
 
 def _importance(key: str) -> tuple[bool, bool, bool, str]:
     """The loss first, its terms, what they say, then what is about the machine."""
-    machine = key in ("learning_rate", "gradient_norm", "images_per_s")
+    machine = key in ("learning_rate", "gradient_norm", "images_per_s", "memory_bytes")
     return (key != "loss", machine, "/" in key, key)
 
 
@@ -225,14 +224,11 @@ def _calibration(of: Sequence[tuple[str, Mapping[str, Any]]]) -> "Callable[[Axes
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
         ends = []
         for network, bins in of:
-            shown = zip(bins["confidence"], bins["accuracy"], bins["share"], strict=True)
-            points = [(x, y, n) for x, y, n in shown if x is not None and y is not None]
-            color, most = network_color(network), max((n for *_, n in points), default=1)
-            axes.plot([x for x, *_ in points], [y for _, y, _ in points], color=color, linewidth=1.4)
-            sizes = [6 + 60 * n / most for *_, n in points]
-            axes.scatter([x for x, *_ in points], [y for _, y, _ in points], s=sizes, color=color, linewidths=0)
-            if points:
-                ends.append((points[-1][0], points[-1][1], network, color))
+            x, y, share = bins["confidence"], bins["accuracy"], bins["share"]
+            color = network_color(network)
+            axes.plot(x, y, color=color, linewidth=1.4)
+            axes.scatter(x, y, s=[6 + 60 * part / max(share) for part in share], color=color, linewidths=0)
+            ends.append((x[-1], y[-1], network, color))
         percent(axes, "x", 0, 1.04)
         percent(axes, "y", 0, 1.04)
         axes.set_xlabel("confidence, %")

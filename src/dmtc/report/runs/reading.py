@@ -9,6 +9,7 @@ from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
+from dmtc.tracking import read_records
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def read_run(parts: Assembly, folder: RunFolder) -> RunFacts:
         plan=plan,
         records=records,
         stages=_stages(plan, records),
-        metrics=_metrics(folder),
+        metrics=[line for line in read_records(folder.metrics_path) if "step" in line],
         results=results,
         environment=_environment(folder),
         classes=list(results["per_class_iou"]) if results else _classes(parts, records),
@@ -101,20 +102,6 @@ def _stages(plan: list[Phase], records: dict[str, dict[str, Any]]) -> list[Stage
         title = f"round {number}" if any(phase.label_from for phase in phases) else "start"
         stages.append(Stage(title, {phase.trainee: phase.name for phase in phases}))
     return stages
-
-
-def _metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    if not folder.metrics_path.is_file():
-        return []
-    lines = []
-    for text in folder.metrics_path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:  # the last one of a run that was killed
-            continue
-        if isinstance(line, dict) and "phase" in line and "step" in line:
-            lines.append(line)
-    return lines
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def _score(executor: Executor, stage: Stage) -> StageScores:
     counts = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64)
     wrong: dict[str, float] = {}
     for batch in executor.loader.images(dataset.val, executor.parts.run.label_batch, with_mask=True):
+        executor.interruption.check("while making the report")
         image, truth = evaluation.protocol.frame(batch)
         predicted = averaged(predictor(image) for predictor in predictors).argmax(dim=1)
         counts += confusion_counts(predicted, truth, dataset.num_classes).cpu()

@@ -16,8 +16,6 @@ from dmtc.report.sweeps import charts, tables
 from dmtc.report.sweeps.grouping import Panel, Row, group
 from dmtc.report.sweeps.reading import RunRecord, read_runs
 
-_SHORT = "gains in points: mean over the same seeds [95 % confidence interval], p of a paired t-test, pairs won"
-
 
 def write_sweep_report(
     folder: Path, over: Sequence[str], baselines: Sequence[str], out: Path | None = None
@@ -72,7 +70,7 @@ def _markdown(
         parts += [f"## {panel.title}", tables.markdown(tables.overview(panel))]
         parts += [tables.markdown(tables.details(panel, baselines, over))]
     if any(row.gains for panel in panels for row in panel.rows):
-        parts += [f"{_SHORT}\n"]
+        parts += [f"{tables.SHORT}\n"]
     parts += [f"{remark}\n" for remark in remarks]
     missing = tables.not_finished(records)
     if missing[1]:
@@ -92,15 +90,16 @@ def _page(
     rows = [row for panel in panels for row in panel.rows]
     return {
         "title": f"{' · '.join(dict.fromkeys(panel.dataset for panel in panels)) or 'no data set'}: {_methods(panels)}",
-        "folder": str(folder),
+        "folder": folder.resolve().name,
         "cards": _cards(records, rows),
         "remarks": remarks,
         "panels": [_panel(panel, over, baselines) for panel in panels],
         "over": " and ".join("seeds" if key == "seed" else key for key in over),
+        "gains": any(row.gains for row in rows),
         "reading": template_text("gains.md").split("\n\n"),
         "not_finished": tables.not_finished(records),
         "runs": [_run(record, out) for record in records if record.state != "not started"],
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report runs={folder}",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report runs=DIR",
     }
 
 

@@ -1,6 +1,7 @@
 """The figures of a sweep: mIoU against labels, and IoU of each class."""
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ def _curves(panel: Panel, rows: Sequence[Row], full: Sequence[Row]) -> Chart:
 
 def _points(rows: Sequence[Row], full: Sequence[Row]) -> Chart:
     """One line of points for each row, the best on top."""
+    wrapped = {row: textwrap.fill(row.name, 30, break_long_words=False, break_on_hyphens=False) for row in rows}
 
     def draw(axes: "Axes") -> None:
         colors = method_colors([row.method for row in [*rows, *full]])
@@ -94,7 +96,7 @@ def _points(rows: Sequence[Row], full: Sequence[Row]) -> Chart:
             axes.plot([row.mean], [y], "D", color=color, markersize=6)
             text = spread(row.scores)
             axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=10, color=INK)
-        axes.set_yticks(range(len(lines)), [row.name for row in lines])
+        axes.set_yticks(range(len(lines)), [wrapped[row] for row in lines], linespacing=1.1)
         for label, row in zip(axes.get_yticklabels(), lines, strict=True):
             label.set_color(colors[row.method])
         axes.set_ylim(-0.6, len(lines) - 0.4)
@@ -113,7 +115,8 @@ def _points(rows: Sequence[Row], full: Sequence[Row]) -> Chart:
         percent(axes, "x")
 
     title = f"mIoU, %, with {rows[0].ratio} labelled ({rows[0].labelled})"
-    return Chart(title, draw, 450, 75 + 24 * len(rows))
+    most_lines = max(text.count("\n") for text in wrapped.values()) + 1
+    return Chart(title, draw, 450, 75 + (10 + 14 * most_lines) * len(rows))
 
 
 def _full_lines(axes: "Axes", full: Sequence[Row], colors: dict[str, str]) -> None:

@@ -230,9 +230,9 @@ def _varying(runs: Sequence[RunRecord]) -> dict[str, set[str]]:
 
 
 def _telling(varying: Mapping[str, set[str]], runs: Sequence[RunRecord], known: Any, over: Sequence[str]) -> list[str]:
-    """The fewest keys that, with what is `known` of a run, tell the values of all the varying ones.
+    """The keys that tell runs apart that are alike in what is `known` of them.
 
-    Found one after the other, so not always the very fewest: keys of the command line first.
+    Of the command line all that differ; of the others the few, found one after the other, that are needed beside them.
     """
     given = frozenset().union(*(run.overrides for run in runs)) - set(over)
     chosen: list[str] = []
@@ -240,7 +240,8 @@ def _telling(varying: Mapping[str, set[str]], runs: Sequence[RunRecord], known: 
         found: dict[Any, set[str]] = defaultdict(set)
         for run in runs:
             if key in run.settings:
-                found[(known(run), *(_value(run, one) for one in chosen))].add(_value(run, key))
+                told = () if key in given else tuple(_value(run, one) for one in chosen)
+                found[known(run), told].add(_value(run, key))
         if any(len(values) > 1 for values in found.values()):
             chosen.append(key)
     return chosen
