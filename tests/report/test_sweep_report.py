@@ -389,6 +389,7 @@ def test_time_left_is_of_runs_alike_and_as_many_side_by_side():
     done = [status_of(["loss=a", "seed=0"], 0, 10), status_of(["loss=b", "seed=0"], 10, 110)]
     pending = {("loss=a", "seed=1"), ("loss=b", "seed=1")}
     assert seconds_left(pending, done) == pytest.approx(110)
+    assert seconds_left({("loss=b", "seed=1")}, done) == pytest.approx(100)
     at_once = [status_of(["loss=a", "seed=0"], 0, 100), status_of(["loss=b", "seed=0"], 0, 100)]
     assert seconds_left(pending, at_once) == pytest.approx(100)
     assert seconds_left(set(), done) is None
