@@ -1,6 +1,6 @@
 """Reading a JPEG with its pseudo-label into an augmented 321x321 crop, against DMT's data set.
 
-First in one thread; then in one process of a loader that hands batches over.
+First in one thread, also with the images kept decoded; then in one process of a loader that hands batches over.
 
 python benchmarks/loader.py --threads 1 --reference CHECKOUT_OF_DST-CBC
 """
@@ -8,6 +8,7 @@ python benchmarks/loader.py --threads 1 --reference CHECKOUT_OF_DST-CBC
 import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 from dmtc.batches import CropRequest, Loader, Reader
 from dmtc.data import Dataset
 from dmtc.data.augment import Augment
+from dmtc.data.cache import ImageCache
 from dmtc.pseudo import PseudoLabels, PseudoLabelStore, label_images
 from published import PSEUDO_LABELS, SIZE, blurred_predictions, folder_bytes, published_images, voc, write_voc
 
@@ -35,7 +37,9 @@ def main() -> None:
         ids = write_voc(root, IMAGES)
         dataset = voc(root)
         labels = predicted(Path(folder) / "store", ids)
-        contenders, processes = {"ours": ours(dataset, ids, labels)}, {"ours": ours_handed_over(dataset, ids, labels)}
+        cached = replace(dataset, decode_image=ImageCache(Path(folder) / "cache"))
+        contenders = {"ours": ours(dataset, ids, labels), "ours, image cache": ours(cached, ids, labels)}
+        processes = {"ours": ours_handed_over(dataset, ids, labels)}
         if given.reference:
             theirs = published(given.reference, root, ids, labels)
             contenders["DMT"], processes["DMT"] = in_turn(theirs), handed_over(theirs)

@@ -13,6 +13,7 @@ import dmtc
 from alike import what_came_of
 from dmtc.hydra_errors import one_line
 from dmtc.interruption import RunStopped
+from dmtc.sweep_folder import SweepFolder
 
 
 @pytest.fixture
@@ -36,8 +37,11 @@ def test_joblib_runs_jobs_at_once_and_gives_the_same(command, tiny, tmp_path, no
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep")
     code, _, err = command("-m", *tiny, "seed=0,1", "split.ratio=1/8,1/1000", *launcher, small_run=False)
     assert code == 2, err
-    assert "split.ratio=1/1000 of 24 images" in err
+    assert "of 4 jobs 2 failed" in err
     assert "Traceback" not in err
+    reasons = [status.reason for status in SweepFolder(tmp_path / "sweep").statuses() if status.state == "failed"]
+    assert len(reasons) == 2
+    assert all("split.ratio=1/1000 of 24 images" in reason for reason in reasons)
     runs = {path.parent.name: path.parent for path in (tmp_path / "sweep").rglob("results.json")}
     assert set(runs) == {"seed=0,split.ratio=1-8", "seed=1,split.ratio=1-8"}
     alone = dmtc.train(dmtc.compose([*tiny, "seed=1", "split.ratio=1/8"]), tmp_path / "alone").folder.path

@@ -20,7 +20,10 @@ from dmtc.errors import ConfigError
 from dmtc.tracking import LOGGERS, Panel, Tracker
 from wandb_files import history_of, records_of, values_of
 
-LOGGED = ["logger=[csv,wandb,tensorboard]", "logger.wandb.mode=offline", "logger.wandb.artifacts=[code,report]"]
+LOGGED = [
+    *("logger=[csv,wandb,tensorboard]", "logger.wandb.mode=offline", "logger.wandb.artifacts=[code,report]"),
+    "run.report=true",
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,10 +45,10 @@ def logged(small, tmp_path_factory) -> dmtc.Run:
     folder = tmp_path_factory.mktemp("logged") / "run"
     real = Executor._run_phase
 
-    def stopping(self, phase):
+    def stopping(self, phase, processes):
         if phase.name == "r1-b":
             raise KeyboardInterrupt
-        return real(self, phase)
+        return real(self, phase, processes)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Executor, "_run_phase", stopping)
@@ -186,7 +189,7 @@ def test_code_and_report_are_artifacts(logged, sessions):
     artifacts = {artifact.type: artifact for artifact in only(sessions[-1], "artifact")}
     held = {kind: {content.path for content in artifact.manifest.contents} for kind, artifact in artifacts.items()}
     assert {"engine/training.py", "cli.py"} <= held["code"]
-    assert {"results.json", "results.txt", "config.yaml"} <= held["report"]
+    assert {"report.html", "results.json", "results.txt", "config.yaml"} <= held["report"]
     assert any(path.startswith("pictures/") for path in held["report"])
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,6 +22,7 @@ from dmtc.engine.assembly import Assembly
 from dmtc.engine.networks import Networks
 from dmtc.errors import ConfigError
 from dmtc.processes import Processes
+from dmtc.pseudo.coding import decode
 from dmtc.run_folder import RunFolder
 from dmtc.settings import pick_device
 from forked_runs import Forks
@@ -221,12 +221,12 @@ def assert_close(one: Path, other: Path) -> None:
         assert set(record) == set(expected)
         for key in {"loss", "gradient_norm"} & set(record):
             assert record[key] == pytest.approx(expected[key], rel=1e-3)
-    labels = sorted(path.relative_to(one) for path in one.glob("pseudo_labels/*/*.png"))
-    assert labels == sorted(path.relative_to(other) for path in other.glob("pseudo_labels/*/*.png"))
-    assert len(labels) == 2 * 2 * 21
+    labels = sorted(path.relative_to(one) for path in one.glob("pseudo_labels/*/*.zst"))
+    assert labels == sorted(path.relative_to(other) for path in other.glob("pseudo_labels/*/*.zst"))
+    assert len(labels) == 2 * 21
     for path in labels:
-        arrays = [cv2.imread(str(folder / path), cv2.IMREAD_UNCHANGED).astype(int) for folder in (one, other)]
-        assert np.mean(np.abs(arrays[1] - arrays[0]) > 1) < 0.005, path
+        for of_one, of_other in zip(*(decode((folder / path).read_bytes()) for folder in (one, other)), strict=True):
+            assert np.mean(np.abs(of_one.astype(int) - of_other) > 1) < 0.005, path
     histograms = [np.load(folder / "pseudo_labels/r0-a/histogram.npy").sum() for folder in (one, other)]
     assert histograms[0] == histograms[1] == 21 * 48 * 48
 

@@ -150,7 +150,7 @@ def test_thresholds_keep_the_share_of_every_class(seed, classes, bins, one, othe
     np.testing.assert_allclose(thresholds, lowest / bins, rtol=1e-6)
 
 
-# Transforms: image, label and confidence stay aligned, and depend on nothing but the address.
+# Transforms: image, label and confidence level stay aligned, and depend on nothing but the address.
 
 
 @tried
@@ -161,24 +161,24 @@ def test_thresholds_keep_the_share_of_every_class(seed, classes, bins, one, othe
     st.floats(0.0, 1.0),
     seeds,
 )
-def test_image_label_and_confidence_stay_aligned(size, crop, scale, flip, seed):
+def test_image_label_and_level_stay_aligned(size, crop, scale, flip, seed):
     """All three carry one and the same checkerboard, coarse enough that every pixel's source can be told."""
     rows, columns = np.indices(size) // 4
     board = ((rows + columns) % 2).astype(np.uint8)
-    sample = Sample("x", np.repeat(board[..., None] * 200, 3, 2), board, board.astype(np.float32))
+    sample = Sample("x", np.repeat(board[..., None] * 200, 3, 2), board, board.astype(np.uint16))
     augment = Augment(crop=list(crop), scale=[scale, scale], flip=flip)
     result = augment(sample, np.random.default_rng(seed))
     again = augment(sample, np.random.default_rng(seed))
-    for name in ("image", "label", "confidence"):
+    for name in ("image", "label", "level"):
         np.testing.assert_array_equal(getattr(result, name), getattr(again, name))
     assert result.image.shape == (*crop, 3)
-    assert result.label.shape == result.confidence.shape == crop
+    assert result.label.shape == result.level.shape == crop
     outside = result.label == IGNORE_INDEX
     assert (result.image[outside] == 0).all()
-    assert (result.confidence[outside] == 0).all()
+    assert (result.level[outside] == 0).all()
     covered = (min(crop[0], max(1, int(scale * size[0]))), min(crop[1], max(1, int(scale * size[1]))))
     assert (~outside).sum() == covered[0] * covered[1]
-    np.testing.assert_array_equal(result.confidence[~outside], result.label[~outside])
+    np.testing.assert_array_equal(result.level[~outside], result.label[~outside])
     # Linear interpolation mixes neighbors at the borders of the board only: elsewhere image and label say the same.
     image = result.image[..., 0]
     plain = ~outside & ((image == 0) | (image == 200))
@@ -188,9 +188,9 @@ def test_image_label_and_confidence_stay_aligned(size, crop, scale, flip, seed):
 @tried
 @given(sizes, st.booleans(), seeds)
 def test_without_scale_and_crop_nothing_but_the_flip_happens(size, flip, seed):
-    sample = Sample("x", array(seed, (*size, 3), 256), array(seed, size, 256), array(seed, size, 2, np.float32))
+    sample = Sample("x", array(seed, (*size, 3), 256), array(seed, size, 256), array(seed, size, LEVELS, np.uint16))
     result = Augment(crop=list(size), scale=[1.0, 1.0], flip=float(flip))(sample, np.random.default_rng(seed))
-    for name in ("image", "label", "confidence"):
+    for name in ("image", "label", "level"):
         expected = getattr(sample, name)
         np.testing.assert_array_equal(getattr(result, name), expected[:, ::-1] if flip else expected)
 
@@ -212,7 +212,7 @@ def test_the_store_gives_back_what_was_written_and_stays_in_its_folder(ids, size
             store.write(id, labels[id], levels[id])
         store.finish(histogram, images=len(ids))
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
-        assert len(files) == 2 * len(ids) + 2
+        assert len(files) == len(ids) + 2
         assert {path.parent for path in files} == {store.folder}
         np.testing.assert_array_equal(store.histogram(), histogram)
         lowest = threshold_levels(histogram, ratio)

@@ -190,7 +190,7 @@ def test_torn_label_files_are_noticed_and_made_again(short, undisturbed, tmp_pat
             dmtc.train(dmtc.compose(short), folder)
     store = RunFolder(folder).store("r0-b")
     assert store.is_complete()
-    next(store.folder.glob("*.level.png")).write_bytes(b"")
+    next(store.folder.glob("*.zst")).write_bytes(b"")
     assert not store.is_complete()
     dmtc.resume(folder)
     assert_same(folder, undisturbed)
@@ -292,7 +292,7 @@ def test_what_the_machine_does_is_told_in_one_line(short, undisturbed, tmp_path,
 
 @pytest.mark.parametrize(
     ("number", "file"),
-    [(errno.ENOSPC, "checkpoint"), (errno.ENOSPC, "label.png"), (errno.EROFS, "phase.json"), (errno.EACCES, "best")],
+    [(errno.ENOSPC, "checkpoint"), (errno.ENOSPC, ".zst"), (errno.EROFS, "phase.json"), (errno.EACCES, "best")],
 )
 def test_a_disk_that_takes_no_more_is_told_and_nothing_is_lost(
     short, undisturbed, tmp_path, monkeypatch, command, number, file

@@ -131,7 +131,7 @@ def test_plan_of_imported_lists(command, flowers):
     code, out, err = command(*arguments, f"split.unlabelled={flowers}/u.txt", small_run=False)
     assert code == 0, err
     rows = {line.rsplit(maxsplit=2)[0]: line.rsplit(maxsplit=2)[1:] for line in out.splitlines() if line}
-    assert rows["labelled, network a"] == rows["labelled, network b"] == ["2", labelled]
+    assert rows["labelled a"] == rows["labelled b"] == ["2", labelled]
     assert rows["unlabelled"] == ["2", list_sha256(["flower 0", "flower 7"])]
     assert "published" not in out
 

@@ -18,6 +18,7 @@ FREE = (
     "run.checkpoint_minutes",
     "run.on_nonfinite",  # matters only where the run would have ended without results
     "run.debug",
+    "run.image_cache",
     "logger",
 )
 

@@ -80,6 +80,7 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     processes = parts.processes
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
     parts.refuse_processes()
+    forecast = parts.cache_forecast()
     if parts.device.type == "cpu":
         keep_freed_memory()
     with ExitStack() as at_the_end:
@@ -102,6 +103,8 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             processes.first_says(prepare)
             progress = Progress(plan, parts.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
+            if forecast:
+                progress.say(forecast)
             metrics = _metrics(parts, folder, progress, environment)
         try:
             run, results = _results(parts, folder, progress, metrics, environment)

@@ -135,7 +135,7 @@ class RunFolder:
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
         # What held for runs from before there was a choice.
         before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
-        before |= {"sync_batchnorm": False, "parallel_students": False}
+        before |= {"sync_batchnorm": False, "parallel_students": False, "image_cache": None}
         config["run"] = before | config.get("run", {})
         self._find_data(config.get("dataset") or {})
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config

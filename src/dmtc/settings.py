@@ -33,6 +33,7 @@ class RunSettings:
     checkpoint_minutes: float
     on_nonfinite: Literal["stop", "skip"]
     debug: bool
+    image_cache: str | None
 
 
 _LEAST: dict[str, int] = {

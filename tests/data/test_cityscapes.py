@@ -110,7 +110,7 @@ def test_odd_sizes_leave_image_and_mask_together(tmp_path, build):
 def test_building_opens_no_picture_and_makes_nothing(root, build, tmp_path, caplog):
     for path in [*root.rglob("*.png")]:
         path.write_bytes(b"broken")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="dmtc"):
         build(root)
     assert not (tmp_path / "cache").exists()
     assert f"half-size images are kept in {tmp_path / 'cache'}" in caplog.text

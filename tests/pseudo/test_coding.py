@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmtc.pseudo import LEVELS, predict_with_log_odds
-from dmtc.pseudo.coding import decode, encode
+from dmtc.pseudo.coding import decode, encode, zstd
 from dmtc.pseudo.selection import level_of
 
 
@@ -43,3 +43,18 @@ def test_damage_is_noticed(place):
     content[place % len(content)] ^= 0xFF
     with pytest.raises(ValueError, match=r"Zstandard|Compressed"):
         decode(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"short",
+        bytes(8),
+        (2).to_bytes(4, "little") * 2 + bytes(11),
+        (2).to_bytes(4, "little") * 2 + bytes([99] * 12),
+    ],
+)
+def test_frames_of_something_else_are_refused(content):
+    with pytest.raises(ValueError, match=r"buffer|reshape|no prediction"):
+        decode(zstd.compress(content))

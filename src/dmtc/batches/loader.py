@@ -114,8 +114,10 @@ class Loader:
             raise read.error
         for batch in read.batches:
             batch = batch.to(self._device)
-            confidence = self._confidences[batch.confidence.int()].expand(batch.label.shape)
-            yield replace(batch, confidence=confidence)
+            level = batch.confidence
+            # Indexing, `take` and `gather` are three times slower on the CPU.
+            confidence = self._confidences.index_select(0, level.flatten().int()).view(level.shape)
+            yield replace(batch, confidence=confidence.expand(batch.label.shape))
 
     def take_skipped(self) -> dict[str, int]:
         """How often each image was skipped since this was asked for the last time, by id."""

@@ -30,6 +30,7 @@ class Dataset:
         train: Every training id, with or without a mask, sorted.
         val: The validation ids, sorted; each has a mask.
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
+        decode_image: Reads an image file, as `read_image` does; an `ImageCache` does it quicker.
 
     Raises:
         DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
@@ -44,6 +45,7 @@ class Dataset:
     train: tuple[str, ...]
     val: tuple[str, ...]
     decode_mask: Callable[[Path], UInt8Array]
+    decode_image: Callable[[Path], UInt8Array] = read_image
 
     def __post_init__(self) -> None:
         assert self.palette.shape == (self.num_classes, 3), self.palette.shape
@@ -94,7 +96,7 @@ class Dataset:
         Raises:
             DataError: The id is unknown, or its file is missing or no image.
         """
-        return read_image(self._path(self.images, id, "image"))
+        return self.decode_image(self._path(self.images, id, "image"))
 
     def mask(self, id: str) -> UInt8Array:
         """Read a mask.

@@ -1,6 +1,8 @@
 """The parts of a run, made from its config when they are first needed."""
 
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from dmtc.batches import OnError
 from dmtc.config import Config, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
+from dmtc.data.cache import ImageCache
 from dmtc.engine.terms import Term, build_terms, needs_embedding, terms_of_stage
 from dmtc.errors import ConfigError
 from dmtc.evaluation import Evaluation, build_evaluation
@@ -36,7 +39,21 @@ class Assembly:
     @cached_property
     def dataset(self) -> Dataset:
         """Images, masks and lists."""
-        return DATASETS.build(without(self.config["dataset"], "augment", "on_error"), "dataset")
+        dataset = DATASETS.build(without(self.config["dataset"], "augment", "on_error"), "dataset")
+        return dataset if self.image_cache is None else replace(dataset, decode_image=self.image_cache)
+
+    @cached_property
+    def image_cache(self) -> ImageCache | None:
+        """Where decoded images are kept, if anywhere."""
+        return None if self.run.image_cache is None else ImageCache(Path(self.run.image_cache))
+
+    def cache_forecast(self) -> str | None:
+        """What the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
+        if self.image_cache is None:
+            return None
+        unlabelled = self.split.unlabelled if any(phase.label_from for phase in self.plan) else ()
+        ids = sorted({*self.dataset.val, *self.split.labelled, *unlabelled})
+        return self.image_cache.forecast(self.dataset.images, ids)
 
     @cached_property
     def on_error(self) -> OnError:

@@ -71,7 +71,8 @@ def _curves(panel: Panel, rows: Sequence[Row], full: Sequence[Row]) -> Chart:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("labelled images: share and number")
         low, high = min(counts), max(counts)
-        axes.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+        room = max(high / low, 2) ** 0.06
+        axes.set_xlim(low / room, high * room)
         _full_lines(axes, full, colors)
         percent(axes)
         label_ends(axes, ends)
