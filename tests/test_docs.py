@@ -1,4 +1,4 @@
-"""What the README and the notebooks show works."""
+"""What the README shows works."""
 
 import json
 import re
@@ -6,7 +6,6 @@ import runpy
 import shlex
 from pathlib import Path
 
-import matplotlib as mpl
 import pytest
 
 import dmtc
@@ -49,24 +48,6 @@ def test_python_example_of_the_readme(small, tmp_path, monkeypatch):
     names: dict = {"dmtc": dmtc}
     exec(code, names)
     assert names["mask"].shape == (48, 48)
-
-
-def notebook_cells(path: Path) -> list[dict]:
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_notebooks(path, small, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    mpl.use("agg")
-    compose = dmtc.compose
-    monkeypatch.setattr(dmtc, "compose", lambda overrides: compose([*overrides, *small]), raising=False)
-    names: dict = {}
-    for cell in notebook_cells(path):
-        assert cell["outputs"] == [], "commit notebooks without outputs"
-        assert cell["execution_count"] is None
-        exec("".join(cell["source"]), names)
-    mpl.pyplot.close("all")
 
 
 def test_files_that_the_readme_names_are_there():

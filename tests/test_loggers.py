@@ -3,8 +3,10 @@
 import http.server
 import io
 import json
+import re
 import sys
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from dmtc.errors import ConfigError
 from dmtc.tracking import LOGGERS, Panel, Tracker
 from wandb_files import history_of, records_of, values_of
 
+DOCS = (Path(__file__).parents[1] / "docs" / "wandb.md").read_text()
 LOGGED = [
     *("logger=[csv,wandb,tensorboard]", "logger.wandb.mode=offline", "logger.wandb.artifacts=[code,report]"),
     "run.report=true",
@@ -191,6 +194,31 @@ def test_code_and_report_are_artifacts(logged, sessions):
     assert {"engine/training.py", "cli.py"} <= held["code"]
     assert {"report.html", "results.json", "results.txt", "config.yaml"} <= held["report"]
     assert any(path.startswith("pictures/") for path in held["report"])
+
+
+def test_documented_keys_are_sent(history):
+    table = DOCS.split("| key | over | |\n")[1].split("\n\n")[0]
+    sent, documented = set().union(*history), []
+    for row in table.splitlines()[1:]:
+        keys = re.findall(r"`([^`]+)`", row.split("|")[1])
+        documented += [key if "/" in key else f"{keys[0].rpartition('/')[0]}/{key}" for key in keys]
+        documented += re.findall(r"`([^`]+)`", row.split("|")[2])
+    assert len(documented) > 25
+    assert {key.replace("CLASS", "background") for key in documented} <= sent
+
+
+def test_documented_options_are_all_there_are():
+    table = DOCS.split("| `logger.wandb.` | | |\n")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines()[1:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert named | {"name"} == set(dmtc.compose(["logger=wandb"]).logger.wandb)
+
+
+def test_documented_logger_works(command, tmp_path):
+    code = DOCS.split("```python\n# my_loggers.py\n")[1].split("```")[0]
+    (tmp_path / "my_loggers.py").write_text(code)
+    exit_code, out, err = command("loss=supervised", "imports=[my_loggers]", "+logger.mine={name: shout, loudness: 3}")
+    assert exit_code == 0, err
+    assert re.search(r"r0-a: 0\.\d+!!!\n", out)
 
 
 def test_tensorboard_has_the_same_values_and_pictures(logged):
