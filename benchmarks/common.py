@@ -108,7 +108,9 @@ def write(name: str, setting: Mapping[str, Any], measured: Mapping[str, list[flo
 def write_record(name: str, record: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Write `results/NAME.json`: a record, and where and when it was measured."""
     # What was typed names folders of one machine; how to repeat it stands at the head of each benchmark.
-    environment = {key: value for key, value in describe_environment(device).items() if key != "command"}
+    environment = {
+        key: value for key, value in describe_environment(device).items() if key not in ("command", "directory")
+    }
     more = {"uncommitted_changes": _changed(), "cores": os.cpu_count(), "load_before": round(_LOAD, 1)}
     whole = {
         "benchmark": name,

@@ -13,6 +13,7 @@ PARTS = {
     "step": "whole training step",
     "labelling": "labelling",
     "loader": "reading a training crop",
+    "loader_process": "the same through a loader process",
     "startup_help": "start of `run.py --help`",
     "startup_plan": "start of `run.py job=plan`",
 }
