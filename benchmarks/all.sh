@@ -25,7 +25,7 @@ measure() {
 }
 
 measure startup.py
-measure loader.py "${dmt[@]}"
+measure loader.py "${dmt[@]}" --threads 1
 measure labelling.py "${dmt[@]}" --repeats 3
 measure contrast.py "${dmtc[@]}" "${reco[@]}" --repeats 3
 measure scaling.py --repeats 3
