@@ -15,7 +15,7 @@ STAGES = [
     ["models"],
     ["losses"],
     ["pseudo"],
-    ["schedule", "settings"],
+    ["schedule", "settings", "lengths"],
     ["batches"],
     ["evaluation", "environment", "changes", "failures"],
     ["tracking", "progress", "checkpoints"],

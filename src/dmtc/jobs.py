@@ -6,7 +6,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from dmtc.checking import check_data, summary
+from dmtc.checking import advise, check_data, summary
 from dmtc.config import Config, compose, config_folder, import_modules, settle
 from dmtc.cost import measure_cost
 from dmtc.engine.assembly import Assembly
@@ -47,18 +47,21 @@ def train_job(*, config: Config, folder: Path) -> float:
 def plan_job(*, config: Config) -> None:
     """Print the phases that would run; write nothing."""
     parts = Assembly(config)
-    print(plan_table(parts.plan, parts.split), end="")
+    print(plan_table(parts.plan, parts.split, parts.choices), end="")
 
 
 @JOBS.register("check")
-def check_job(*, config: Config, shown: int) -> None:
-    """Read every image and mask, and print everything that is wrong or odd; write nothing.
+def check_job(*, config: Config, shown: int, advice: bool) -> None:
+    """Read every image and mask, and print everything that is wrong or odd, and what suits them; write nothing.
 
     Raises:
         DataError: Training would stop at something.
     """
-    check = check_data(Assembly(config))
+    parts = Assembly(config)
+    check = check_data(parts)
     print(summary(check, shown), end="")
+    if advice and (suggested := advise(parts, check)) is not None:
+        print(f"\n{suggested}", end="")
     if check.errors:
         count = len(check.errors)
         raise DataError(f"{count} {'fault' if count == 1 else 'faults'} would stop training; see the list above")

@@ -137,16 +137,27 @@ class RunFolder:
         before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
         before |= {"sync_batchnorm": False, "parallel_students": False, "image_cache": None}
         config["run"] = before | config.get("run", {})
-        self._find_data(config.get("dataset") or {})
+        self._find_data(dataset := config.get("dataset") or {})
+        if dataset.get("name") == "folder":
+            kind = "index" if dataset.get("colors") is None else "rgb"
+            before = {"unlabelled": None, "mask_suffix": "", "mask_kind": kind, "values": None, "ignore_color": None}
+            config["dataset"] = before | dataset
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def _find_data(self, dataset: dict[str, Any]) -> None:
-        """Look a data set up from where the run was started, if its folder is not found from here."""
-        path, root = self.path / "environment.json", dataset.get("root")
-        if isinstance(root, str) and not Path(root).exists() and path.is_file():
-            found = Path(self._read_json(path.name).get("directory", ""), root)
-            if found.exists():
-                dataset["root"] = str(found)
+        """Look a data set up from where the run was started, if its folders are not found from here."""
+        path = self.path / "environment.json"
+
+        def found(given: Any) -> Any:
+            if isinstance(given, list):
+                return [found(one) for one in given]
+            if not isinstance(given, str) or Path(given).exists() or not path.is_file():
+                return given
+            from_there = Path(self._read_json(path.name).get("directory", ""), given)
+            return str(from_there) if from_there.exists() else given
+
+        keys = ("root", "images", "masks", "unlabelled", "val") if dataset.get("name") == "folder" else ("root",)
+        dataset |= {key: found(dataset[key]) for key in keys if key in dataset}
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""

@@ -1,8 +1,9 @@
 """What a data set is: names, files and classes, and the one place where images and masks are read and checked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,9 @@ class Dataset:
         val: The validation ids, sorted; each has a mask.
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
         decode_image: Reads an image file, as `read_image` does; an `ImageCache` does it quicker.
+        notes: What was found out about the data, and how: one line each, for a person.
+        found: The arguments of the builder that would have said what it found out by looking at files. Given these, it
+            does not look again, so that a run goes on with what it began with.
 
     Raises:
         DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
@@ -46,6 +50,8 @@ class Dataset:
     val: tuple[str, ...]
     decode_mask: Callable[[Path], UInt8Array]
     decode_image: Callable[[Path], UInt8Array] = read_image
+    notes: tuple[str, ...] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.palette.shape == (self.num_classes, 3), self.palette.shape

@@ -15,11 +15,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
-def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
     """Every file below a folder with one of the suffixes, by id; hidden files and folders are passed over.
 
     Links to folders are followed, as data sets often lie on several disks; one that leads back to a folder around it is
     passed over with a warning.
+
+    Args:
+        folder: Where to look.
+        suffixes: Of the files, in small letters.
+        ending: What the names have before their suffix; taken off. Files without it are passed over.
 
     Returns:
         Paths by id, in the order of ids. An id is the path inside the folder without its suffix, with `/`.
@@ -33,6 +38,9 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         if path.suffix.lower() not in suffixes:
             continue
         id = path.relative_to(folder).with_suffix("").as_posix()
+        if not id.endswith(ending):
+            continue
+        id = id.removesuffix(ending)
         if id in found:
             twice.append(f"{found[id]} and {path} have the same id {id!r}")
         else:

@@ -12,9 +12,11 @@ from dmtc.config import Config, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
+from dmtc.data.sizes import typical_size
 from dmtc.engine.terms import Term, build_terms, needs_embedding, terms_of_stage
 from dmtc.errors import ConfigError
 from dmtc.evaluation import Evaluation, build_evaluation
+from dmtc.lengths import with_lengths
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
 from dmtc.processes import Processes, joined
 from dmtc.randomness import seed_of
@@ -62,8 +64,9 @@ class Assembly:
 
     @cached_property
     def augment(self) -> Augment:
-        """How training crops are made."""
-        return Augment(**self.config["dataset"]["augment"])
+        """How training crops are made; the crop fits the labelled images if it is to."""
+        augment = Augment(**self.config["dataset"]["augment"])
+        return augment.fitted(typical_size(self.dataset, self.split.labelled) if augment.fit else None)
 
     @cached_property
     def split(self) -> Split:
@@ -79,11 +82,35 @@ class Assembly:
         split.check(dataset.train, dataset.masked)
         return split
 
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """The `schedule` part of the config, with the lengths that follow from the number of images."""
+        return self._lengths[0]
+
+    @property
+    def choices(self) -> list[str]:
+        """What was left to the data and follows from it: a setting a line, with the reason."""
+        given, fitted = Augment(**self.config["dataset"]["augment"]), self.augment
+        height, width = fitted.crop
+        crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
+        return [*self._lengths[1], *(crop if fitted.crop != given.crop else [])]
+
+    @cached_property
+    def _lengths(self) -> tuple[dict[str, Any], list[str]]:
+        return with_lengths(self.config["schedule"], len(self.split.labelled), len(self.split.unlabelled))
+
+    def settle_by_data(self) -> None:
+        """Put what was left to the data into the config: a run goes on with that, whatever becomes of the data."""
+        dataset = self.config["dataset"] | dict(self.dataset.found)
+        if dataset["augment"].get("fit"):
+            dataset["augment"] = dataset["augment"] | {"crop": list(self.augment.crop), "fit": False}
+        self.config = self.config | {"dataset": dataset, "schedule": self.schedule}
+
     @cached_property
     def plan(self) -> list[Phase]:
         """The phases in order."""
         labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
-        plan = build_plan(self.config["schedule"], Counts(labelled, len(self.split.unlabelled)))
+        plan = build_plan(self.schedule, Counts(labelled, len(self.split.unlabelled)))
         for phase in plan:
             terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
         return plan

@@ -125,7 +125,10 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
 
 
 def _download(model: SegmentationModel) -> dict[str, Tensor]:
-    advice = "name a file (model.weights.a=FILE, model.weights.b=FILE) or start fresh (null)"
+    advice = (
+        "name files (model.weights.a=FILE model.weights.b=FILE)"
+        " or start fresh (model.weights.a=null model.weights.b=null)"
+    )
     architecture = getattr(model.backbone, "arch", type(model.backbone).__name__)
     try:
         state = model.backbone.imagenet_state()
