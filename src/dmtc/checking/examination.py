@@ -15,7 +15,7 @@ from dmtc.data import Dataset
 from dmtc.data.dataset import size_text
 from dmtc.data.faults import OTHER_SIZE, FileFault
 from dmtc.data.halved import HalvedImages
-from dmtc.data.images import PILLOW_FAULTS, decode_image, read_bytes
+from dmtc.data.images import ORIENTATION, PILLOW_FAULTS, decode_image, read_bytes
 from dmtc.errors import UserError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
@@ -29,7 +29,7 @@ DEEP = "16-bit image"
 CMYK = "CMYK image"
 TURNED = "image with an orientation tag"
 
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258  # tags of EXIF and TIFF
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,5 +149,5 @@ def _oddities(content: bytes) -> Iterator[str]:
         yield DEEP
     if mode == "CMYK":
         yield CMYK
-    if exif.get(_ORIENTATION, 1) not in (0, 1):
+    if exif.get(ORIENTATION, 1) not in (0, 1):
         yield TURNED

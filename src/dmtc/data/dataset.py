@@ -9,6 +9,7 @@ import numpy as np
 from dmtc.data.faults import OTHER_SIZE, UNKNOWN_VALUE, FileFault
 from dmtc.data.ids import bad_ids
 from dmtc.data.images import read_image
+from dmtc.data.task import Task
 from dmtc.errors import DataError
 from dmtc.registry import Registry
 from dmtc.types import IGNORE_INDEX, Sample, UInt8Array
@@ -31,6 +32,7 @@ class Dataset:
         val: The validation ids, sorted; each has a mask.
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
         decode_image: Reads an image file, as `read_image` does; an `ImageCache` does it quicker.
+        reduction: By how much `images` are smaller than the files that were published: 2 for half height and width.
 
     Raises:
         DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
@@ -46,6 +48,7 @@ class Dataset:
     val: tuple[str, ...]
     decode_mask: Callable[[Path], UInt8Array]
     decode_image: Callable[[Path], UInt8Array] = read_image
+    reduction: int = 1
 
     def __post_init__(self) -> None:
         assert self.palette.shape == (self.num_classes, 3), self.palette.shape
@@ -73,6 +76,11 @@ class Dataset:
     def num_classes(self) -> int:
         """The number of classes C."""
         return len(self.classes)
+
+    @property
+    def task(self) -> Task:
+        """What it asks of a network."""
+        return Task(dataset=self.name, classes=self.classes, palette=self.palette, reduction=self.reduction)
 
     @property
     def masked(self) -> tuple[str, ...]:
@@ -137,9 +145,7 @@ class Dataset:
 
     def colored(self, label: UInt8Array) -> UInt8Array:
         """A label uint8 (H, W) as a picture: uint8 (H, W, 3), each class in its color, ignored pixels white."""
-        table = np.full((256, 3), 255, np.uint8)
-        table[: self.num_classes] = self.palette
-        return table[label]
+        return self.task.color_table[label]
 
     def _path(self, files: Mapping[str, Path], id: str, kind: str) -> Path:
         if id not in files:
