@@ -12,12 +12,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dmtc import losses, pseudo, splits
     from dmtc.config import compose
+    from dmtc.export import Segmenter
     from dmtc.launch import resume, train
     from dmtc.runs import Run, load_runs
 
-__all__ = ["Run", "compose", "load_runs", "losses", "pseudo", "resume", "splits", "train"]
+__all__ = ["Run", "Segmenter", "compose", "load_runs", "losses", "pseudo", "resume", "splits", "train"]
 
 _HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs", "load_runs": "runs"}
+_HOMES["Segmenter"] = "export"
 
 
 def __getattr__(name: str) -> Any:

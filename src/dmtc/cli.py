@@ -81,19 +81,25 @@ def _join_others() -> None:
         sys.argv.append("hydra.run.dir=.")
 
 
+_SHORT = ("runs", "input", "output")
+"""Options of jobs whose values are paths and can be given without `job.`."""
+
+
 def translate(arguments: Sequence[str]) -> list[str]:
     """Put what people type into Hydra's terms.
 
-    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`, `runs=DIR` the folder of a
-    sweep; paths may hold any character; and a resumed run writes into its own folder.
+    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`; `runs=`, `input=`, `output=`
+    and `format=` are options of the job; paths may hold any character; and a resumed run writes into its own folder.
     """
     translated = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key == "run" and equals and not (config_folder() / "run" / f"{value}.yaml").is_file():
             translated.append(f"run_dir={_quoted(value)}")
-        elif key == "runs" and equals:
-            translated.append(f"job.runs={_quoted(value)}")
+        elif key in _SHORT and equals:
+            translated.append(f"job.{key}={_quoted(value)}")
+        elif key == "format" and equals:
+            translated.append(f"job.{argument}")  # as it is: a sweep may be over several
         elif key == "resume" and value and value != "null":
             folder = _quoted(str(Path(value).absolute()))
             translated += [f"resume={folder}", f"hydra.run.dir={folder}"]

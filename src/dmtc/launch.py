@@ -99,6 +99,7 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             folder.write_config(parts.config)
             folder.write_environment(environment)
             folder.write_split(parts.split)
+            folder.write_task(parts.dataset.task)
             folder.write_plan(plan)
 
         with _told(folder):

@@ -1,6 +1,7 @@
 """Where everything of a run lies. The one place that knows file names; two runs never share a file.
 
 config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
+task.json                                                  classes and colors, for when the data set is elsewhere
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
 phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
@@ -24,6 +25,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dmtc.checkpoints import Checkpoints
+from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished, write_atomically, write_json
 from dmtc.pseudo.store import PseudoLabelStore
@@ -183,6 +185,24 @@ class RunFolder:
         """Read the phases."""
         return plan_from_json(self._read_json("plan.json"))
 
+    def write_task(self, task: Task) -> None:
+        """Write classes and colors."""
+        write_json(self.path / "task.json", task.to_json())
+
+    def read_task(self) -> Task | None:
+        """Read classes and colors; None of runs from before they were written, whose data set tells them.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        path = self.path / "task.json"
+        if not path.is_file():
+            return None
+        try:
+            return Task.from_json(self._read_json(path.name))
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {error}") from None
+
     def write_phase(self, record: dict[str, Any]) -> None:
         """Mark a phase as done, with what is to be reported of it."""
         write_json(self.path / "phases" / record["name"] / "phase.json", record)
@@ -195,6 +215,11 @@ class RunFolder:
     def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
         """Write what became of a network's starting weights."""
         write_json(self.path / "phases" / phase / "starting_weights.json", report)
+
+    def read_weights_report(self, phase: str) -> dict[str, Any] | None:
+        """What became of a network's starting weights; None of a phase that does not start anew."""
+        path = f"phases/{phase}/starting_weights.json"
+        return self._read_json(path) if (self.path / path).is_file() else None
 
     def write_results(self, results: dict[str, Any], text: str) -> None:
         """Write results.json and the same as a table to read."""

@@ -14,7 +14,7 @@ from PIL import Image
 from dmtc.data import Dataset
 from dmtc.data.dataset import size_text
 from dmtc.data.faults import OTHER_SIZE, FileFault
-from dmtc.data.images import PILLOW_FAULTS, decode_image, read_bytes
+from dmtc.data.images import ORIENTATION, PILLOW_FAULTS, decode_image, read_bytes
 from dmtc.data.sizes import image_file
 from dmtc.errors import UserError
 from dmtc.types import IGNORE_INDEX, UInt8Array
@@ -30,7 +30,7 @@ CMYK = "CMYK image"
 TURNED = "image with an orientation tag"
 DARK = "image that is nearly black"
 
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258  # tags of EXIF and TIFF
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
 _DARK = 24  # of 255; nothing brighter is in a picture whose 12 bits are stored as if they were 16
 
 
@@ -147,5 +147,5 @@ def _oddities(content: bytes) -> Iterator[str]:
         yield DEEP
     if mode == "CMYK":
         yield CMYK
-    if exif.get(_ORIENTATION, 1) not in (0, 1):
+    if exif.get(ORIENTATION, 1) not in (0, 1):
         yield TURNED

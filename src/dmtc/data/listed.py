@@ -34,7 +34,7 @@ def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[
     """
     found: dict[str, Path] = {}
     twice = []
-    for path in sorted(_files_below(folder, ())):
+    for path in sorted(files_below(folder)):
         if path.suffix.lower() not in suffixes:
             continue
         id = path.relative_to(folder).with_suffix("").as_posix()
@@ -50,8 +50,16 @@ def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[
     return dict(sorted(found.items()))
 
 
-def _files_below(folder: Path, around: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """The files; `around` holds device and number of the folders on the way, by which a loop of links is known."""
+def files_below(folder: Path, around: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+    """Every file below a folder, but for hidden ones; links to folders are followed.
+
+    Args:
+        folder: Where to look.
+        around: Device and number of the folders on the way to it, by which a loop of links is known.
+
+    Raises:
+        DataError: A folder cannot be read.
+    """
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -67,7 +75,7 @@ def _files_below(folder: Path, around: tuple[tuple[int, int], ...]) -> Iterator[
         if entry.name.startswith("."):
             continue
         if _is_folder(entry):
-            yield from _files_below(folder / entry.name, (*around, here))
+            yield from files_below(folder / entry.name, (*around, here))
         else:
             yield folder / entry.name
 

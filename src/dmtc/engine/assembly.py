@@ -1,5 +1,6 @@
 """The parts of a run, made from its config when they are first needed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config import Config, without
+from dmtc.config import Config, import_modules, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
 from dmtc.data.sizes import typical_size
+from dmtc.data.task import Task
 from dmtc.engine.terms import Term, build_terms, needs_embedding, terms_of_stage
 from dmtc.errors import ConfigError
 from dmtc.evaluation import Evaluation, build_evaluation
@@ -20,6 +22,7 @@ from dmtc.lengths import with_lengths
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
 from dmtc.processes import Processes, joined
 from dmtc.randomness import seed_of
+from dmtc.run_folder import RunFolder
 from dmtc.schedule import Counts, Phase, build_plan, networks_of
 from dmtc.settings import RunSettings, pick_device, pick_precision
 from dmtc.splits import SPLITS, Split
@@ -31,12 +34,35 @@ class Assembly:
     Args:
         config: Resolved and checked, from `dmtc.config.settle`.
         split: The split of an earlier run, which then is not chosen anew.
+        plan: The plan of an earlier run, likewise.
+        task: What the data set asks of a network, where it may not be at hand.
     """
 
-    def __init__(self, config: Config, split: Split | None = None) -> None:
+    def __init__(
+        self, config: Config, split: Split | None = None, plan: list[Phase] | None = None, task: Task | None = None
+    ) -> None:
         self.config = config
         self.run = RunSettings(**config["run"])
         self._split = split
+        self._plan = plan
+        self._task = task
+
+    @classmethod
+    def of(cls, folder: RunFolder, run: Mapping[str, Any] | None = None) -> "Assembly":
+        """The parts of an earlier run. Its networks can be made without its data set, if that was moved or deleted.
+
+        Args:
+            folder: Of the run.
+            run: Settings of the machine, if not the run's own.
+
+        Raises:
+            DataError: A file of the run is missing or damaged.
+        """
+        config = folder.read_config()
+        if run is not None:
+            config = config | {"run": dict(run)}
+        import_modules(config.get("imports", ()))
+        return cls(config, folder.read_split(), folder.read_plan(), folder.read_task())
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -83,6 +109,11 @@ class Assembly:
         return split
 
     @property
+    def task(self) -> Task:
+        """What the networks tell apart, in which colors."""
+        return self.dataset.task if self._task is None else self._task
+
+    @property
     def schedule(self) -> dict[str, Any]:
         """The `schedule` part of the config, with the lengths that follow from the number of images."""
         return self._lengths[0]
@@ -109,6 +140,8 @@ class Assembly:
     @cached_property
     def plan(self) -> list[Phase]:
         """The phases in order."""
+        if self._plan is not None:
+            return self._plan
         labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
         plan = build_plan(self.schedule, Counts(labelled, len(self.split.unlabelled)))
         for phase in plan:
@@ -161,6 +194,10 @@ class Assembly:
                     f"schedule.{phase.stage}.labelled_batch"
                 )
 
+    def network_spec(self, network: str) -> dict[str, Any]:
+        """What a network is built from, as in the config."""
+        return self.config["model"]
+
     @cached_property
     def device(self) -> torch.device:
         """Where networks run."""
@@ -174,8 +211,8 @@ class Assembly:
     def model(self, network: str) -> SegmentationModel:
         """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
         return build_model(
-            self.config["model"],
-            num_classes=self.dataset.num_classes,
+            self.network_spec(network),
+            num_classes=self.task.num_classes,
             projection=needs_embedding(self.terms),
             seed=seed_of(self.config["seed"], network, "weights"),
         )
