@@ -11,6 +11,7 @@ from dmtc.cost.findings import Memory, StageCost, StepCost
 from dmtc.cost.memory import KeptBytes, fixed_bytes, forget_peak, peak_bytes
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.assembly import Assembly
+from dmtc.engine.averaging import AveragedWeights
 from dmtc.engine.optimization import OPTIMIZERS, RATES
 from dmtc.engine.terms import terms_of_stage, total_loss
 from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
@@ -46,9 +47,11 @@ class StageTraining:
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             "schedule.optimizer",
-            parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+            parameters=model.parameter_groups(),
             learning_rate=1e-6,
         )
+        decay = schedule.get("ema")
+        self._average = None if decay is None else AveragedWeights(model, decay)
 
     def cost(self, batches: Sequence[int], crops_per_s: float) -> StageCost:
         """Measure.
@@ -60,7 +63,8 @@ class StageTraining:
         self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps
         counted = [self._counted(self._batch(images)) for images in (_FEW, _MORE)]
         operations, per_image = (more - few for few, more in zip(*counted, strict=True))
-        fixed = fixed_bytes(self._model, self._optimizer) + counted[0][1] - _FEW * per_image
+        averages = 0 if self._average is None else self._average.bytes()
+        fixed = fixed_bytes(self._model, self._optimizer) + averages + counted[0][1] - _FEW * per_image
         memory = Memory(fixed=fixed, per_image=per_image)
         images = self._phase.labelled_batch + self._phase.pseudo_batch
         with_embedding = [name for name, _, loss in self._terms if _needs_embedding(loss)]
@@ -100,7 +104,17 @@ class StageTraining:
         phase = replace(self._phase, steps=count, learning_rate=1e-6, evaluations=1)
         settings = LoopSettings(0, self._parts.precision, self._parts.run.accumulate, log_every=10**9)
         events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
-        train_phase(phase, self._model, [batch] * count, terms, self._optimizer, self._rate, settings, events)
+        train_phase(
+            phase,
+            self._model,
+            [batch] * count,
+            terms,
+            self._optimizer,
+            self._rate,
+            settings,
+            events,
+            average=self._average,
+        )
 
     def _counted(self, batch: Batch) -> tuple[int, int]:
         """Operations of the network, and bytes kept for the backward pass."""

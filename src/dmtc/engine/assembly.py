@@ -1,5 +1,6 @@
 """The parts of a run, made from its config when they are first needed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config import Config, without
+from dmtc.config import Config, network_spec, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
@@ -144,19 +145,27 @@ class Assembly:
         """Type of the forward pass."""
         return pick_precision(self.run.precision, self.device)
 
+    def model_spec(self, network: str) -> Mapping[str, Any]:
+        """What a network is built from."""
+        return network_spec(self.config, network)[0]
+
     def model(self, network: str) -> SegmentationModel:
         """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
+        spec, where = network_spec(self.config, network)
         return build_model(
-            self.config["model"],
+            spec,
             num_classes=self.dataset.num_classes,
             projection=needs_embedding(self.terms),
             seed=seed_of(self.config["seed"], network, "weights"),
+            where=where,
         )
 
     def try_starting_weights(self, network: str) -> None:
-        """Load them into a network that is thrown away: b's are needed hours after a's, too late for a wrong name."""
-        if self.config["model"]["weights"].get(network) is not None:
-            self.load_starting_weights(self.model(network), network)
+        """Build a network that is thrown away and load them: b's turn comes hours after a's, too late for a wrong name.
+
+        Too late also for a head that does not go with its backbone.
+        """
+        self.load_starting_weights(self.model(network), network)
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
         """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""
