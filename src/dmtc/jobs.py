@@ -211,7 +211,7 @@ def export_job(
 
 @JOBS.register("benchmark")
 def benchmark_job(
-    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None
+    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None, network: str | None
 ) -> float | None:
     """Measure the recipe's parts on this machine, and print what the whole plan would take."""
     if steps < 1 or seconds <= 0 or any(images < 1 for images in batches):
@@ -221,7 +221,7 @@ def benchmark_job(
         )
     parts = Assembly(config)
     progress = Progress([], "off" if parts.run.progress == "off" else "lines")
-    cost = measure_cost(parts, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
+    cost = measure_cost(parts, network=network, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
     facts, precision = describe_environment(parts.device), str(parts.precision).removeprefix("torch.")
     cpu = f"{facts['processor']}, threads: {facts['threads']}"
     device = facts["device"] if parts.device.type == "cuda" else cpu

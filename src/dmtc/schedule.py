@@ -219,6 +219,9 @@ def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
     limit = spec.get("limit_steps")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         faults.append(f"schedule.limit_steps should be a positive whole number or null, but is {limit!r}")
+    decay = spec.get("ema")
+    if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
+        faults.append(f"schedule.ema should be a number between 0 and 1, such as 0.99, or null, but is {decay!r}")
     return faults
 
 
@@ -263,8 +266,8 @@ def _round_numbers(recipe: Recipe) -> range:
 
 
 def _without_sections(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left for the schedule's own builder; optimizer and rate are the training loop's."""
-    return {k: v for k, v in spec.items() if k not in ("start", "rounds", "limit_steps", "optimizer", "rate")}
+    """What is left for the schedule's own builder; optimizer, rate and ema are the training loop's."""
+    return {k: v for k, v in spec.items() if k not in ("start", "rounds", "limit_steps", "optimizer", "rate", "ema")}
 
 
 def _steps(section: str, steps: int | None, epochs: float | None, images: int, batch: int) -> int:

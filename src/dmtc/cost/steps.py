@@ -13,6 +13,7 @@ from dmtc.cost.findings import Memory, StageCost, StepCost
 from dmtc.cost.memory import KeptBytes, fixed_bytes, forget_peak, peak_bytes
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.assembly import Assembly
+from dmtc.engine.averaging import AveragedWeights
 from dmtc.engine.optimization import OPTIMIZERS, RATES
 from dmtc.engine.terms import terms_of_stage, total_loss
 from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
@@ -56,9 +57,11 @@ class StageTraining:
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             "schedule.optimizer",
-            parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+            parameters=model.parameter_groups(),
             learning_rate=1e-6,
         )
+        decay = schedule.get("ema")
+        self._average = None if decay is None else AveragedWeights(model, decay)
 
     def cost(self, batches: Sequence[int], crops_per_s: float) -> StageCost:
         """Measure.
@@ -95,7 +98,8 @@ class StageTraining:
         self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps
         sizes = zip((_FEW, _MORE), around, strict=True)
         few, more = (self._kept(self._batch(images), counter) for images, counter in sizes)
-        fixed = fixed_bytes(self._model, self._optimizer) + few - _FEW * (more - few)
+        averages = 0 if self._average is None else self._average.bytes()
+        fixed = fixed_bytes(self._model, self._optimizer) + averages + few - _FEW * (more - few)
         return Memory(fixed=fixed, per_image=more - few)
 
     def _step(self, images: int, memory: Memory, compared: dict[str, Terms]) -> tuple[StepCost, dict[str, float]]:
@@ -118,7 +122,17 @@ class StageTraining:
         phase = replace(self._phase, steps=count, learning_rate=1e-6, evaluations=1)
         settings = LoopSettings(0, self._parts.precision, self._parts.run.accumulate, log_every=10**9)
         events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
-        train_phase(phase, self._model, [batch] * count, terms, self._optimizer, self._rate, settings, events)
+        train_phase(
+            phase,
+            self._model,
+            [batch] * count,
+            terms,
+            self._optimizer,
+            self._rate,
+            settings,
+            events,
+            average=self._average,
+        )
 
     def _kept(self, batch: Batch, around: AbstractContextManager[Any]) -> int:
         """Bytes kept for the backward pass."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config import Config, import_modules, without
+from dmtc.config import Config, import_modules, network_spec, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
@@ -194,10 +194,6 @@ class Assembly:
                     f"schedule.{phase.stage}.labelled_batch"
                 )
 
-    def network_spec(self, network: str) -> dict[str, Any]:
-        """What a network is built from, as in the config."""
-        return self.config["model"]
-
     @cached_property
     def device(self) -> torch.device:
         """Where networks run."""
@@ -208,19 +204,27 @@ class Assembly:
         """Type of the forward pass."""
         return pick_precision(self.run.precision, self.device)
 
+    def model_spec(self, network: str) -> Mapping[str, Any]:
+        """What a network is built from."""
+        return network_spec(self.config, network)[0]
+
     def model(self, network: str) -> SegmentationModel:
         """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
+        spec, where = network_spec(self.config, network)
         return build_model(
-            self.network_spec(network),
+            spec,
             num_classes=self.task.num_classes,
             projection=needs_embedding(self.terms),
             seed=seed_of(self.config["seed"], network, "weights"),
+            where=where,
         )
 
     def try_starting_weights(self, network: str) -> None:
-        """Load them into a network that is thrown away: b's are needed hours after a's, too late for a wrong name."""
-        if self.config["model"]["weights"].get(network) is not None:
-            self.load_starting_weights(self.model(network), network)
+        """Build a network that is thrown away and load them: b's turn comes hours after a's, too late for a wrong name.
+
+        Too late also for a head that does not go with its backbone.
+        """
+        self.load_starting_weights(self.model(network), network)
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
         """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""

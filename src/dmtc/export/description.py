@@ -57,7 +57,7 @@ def describe(
         "networks": "".join(models),
         "checkpoint": checkpoint,
         "task": parts.task.to_json(),
-        "models": {letter: _architecture(parts.network_spec(letter)) for letter in models},
+        "models": {letter: _architecture(parts.model_spec(letter)) for letter in models},
         "normalization": {letter: _normalization(model) for letter, model in models.items()},
         "starting_weights": {letter: _start(parts, folder, letter, models[letter]) for letter in models},
         "license": license,
