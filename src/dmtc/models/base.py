@@ -84,7 +84,10 @@ class SegmentationModel(nn.Module):
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone")
+"""The known backbones, as in `model.backbone`."""
+
 MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", "backbone", "projection"))
+"""The known networks, as in `model`. The library passes `num_classes`, `backbone: Backbone` and `projection: bool`."""
 
 
 def build_model(spec: Mapping[str, Any], num_classes: int, projection: bool, seed: int) -> SegmentationModel:
@@ -99,6 +102,14 @@ def build_model(spec: Mapping[str, Any], num_classes: int, projection: bool, see
 
     Raises:
         ConfigError: A part of the specification is unknown, missing, of the wrong type, or impossible.
+
+    Examples:
+        >>> backbone = {"name": "tiny", "width": 8}
+        >>> head = {"name": "deeplabv2", "aspp_rates": [1, 2], "aspp_branches": 2, "embedding_channels": 4}
+        >>> model = build_model(head | {"backbone": backbone}, num_classes=3, projection=True, seed=0)
+        >>> images = torch.zeros(1, 3, 32, 48, dtype=torch.uint8)
+        >>> model(images).shape, model.maps(images).embedding.shape
+        (torch.Size([1, 3, 32, 48]), torch.Size([1, 4, 8, 12]))
     """
     backbone_spec = spec.get("backbone")
     if not isinstance(backbone_spec, Mapping):
