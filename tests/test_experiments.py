@@ -87,7 +87,9 @@ def test_every_published_cell_has_its_experiment():
 
 def test_the_page_of_experiments_is_up_to_date():
     page = (ROOT / "docs" / "experiments.md").read_text("utf-8")
-    assert runpy.run_path(str(ROOT / "docs" / "experiments.py"))["with_table"](page) == page, "run docs/experiments.py"
+    assert runpy.run_path(str(ROOT / "docs" / "making" / "experiments.py"))["with_table"](page) == page, (
+        "run docs/making/experiments.py"
+    )
 
 
 def test_cityscapes_plan_equals_the_published_script(tmp_path):

@@ -198,4 +198,6 @@ def test_a_published_split_is_recognized():
 
 def test_the_page_of_published_splits_is_up_to_date():
     page = (ROOT / "docs" / "splits.md").read_text("utf-8")
-    assert runpy.run_path(str(ROOT / "docs" / "splits.py"))["with_tables"](page) == page, "run python docs/splits.py"
+    assert runpy.run_path(str(ROOT / "docs" / "making" / "splits.py"))["with_tables"](page) == page, (
+        "run python docs/making/splits.py"
+    )

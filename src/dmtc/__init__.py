@@ -10,13 +10,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dmtc import losses, pseudo, splits
+    from dmtc import data, errors, evaluation, losses, models, pseudo, registry, schedule, splits, tracking, types
     from dmtc.config import compose
     from dmtc.export import Segmenter
     from dmtc.launch import resume, train
     from dmtc.runs import Run, load_runs
 
-__all__ = ["Run", "Segmenter", "compose", "load_runs", "losses", "pseudo", "resume", "splits", "train"]
+__all__ = [
+    "Run",
+    "Segmenter",
+    "compose",
+    "data",
+    "errors",
+    "evaluation",
+    "load_runs",
+    "losses",
+    "models",
+    "pseudo",
+    "registry",
+    "resume",
+    "schedule",
+    "splits",
+    "tracking",
+    "train",
+    "types",
+]
 
 _HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs", "load_runs": "runs"}
 _HOMES["Segmenter"] = "export"
@@ -31,3 +49,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return import_module(f"dmtc.{name}")
     raise AttributeError(f"module 'dmtc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What completion in a notebook shows."""
+    return sorted({*globals(), *__all__})

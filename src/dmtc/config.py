@@ -58,7 +58,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: An override does not fit.
 
-    Example:
+    Examples:
         >>> compose(["split.ratio=1/20"]).split.ratio
         '1/20'
     """

@@ -6,7 +6,16 @@ exits with code 2; every other exception is a bug of ours or of the machine and 
 
 
 class UserError(ValueError):
-    """Something outside the library is wrong and the user can mend it."""
+    """Something outside the library is wrong and the user can mend it.
+
+    Examples:
+        >>> import dmtc
+        >>> try:
+        ...     dmtc.splits.dmt_split(["one", "two"], ratio="1/8", fold=-1)
+        ... except dmtc.errors.UserError as error:
+        ...     print(error)
+        split.fold should be 0 or more, but is -1
+    """
 
 
 class ConfigError(UserError):

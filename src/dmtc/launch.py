@@ -43,6 +43,13 @@ def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None)
         TrainingError: A loss or gradient became infinite or NaN, or the machine failed: memory, disk, a loader process.
             The message says what to do; what was saved is kept.
         RunStopped: SIGINT, SIGTERM or SIGUSR1 came; everything is saved. A `KeyboardInterrupt`.
+
+    Examples:
+        >>> import dmtc
+        >>> few = ["dataset.train_images=8", "dataset.val_images=2", "run.progress=off", "run.report=false"]
+        >>> run = dmtc.train(dmtc.compose(["loss=supervised", "schedule=smoke", *few]), "outputs/smoke")
+        >>> run.networks
+        ['a']
     """
     config = settle(cfg)
     parts = Assembly(config)
@@ -67,6 +74,13 @@ def resume(
         DataError: The folder is no run folder.
         TrainingError: As in `train`.
         RunStopped: As in `train`.
+
+    Examples:
+        A run that is finished has nothing left to do:
+
+        >>> import dmtc
+        >>> dmtc.resume("outputs/first").results["method"]
+        'dmtc'
     """
     run_folder = RunFolder.existing(folder)
     config = run_folder.read_config()

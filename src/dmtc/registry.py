@@ -29,6 +29,18 @@ class Registry(Generic[T]):
     Args:
         kind: What a component is called in messages, for example "loss".
         runtime: Names of the arguments that the library passes itself, and YAML must not give.
+
+    Examples:
+        >>> SHAPES: Registry[object] = Registry("shape")
+        >>> @SHAPES.register("circle")
+        ... class Circle:
+        ...     def __init__(self, *, radius: float) -> None:
+        ...         self.radius = radius
+        >>> SHAPES.build({"name": "circle", "radius": 2}).radius
+        2
+        >>> SHAPES.build({"name": "cirle", "radius": 2})
+        Traceback (most recent call last):
+        dmtc.errors.ConfigError: shape: unknown shape 'cirle'. Did you mean 'circle'? Known: circle
     """
 
     def __init__(self, kind: str, runtime: Iterable[str] = ()) -> None:

@@ -57,6 +57,21 @@ class Run(PredictsArrays):
     Args:
         folder: Its folder.
         parts: Its parts, if they are at hand.
+
+    Examples:
+        >>> import dmtc
+        >>> run = dmtc.Run.load("outputs/first")
+        >>> [phase.name for phase in run.plan]
+        ['r0-a', 'r0-b', 'r1-a', 'r1-b']
+        >>> sorted(run.results["miou"]["a"])
+        ['best', 'last']
+        >>> pseudo = run.pseudo_labels("r1-a")[0]
+        >>> pseudo.image.shape, pseudo.label.shape, pseudo.confidence.dtype
+        ((96, 96, 3), (96, 96), dtype('float32'))
+        >>> run.predict(pseudo.image).shape
+        (96, 96)
+        >>> run.model("b")(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape[-2:]
+        torch.Size([64, 64])
     """
 
     def __init__(self, folder: RunFolder, parts: Assembly | None = None) -> None:
@@ -235,6 +250,11 @@ def load_runs(folder: str | Path) -> list[Run]:
 
     Raises:
         DataError: There is no such folder, or no finished run in it.
+
+    Examples:
+        >>> import dmtc
+        >>> {run.results["dataset"] for run in dmtc.load_runs("outputs")}
+        {'synthetic'}
     """
     finished = sorted(Path(folder).rglob("results.json"), key=lambda path: (path.stat().st_mtime_ns, path))
     if not finished:

@@ -234,6 +234,16 @@ def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
 
     Raises:
         ConfigError: A fault in the settings, or rounds without any unlabelled image.
+
+    Examples:
+        >>> start = {"epochs": None, "steps": 100, "learning_rate": 0.01, "labelled_batch": 4, "evaluations": 1}
+        >>> rounds = start | {"label_ratios": [0.5, 1.0], "pseudo_batch": 4}
+        >>> spec = {"name": "self_training", "start": start, "rounds": rounds}
+        >>> for phase in build_plan(spec, Counts(labelled={"a": 10}, unlabelled=70)):
+        ...     print(phase.name, phase.init_from, phase.label_from, phase.label_ratio)
+        r0-a None None None
+        r1-a r0-a r0-a 0.5
+        r2-a r1-a r1-a 1.0
     """
     raise_faults(schedule_faults(spec))
     recipe = Recipe(

@@ -397,14 +397,14 @@ def test_time_left_is_of_runs_alike_and_as_many_side_by_side():
 
 
 def test_part_of_the_readme(tmp_path):
-    """Made anew by docs/sweep.py, it leaves the rest as it was, and made twice it is the same."""
-    script = runpy.run_path(str(ROOT / "docs" / "sweep.py"))
+    """Made anew by docs/making/sweep.py, it leaves the rest as it was, and made twice it is the same."""
+    script = runpy.run_path(str(ROOT / "docs" / "making" / "sweep.py"))
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     assert page.count(script["BEGIN"]) == 1
     assert script["END"] in page.split(script["BEGIN"])[1]
     small_sweep(tmp_path)
     made = script["with_sweep"](page, tmp_path)
-    assert "![mIoU against the number of labelled images](docs/sweep.png)" in made
+    assert "![mIoU against the number of labelled images](docs/pictures/sweep.png)" in made
     assert "| 1/8 (30)   | dmt        | 50.0 ± 0.0 | +5.0" in made
     assert "python run.py -m loss=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1 " in made
     assert script["with_sweep"](made, tmp_path) == made

@@ -33,6 +33,13 @@ class Augment:
     Source:
         The recipe of DMT and DMTC (scale 0.5 to 1.5, padding at the bottom and the right before the crop). Deviation:
         they shrink with an antialiasing filter, here the linear filter keeps its width.
+
+    Examples:
+        >>> augment = Augment(crop=[2, 2], scale=[1.0, 1.0], flip=0.0)
+        >>> image, label = np.zeros((1, 2, 3), np.uint8), np.array([[0, 1]], np.uint8)
+        >>> augment(Sample("one", image, label), np.random.default_rng(0)).label
+        array([[  0,   1],
+               [255, 255]], dtype=uint8)
     """
 
     crop: list[int]

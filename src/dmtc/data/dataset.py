@@ -41,6 +41,21 @@ class Dataset:
     Raises:
         DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
             has no mask, or an id leaves the folder it is in (`../x`). All faults of the lists in one message.
+
+    Examples:
+        >>> from dmtc.data.masks import IndexMasks
+        >>> dataset = Dataset(
+        ...     name="mine",
+        ...     classes=("ground", "thing"),
+        ...     palette=np.array([[0, 0, 0], [255, 0, 0]], np.uint8),
+        ...     images={id: Path(f"images/{id}.jpg") for id in ("one", "two", "three")},
+        ...     masks={id: Path(f"masks/{id}.png") for id in ("one", "three")},
+        ...     train=("one", "two"),
+        ...     val=("three",),
+        ...     decode_mask=IndexMasks(),
+        ... )
+        >>> dataset.masked, dataset.unmasked
+        (('one',), ('two',))
     """
 
     name: str

@@ -126,6 +126,13 @@ class ColorMasks:
 
     Raises:
         ConfigError: A color is malformed or stands for two classes.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "mask.png"
+        >>> Image.fromarray(np.array([[[0, 0, 0], [128, 0, 0]]], np.uint8)).save(path)
+        >>> ColorMasks([[0, 0, 0], [128, 0, 0]])(path)
+        array([[0, 1]], dtype=uint8)
     """
 
     def __init__(self, colors: Sequence[Sequence[int]], ignore_color: Sequence[int] | None = None) -> None:

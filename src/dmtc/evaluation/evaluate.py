@@ -73,6 +73,12 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
 
     Raises:
         ConfigError: All faults in one message.
+
+    Examples:
+        >>> spec = {"name": "sliding", "crop": [801, 801], "stride": 2 / 3}
+        >>> spec |= {"flip": False, "scales": [1.0], "absent": "left_out"}
+        >>> build_evaluation(spec, "evaluation").protocol.crop
+        [801, 801]
     """
     protocol, others = _halves(spec)
     raise_faults(argument_faults(Evaluation, others, where, runtime=["protocol"]))
@@ -80,7 +86,12 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
 
 
 def title_of(name: str, options: Mapping[str, Any]) -> str:
-    """A protocol and some of its options, for tables: "sliding crop=[513, 513] flip=true"."""
+    """A protocol and some of its options, for tables.
+
+    Examples:
+        >>> title_of("sliding", {"crop": [513, 513], "flip": True})
+        'sliding crop=[513, 513] flip=true'
+    """
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
     return " ".join([name, *(f"{key}={value}" for key, value in values.items())])
 

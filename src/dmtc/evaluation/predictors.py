@@ -12,7 +12,13 @@ Predictor = Callable[[Tensor], Tensor]
 
 
 def averaged(logits: Iterable[Tensor]) -> Tensor:
-    """The mean of the probabilities that several logits (B, C, H, W) stand for, as its logarithm, float32."""
+    """The mean of the probabilities that several logits (B, C, H, W) stand for, as its logarithm, float32.
+
+    Examples:
+        >>> sure, unsure = torch.tensor([[[[9.0]], [[-9.0]]]]), torch.zeros(1, 2, 1, 1)
+        >>> averaged([sure, unsure]).exp().flatten()
+        tensor([0.7500, 0.2500])
+    """
     total, count = None, 0
     for one in logits:
         probabilities = one.float().softmax(dim=1)
@@ -28,7 +34,13 @@ def logarithm(probabilities: Tensor) -> Tensor:
 
 
 def ensemble(predictors: Sequence[Predictor]) -> Predictor:
-    """The mean of several networks' probabilities, as logarithms; a single network is left as it is."""
+    """The mean of several networks' probabilities, as logarithms; a single network is left as it is.
+
+    Examples:
+        >>> both = ensemble([lambda images: images * 0, lambda images: images])
+        >>> both(torch.tensor([[[[0.0]], [[1.0]]]])).argmax(dim=1).item()
+        1
+    """
     if len(predictors) == 1:
         return predictors[0]
     return lambda images: averaged(predictor(images) for predictor in predictors)

@@ -20,7 +20,16 @@ from dmtc.types import IGNORE_INDEX, Batch
 
 
 class Protocol:
-    """Whole pictures at their own size; protocols override one half or both."""
+    """Whole pictures at their own size; protocols override one half or both.
+
+    Examples:
+        A protocol that scores the upper half alone:
+
+        >>> class UpperHalf(Protocol):
+        ...     def frame(self, batch):
+        ...         half = batch.image.shape[-2] // 2
+        ...         return batch.image[..., :half, :], batch.label[:, :half]
+    """
 
     def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What is scored.
@@ -50,6 +59,7 @@ class Protocol:
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")
+"""The known protocols, as in `evaluation`."""
 
 
 @PROTOCOLS.register("original")

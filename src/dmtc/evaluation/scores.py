@@ -38,6 +38,11 @@ def confusion_counts(prediction: Tensor, truth: Tensor, num_classes: int) -> Ten
 
     Returns:
         int64 (C, C) on the device of the inputs; rows are the truth.
+
+    Examples:
+        >>> confusion_counts(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 255]), num_classes=2)
+        tensor([[1, 1],
+                [0, 0]])
     """
     # Ignored pixels are counted in one more bin and cut off: no boolean mask, so the device is never waited for.
     pair = torch.where(truth == IGNORE_INDEX, num_classes**2, truth * num_classes + prediction)
@@ -53,6 +58,13 @@ def scores_of(counts: Tensor, absent: Absent) -> Scores:
         absent: What a class in neither truth nor prediction does to the mean. "left_out": nothing, the mean is over
             the others (ST++). "undefined": the mean is NaN (the code of DMT, DMTC and ReCo). "zero": it counts as 0
             (UniMatch, CorrMatch, U2PL).
+
+    Examples:
+        >>> counts = torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+        >>> scores_of(counts, absent="left_out").iou
+        (0.75, 0.8, None)
+        >>> scores_of(counts, absent="left_out").miou, round(scores_of(counts, absent="zero").miou, 3)
+        (0.775, 0.517)
     """
     counts = counts.double().cpu()
     hits = counts.diagonal()

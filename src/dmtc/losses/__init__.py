@@ -1,6 +1,6 @@
 """The losses. Importing this package registers every one of them in `LOSSES`."""
 
-from dmtc.losses.base import LOSSES, Loss, evaluate, inputs_of, upsample
+from dmtc.losses.base import LOSSES, Loss, evaluate, inputs_of, masked_mean, upsample
 from dmtc.losses.contrast import RegionalContrast
 from dmtc.losses.cross_entropy import CrossEntropy
 from dmtc.losses.mutual import DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
@@ -16,5 +16,6 @@ __all__ = [
     "RegionalContrast",
     "evaluate",
     "inputs_of",
+    "masked_mean",
     "upsample",
 ]

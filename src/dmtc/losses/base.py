@@ -36,6 +36,7 @@ class WeighsPixels(Protocol):
 
 
 LOSSES: Registry[Loss] = Registry("loss")
+"""The known losses. The library passes nothing but what YAML gives; `weight` is the training loop's."""
 
 _FIELDS = tuple(field.name for field in fields(StepInputs))
 
@@ -48,6 +49,11 @@ def inputs_of(loss: Callable[..., Any]) -> tuple[str, ...]:
 
     Raises:
         ConfigError: A parameter without a default is no field of `StepInputs`.
+
+    Examples:
+        >>> from dmtc.losses import CrossEntropy, inputs_of
+        >>> inputs_of(CrossEntropy())
+        ('logits', 'label')
     """
     parameters = _parameters(loss)
     unknown = [name for name, p in parameters.items() if name not in _FIELDS and p.default is p.empty]
@@ -69,6 +75,19 @@ def evaluate(loss: Callable[..., Any], step: StepInputs) -> LossValue:
     Raises:
         ConfigError: The loss asks for something a step does not have, or for the embedding of a model without one, or
             returns neither of the two.
+
+    Examples:
+        >>> from dmtc.types import StepInputs
+        >>> step = StepInputs(
+        ...     logits=torch.ones(1, 2, 1, 1),
+        ...     embedding=None,
+        ...     label=torch.zeros(1, 8, 8, dtype=torch.long),
+        ...     confidence=torch.ones(1, 8, 8),
+        ...     is_pseudo=torch.tensor([False]),
+        ...     generator=torch.Generator(),
+        ... )
+        >>> evaluate(lambda logits: logits.square().mean(), step).loss
+        tensor(1.)
     """
     wanted = {name: getattr(step, name) for name in inputs_of(loss)}
     for name in [name for name, value in wanted.items() if value is None]:
@@ -97,6 +116,10 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         (B, C, H, W) with gradient; float32, or float64 for float64 maps.
+
+    Examples:
+        >>> upsample(torch.tensor([[[[0.0, 1.0]]]]), (1, 3))
+        tensor([[[[0.0000, 0.5000, 1.0000]]]])
     """
     maps = full_precision(maps)
     if tuple(maps.shape[-2:]) == tuple(size):
@@ -110,7 +133,12 @@ def full_precision(values: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the values where a bool mask of their shape holds; 0, with zero gradient, where it never does."""
+    """The mean of the values where a bool mask of their shape holds; 0, with zero gradient, where it never does.
+
+    Examples:
+        >>> masked_mean(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False]))
+        tensor(2.)
+    """
     return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
 
 

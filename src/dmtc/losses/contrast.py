@@ -37,6 +37,18 @@ class RegionalContrast:
     Source: ReCo (Liu et al., "Bootstrapping semantic segmentation with regional contrast", ICLR 2022), section 3, in
     the form DMTC uses: every pixel with a label is a key, however confident. Deviations: an ignored pixel is neither
     key nor query, where DMTC's code takes it for class 0. The maps are not upsampled as a whole, to the same result.
+
+    Examples:
+        Two classes of one pixel each, whose features have nothing in common:
+
+        >>> import torch
+        >>> from dmtc.losses import RegionalContrast
+        >>> embedding = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+        >>> logits, label = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
+        >>> loss = RegionalContrast(temperature=0.5, queries=4, negatives=8, strong_threshold=0.97)
+        >>> value = loss(embedding, logits, label)
+        >>> round(value.loss.item(), 4), value.logs["hard"].item()
+        (0.7337, 1.0)
     """
 
     temperature: float

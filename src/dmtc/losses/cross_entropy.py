@@ -15,6 +15,14 @@ class CrossEntropy:
     """Cross-entropy, averaged over the pixels that are not ignored.
 
     Source: the usual loss of semantic segmentation; deviation: a batch without labelled pixels gives 0, not NaN.
+
+    Examples:
+        >>> import torch
+        >>> from dmtc.losses import CrossEntropy
+        >>> logits = torch.tensor([[[[2.0, 0.0]], [[0.0, 0.0]]]])  # one image of two pixels, two classes
+        >>> label = torch.tensor([[[0, 255]]])  # the second pixel is ignored
+        >>> round(CrossEntropy()(logits, label).loss.item(), 4)
+        0.1269
     """
 
     def __call__(self, logits: Tensor, label: Tensor) -> LossValue:

@@ -118,6 +118,19 @@ class DynamicMutualLoss(PseudoLabelLoss):
     Source: DMT (Feng et al., Pattern Recognition 2022), the dynamic weight of section 3; deviation: none. As published,
     both gammas 0 mean plain cross-entropy, without the zero weight where the student wins; for the limit of the rule
     give a tiny gamma such as 1e-9.
+
+    Examples:
+        A student who is asked about two pixels, and chooses class 0 both times:
+
+        >>> import torch
+        >>> from dmtc.losses import DynamicMutualLoss
+        >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])
+        >>> label = torch.tensor([[[0, 1]]])  # its teacher agrees, then does not,
+        >>> confidence = torch.tensor([[[0.9, 0.6]]])  # and is less sure of that than the student, who is so by 0.95
+        >>> loss = DynamicMutualLoss(gamma_agree=5, gamma_disagree=5)
+        >>> value = loss(logits, label, confidence, is_pseudo=torch.tensor([True]))
+        >>> round(value.loss.item(), 4), value.logs["student_wins"].item()
+        (0.0336, 0.5)
     """
 
     gamma_agree: float
@@ -147,6 +160,17 @@ class FlipLoss(DynamicMutualLoss):
         gamma_disagree: As in `DynamicMutualLoss`; also the exponent of the teacher's doubt.
 
     Source: DMT's ablation "flip"; deviation: none. Both gammas 0 mean plain cross-entropy and no flips, as published.
+
+    Examples:
+        As with `DynamicMutualLoss`, but the second pixel teaches class 0:
+
+        >>> import torch
+        >>> from dmtc.losses import FlipLoss
+        >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])
+        >>> label, confidence = torch.tensor([[[0, 1]]]), torch.tensor([[[0.9, 0.6]]])
+        >>> loss = FlipLoss(gamma_agree=5, gamma_disagree=5)
+        >>> round(loss(logits, label, confidence, is_pseudo=torch.tensor([True])).loss.item(), 4)
+        0.0339
     """
 
     def rule(self, opinions: Opinions) -> tuple[Tensor, Tensor]:
@@ -174,6 +198,15 @@ class DynamicSelfLoss(PseudoLabelLoss):
 
     Source: DST (Feng et al., "Semi-Supervised Semantic Segmentation via Dynamic Self-Training and Class-Balanced
     Curriculum", 2020) and DMT's ablation, which fixes gamma at 5; deviation: none.
+
+    Examples:
+        >>> import torch
+        >>> from dmtc.losses import DynamicSelfLoss
+        >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])
+        >>> label, confidence = torch.tensor([[[0, 1]]]), torch.tensor([[[0.9, 0.6]]])
+        >>> value = DynamicSelfLoss(gamma=5)(logits, label, confidence, is_pseudo=torch.tensor([True]))
+        >>> round(value.loss.item(), 4), round(value.logs["mean_weight"].item(), 4)
+        (0.0336, 0.2651)
     """
 
     gamma: float
@@ -197,6 +230,15 @@ class OnlineLoss(PseudoLabelLoss):
     Source: DMT's ablation "online", threshold 0.9; deviation: none. The divisor is the number of pixels that are
     learned. Ignored pixels of pseudo-labelled images are labelled as well, and so is the padding of their crops, which
     cannot be told from them.
+
+    Examples:
+        >>> import torch
+        >>> from dmtc.losses import OnlineLoss
+        >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])  # sure by 0.88 and 0.95
+        >>> label, confidence = torch.tensor([[[0, 1]]]), torch.tensor([[[0.9, 0.6]]])
+        >>> value = OnlineLoss(threshold=0.9)(logits, label, confidence, is_pseudo=torch.tensor([True]))
+        >>> round(value.loss.item(), 4)
+        0.0486
     """
 
     threshold: float

@@ -178,7 +178,10 @@ class SegmentationModel(nn.Module):
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone", runtime=("every_level",))
+"""The known backbones, as in `model.backbone`."""
+
 MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", "backbone", "projection"))
+"""The known networks, as in `model`. The library passes `num_classes`, `backbone: Backbone` and `projection: bool`."""
 
 _PARTS = ("backbone", "tuning", "weights", "normalization")
 """What a specification holds beside the head's name and options."""
@@ -222,6 +225,14 @@ def build_model(
     Raises:
         ConfigError: A part of the specification is unknown, missing, of the wrong type, or impossible; or the head does
             not go with the backbone.
+
+    Examples:
+        >>> backbone = {"name": "tiny", "width": 8}
+        >>> head = {"name": "deeplabv2", "aspp_rates": [1, 2], "aspp_branches": 2, "embedding_channels": 4}
+        >>> model = build_model(head | {"backbone": backbone}, num_classes=3, projection=True, seed=0)
+        >>> images = torch.zeros(1, 3, 32, 48, dtype=torch.uint8)
+        >>> model(images).shape, model.maps(images).embedding.shape
+        (torch.Size([1, 3, 32, 48]), torch.Size([1, 4, 8, 12]))
     """
     raise_faults(model_faults(spec, where))
     every_level = getattr(MODELS.builder(spec["name"]), "every_level", False)

@@ -18,6 +18,11 @@ class Normalization(nn.Module):
         mean: Of the R, G and B channels, in units of [0, 1].
         std: Of the R, G and B channels, in units of [0, 1]; 1/255 leaves values in 0..255.
         bgr: Hand the channels over as B, G, R.
+
+    Examples:
+        >>> images = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2)
+        >>> Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(images)[0, 0]
+        tensor([[-1.,  1.]])
     """
 
     mean: Tensor

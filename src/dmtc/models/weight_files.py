@@ -37,6 +37,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is missing, unreadable, holds code, holds no tensors, or is not the one that the hash in
             its name promises.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "checkpoint.pth"
+        >>> torch.save({"epoch": 3, "state_dict": {"module.weight": torch.zeros(2)}}, path)
+        >>> read_weights(path)
+        {'module.weight': tensor([0., 0.])}
     """
     path = Path(path)
     if not path.is_file():
@@ -88,6 +95,13 @@ def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str]
 
     Raises:
         OSError: It cannot be written.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "mine.safetensors"
+        >>> save_weights(nn.Conv2d(3, 8, kernel_size=1), path)
+        >>> {name: tuple(tensor.shape) for name, tensor in read_weights(path).items()}
+        {'bias': (8,), 'weight': (8, 3, 1, 1)}
     """
     plain = getattr(model, "_orig_mod", model)  # torch.compile puts a wrapper around the model
     save_tensors(plain.state_dict(), path, metadata)

@@ -91,6 +91,17 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
     Raises:
         WeightsError: The file is unusable, the download fails, or the file belongs to another architecture: less than
             half of the backbone's tensors are in it, or some have another shape.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> from dmtc.models import build_model, save_weights
+        >>> head = {"name": "deeplabv2", "aspp_rates": [1], "aspp_branches": 1, "embedding_channels": 4}
+        >>> spec = head | {"backbone": {"name": "tiny", "width": 8}}
+        >>> model = build_model(spec, num_classes=2, projection=False, seed=0)
+        >>> path = Path(mkdtemp()) / "mine.safetensors"
+        >>> save_weights(model, path)
+        >>> load_weights(model, str(path)).summary()
+        'mine.safetensors: 40 of 40 backbone tensors matched'
     """
     if normalization is not None:
         model.backbone.normalization.load_state_dict(NORMALIZATIONS[normalization]().state_dict())

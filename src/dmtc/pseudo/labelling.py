@@ -27,6 +27,10 @@ def predict_with_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         label int64 (B, H, W) and log-odds float32 (B, H, W). The log-odds come from the other classes' logits and not
         from the probability: in float32 that is exactly 1 from about 17 units of log-odds on.
+
+    Examples:
+        >>> predict_with_log_odds(torch.tensor([[[[3.0]], [[1.0]]]]))
+        (tensor([[[0]]]), tensor([[[2.]]]))
     """
     logits = logits.float()
     highest, label = logits.max(dim=1, keepdim=True)
@@ -54,6 +58,19 @@ def label_images(
 
     Raises:
         DataError: There is not one batch, as no image could be read.
+
+    Examples:
+        A teacher that takes dark pixels for class 0 and bright ones for class 1:
+
+        >>> from tempfile import mkdtemp
+        >>> def teacher(images):
+        ...     bright = images[:, :1].float() / 255
+        ...     return torch.cat([1 - bright, bright], dim=1)
+        >>> images = torch.tensor([[60, 200]], dtype=torch.uint8).expand(1, 3, 1, 2)
+        >>> store = PseudoLabelStore(mkdtemp())
+        >>> label_images(teacher, [(["street"], images)], store, num_classes=2)
+        >>> store.select(label_ratio=1.0).read("street")[0]
+        array([[0, 1]], dtype=uint8)
     """
     started = time.perf_counter()
     histogram = torch.zeros(num_classes, LEVELS, dtype=torch.int64)

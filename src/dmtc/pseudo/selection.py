@@ -14,6 +14,7 @@ from dmtc.errors import ConfigError
 from dmtc.types import Float32Array
 
 LEVELS = 4096
+"""Steps of confidence that a store tells apart; see `level_confidence`."""
 CERTAIN = LEVELS - 1
 """The highest level, a confidence of exactly 1 in float32; that of a person's labels."""
 
@@ -45,6 +46,10 @@ def level_confidence() -> Float32Array:
 
     Two neighboring levels differ by less than 0.002, so a stored confidence is off by less than 0.001. The lowest
     level, where no teacher arrives, is 0 for pixels that none has seen (a crop's padding); the highest is `CERTAIN`.
+
+    Examples:
+        >>> level_confidence()[[0, 1024, 4095]].round(4)
+        array([0.    , 0.8808, 1.    ], dtype=float32)
     """
     level = np.arange(LEVELS)
     fine = _FINE_FROM + level / _FINE_PER_UNIT
@@ -64,6 +69,11 @@ def confidence_histogram(label: Tensor, level: Tensor, num_classes: int) -> Tens
 
     Returns:
         int64 (C, LEVELS), on the device of the inputs.
+
+    Examples:
+        >>> confidence_histogram(torch.tensor([0, 0, 1]), torch.tensor([5, 5, 7]), num_classes=2)[:, 5:8]
+        tensor([[2, 0, 0],
+                [0, 0, 1]])
     """
     flat = label.flatten().long() * LEVELS + level.flatten().long()
     return torch.bincount(flat, minlength=num_classes * LEVELS).view(num_classes, LEVELS)
@@ -121,7 +131,7 @@ def class_balanced_thresholds(
 
     Source: Zou et al. 2018, algorithm 1. Deviation: see `threshold_levels`.
 
-    Example:
+    Examples:
         >>> class_balanced_thresholds([[0, 6, 0, 2]], 0.2)
         array([0.75], dtype=float32)
     """

@@ -84,6 +84,17 @@ class PseudoLabelStore:
 
     Args:
         folder: Where the files lie; it need not exist yet.
+
+    Examples:
+        Three pixels of class 3; at a label ratio of 0.5 the two surest are kept:
+
+        >>> from tempfile import mkdtemp
+        >>> store = PseudoLabelStore(mkdtemp())
+        >>> label, level = np.array([[3, 3, 3]], np.uint8), np.array([[100, 900, 800]], np.uint16)
+        >>> store.write("street", label, level)
+        >>> store.finish(np.stack([np.bincount(level[label == c], minlength=LEVELS) for c in range(4)]))
+        >>> store.select(0.5).read("street")[0]
+        array([[255,   3,   3]], dtype=uint8)
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

@@ -77,13 +77,23 @@ class PublishedSplit:
 
 @cache
 def published_sources() -> tuple[Source, ...]:
-    """The repositories whose lists are known."""
+    """The repositories whose lists are known.
+
+    Examples:
+        >>> [source.name for source in published_sources()][:2]
+        ['DMT', 'DMTC']
+    """
     return tuple(Source(**source) for source in _read()["sources"])
 
 
 @cache
 def published_splits() -> tuple[PublishedSplit, ...]:
-    """The known splits: VOC before Cityscapes, then by the number of labelled images."""
+    """The known splits: VOC before Cityscapes, then by the number of labelled images.
+
+    Examples:
+        >>> print(published_splits()[0])
+        CPS pseudoseg 1-16 (voc)
+    """
     return tuple(
         PublishedSplit(**{**split, "lists": tuple(PublishedList(**shipped) for shipped in split["lists"])})
         for split in _read()["splits"]
@@ -91,12 +101,23 @@ def published_splits() -> tuple[PublishedSplit, ...]:
 
 
 def set_sha256(ids: Iterable[str]) -> str:
-    """The fingerprint of a set of images; their order does not count."""
+    """The fingerprint of a set of images; their order does not count.
+
+    Examples:
+        >>> set_sha256(["b", "a"]) == set_sha256(["a", "b"])
+        True
+    """
     return list_sha256(sorted(ids))
 
 
 def describe_published(split: Split) -> list[str]:
-    """Say which papers used a split, one sentence a line; none if no known list has the same labelled images."""
+    """Say which papers used a split, one sentence a line; none if no known list has the same labelled images.
+
+    Examples:
+        >>> ids = ("2007_000032", "2007_000039")
+        >>> describe_published(Split(name="mine", ratio="2", labelled=ids, unlabelled=(), subsets={}))
+        []
+    """
     labelled, unlabelled = set_sha256(split.labelled), set_sha256(split.unlabelled)
     known = [published for published in published_splits() if published.labelled_sha256 == labelled]
     # The exact match first.

@@ -29,6 +29,10 @@ def parse_ratio(value: str | int | float, total: int) -> tuple[int | None, str]:
         DMT's random splits: the ratio's share is rounded down, and is one more if it leaves a remainder of 1 when
         divided by 8, so that no batch of eight ends in a single image, which batch normalization cannot use. The
         published names 1/106 (VOC) and 1/30 (Cityscapes) stand for 100 images. A count is taken as it is.
+
+    Examples:
+        >>> parse_ratio("1/8", 10582), parse_ratio("1/106", 10582), parse_ratio(100, 2975)
+        ((1322, '1/8'), (100, '1/106'), (100, '100'))
     """
     text = str(value).strip()
     if text == "full":

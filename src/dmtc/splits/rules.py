@@ -43,6 +43,11 @@ def dmt_split(ids: Sequence[str], ratio: str | int | float, fold: int) -> tuple[
     Source:
         DMT's split lists: one generator per data set shuffles the list once more for every fold. All 33 published
         pairs for VOC and Cityscapes come out identical. Deviation: none.
+
+    Examples:
+        >>> labelled, unlabelled = dmt_split([f"image{n}" for n in range(16)], "1/8", fold=0)
+        >>> len(labelled), len(unlabelled)
+        (2, 14)
     """
     if not ids:
         raise DataError("no training image has a mask, so none can be labelled")

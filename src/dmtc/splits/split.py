@@ -19,6 +19,16 @@ class Split:
         labelled: Ids whose masks are used.
         unlabelled: Ids whose masks, if any, are never opened for training.
         subsets: The labelled ids of each network by its letter; for most rules both have all of them.
+
+    Examples:
+        >>> split = Split(
+        ...     name="mine", ratio="1/2", labelled=("one",), unlabelled=("two",), subsets={"a": ("one",), "b": ("one",)}
+        ... )
+        >>> Split.from_json(split.to_json()) == split
+        True
+        >>> split.check(ids=["one"], masked=["one"])
+        Traceback (most recent call last):
+        dmtc.errors.DataError: split 'mine': 1 ids are not among the training images: two
     """
 
     name: str
@@ -93,7 +103,12 @@ class Split:
 
 
 def list_sha256(ids: Sequence[str]) -> str:
-    """SHA-256 of a list of ids, one a line with a final newline, as the published lists are fingerprinted."""
+    """SHA-256 of a list of ids, one a line with a final newline, as the published lists are fingerprinted.
+
+    Examples:
+        >>> list_sha256(["2007_000032", "2007_000039"])[:12]
+        '4fad96115c9f'
+    """
     return hashlib.sha256("".join(f"{id}\n" for id in ids).encode()).hexdigest()
 
 

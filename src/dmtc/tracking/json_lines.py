@@ -57,7 +57,15 @@ class JsonLines:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines, in order, without lines that were cut off; none if there is no file."""
+    """The records of a file of JSON lines, in order, without lines that were cut off; none if there is no file.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "metrics.jsonl"
+        >>> _ = path.write_text(json.dumps({"phase": "r0-a", "step": 20, "loss": 1.5}))
+        >>> read_records(path)
+        [{'phase': 'r0-a', 'step': 20, 'loss': 1.5}]
+    """
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -15,6 +15,13 @@ class Tracker:
 
     Attributes:
         panels: How many images of a fixed set, and how many of the worst, it wants to see after every phase.
+
+    Examples:
+        >>> class Printer(Tracker):
+        ...     def phase(self, record, panels, worst):
+        ...         print(record["name"], record["miou_last"])
+        >>> Printer().phase({"name": "r1-a", "miou_last": 0.5}, [], [])
+        r1-a 0.5
     """
 
     panels: int = 0

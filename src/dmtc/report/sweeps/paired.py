@@ -35,7 +35,7 @@ class Gain:
 def paired_gain(differences: Sequence[float]) -> Gain:
     """The paired t-test of differences, at least one.
 
-    Example:
+    Examples:
         >>> gain = paired_gain([0.05, 0.06, 0.07])
         >>> round(gain.mean, 3), round(gain.margin, 3), round(gain.p, 3), gain.won
         (0.06, 0.025, 0.009, 3)

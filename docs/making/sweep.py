@@ -1,7 +1,7 @@
-"""Makes the sweep of the README: its picture (docs/sweep.png) and its table, from runs on the built-in pictures.
+"""Makes the sweep of the README: docs/pictures/sweep.png and the table, from runs on the built-in pictures.
 
-python docs/sweep.py        carries out what is missing of the sweep in sweeps/ratios, then writes both
-python docs/sweep.py DIR    writes both from the runs that lie in DIR
+python docs/making/sweep.py        carries out what is missing of the sweep in sweeps/ratios, then writes both
+python docs/making/sweep.py DIR    writes both from the runs that lie in DIR
 """
 
 import shlex
@@ -15,9 +15,9 @@ from dmtc.report.sweeps.grouping import group
 from dmtc.report.sweeps.reading import RunRecord, read_runs
 from dmtc.report.sweeps.tables import SHORT, details, markdown
 
-ROOT = Path(__file__).parents[1]
-README, PICTURE = ROOT / "README.md", ROOT / "docs" / "sweep.png"
-BEGIN, END = "<!-- made by docs/sweep.py -->", "<!-- end -->"
+ROOT = Path(__file__).parents[2]
+README, PICTURE = ROOT / "README.md", ROOT / "docs" / "pictures" / "sweep.png"
+BEGIN, END = "<!-- made by docs/making/sweep.py -->", "<!-- end -->"
 FOLDER = "sweeps/ratios"
 COMMANDS = (
     f"python run.py -m loss=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1 hydra.sweep.dir={FOLDER}",
@@ -45,11 +45,11 @@ def part(folder: Path) -> str:
         raise SystemExit(f"{folder} holds {len(panels)} tables, and the README shows one")
     finished = [record for record in records if record.state == "finished"]
     lines = [
-        "![mIoU against the number of labelled images](docs/sweep.png)",
+        "![mIoU against the number of labelled images](docs/pictures/sweep.png)",
         "",
         markdown(details(panels[0], job["baselines"], job["over"])),
         f"mIoU in percent, ± standard deviation; {SHORT}. Measured on {_made_with(finished)}.",
-        "Made by `python docs/sweep.py`, which carries out",
+        "Made by `python docs/making/sweep.py`, which carries out",
         "",
         "```",
         *COMMANDS,

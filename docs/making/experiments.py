@@ -1,11 +1,11 @@
-"""Writes the table of docs/experiments.md anew from the headers of conf/experiment: `python docs/experiments.py`."""
+"""Writes the table of docs/experiments.md anew from the headers of conf/experiment; takes no arguments."""
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).with_suffix(".md")
-RECIPES = Path(__file__).parents[1] / "conf" / "experiment"
-BEGIN, END = "<!-- made by docs/experiments.py -->", "<!-- end -->"
+PAGE = Path(__file__).parents[1] / "experiments.md"
+RECIPES = Path(__file__).parents[2] / "conf" / "experiment"
+BEGIN, END = "<!-- made by docs/making/experiments.py -->", "<!-- end -->"
 METHODS = ("supervised", "dmt", "dmtc")
 
 

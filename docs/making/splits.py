@@ -1,11 +1,11 @@
-"""Writes the tables of docs/splits.md anew from src/dmtc/splits/published.json: `python docs/splits.py`."""
+"""Writes the tables of docs/splits.md anew from src/dmtc/splits/published.json: `python docs/making/splits.py`."""
 
 from pathlib import Path
 
 from dmtc.splits import published_sources, published_splits
 
-PAGE = Path(__file__).with_suffix(".md")
-BEGIN, END = "<!-- made by docs/splits.py -->", "<!-- end -->"
+PAGE = Path(__file__).parents[1] / "splits.md"
+BEGIN, END = "<!-- made by docs/making/splits.py -->", "<!-- end -->"
 TITLES = {"voc": "VOC (10,582 images)", "cityscapes": "Cityscapes (2,975 images)"}
 
 

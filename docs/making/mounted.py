@@ -1,0 +1,64 @@
+"""A hook of the site: pages may link to files of the repository, which then are part of the site, under the same path.
+
+In the repository `docs/` is one folder among others, on the site it is the root. Links are written for the repository
+(`../CHANGELOG.md`), and turned here; Markdown becomes a page, anything else a file to download or a picture to see.
+Also sees to it that a reader's browser is sent to no other host.
+"""
+
+import logging
+import re
+from pathlib import Path
+from posixpath import normpath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+log = logging.getLogger("mkdocs.hooks.mounted")
+
+LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+FETCHED = re.compile(
+    r"<(?:script|img|iframe|link rel=\"(?:stylesheet|preconnect|icon)\")[^>]*(?:src|href)=\"(?:https?:)?//[^>]*"
+)
+HOME = {"README.md": "index.md"}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what pages link to outside of docs/, and what those files link to."""
+    docs = Path(config.docs_dir)
+    waiting = [(f"docs/{file.src_uri}", Path(str(file.abs_src_path))) for file in files.documentation_pages()]
+    while waiting:
+        uri, path = waiting.pop()
+        for link in LINK.findall(path.read_text("utf-8")):
+            target = normpath(f"{uri}/../{link}")
+            if target.startswith(("docs/", "..")) or target in HOME or files.get_file_from_path(target):
+                continue
+            source = docs.parent / target
+            if source.is_file():  # a link to nowhere is left for MkDocs to tell
+                inclusion = InclusionLevel.INCLUDED if source.suffix == ".md" else InclusionLevel.NOT_IN_NAV
+                files.append(File.generated(config, target, abs_src_path=str(source), inclusion=inclusion))
+                if source.suffix == ".md":
+                    waiting.append((target, source))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn links of the repository into links of the site."""
+    uri = page.file.src_uri
+    of_docs = Path(str(page.file.abs_src_path)).is_relative_to(config.docs_dir)
+    here = f"docs/{uri}" if of_docs else uri
+    up = "../" * uri.count("/")
+
+    def turned(link: re.Match[str]) -> str:
+        target = normpath(f"{here}/../{link[1]}")
+        target = HOME.get(target, target.removeprefix("docs/"))
+        return up + target
+
+    return LINK.sub(turned, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Warn, and so fail a strict build, where a page has something fetched from another host."""
+    for fetched in FETCHED.findall(output):
+        log.warning("%s fetches from another host: %s", page.file.src_uri, fetched)
+    return output
