@@ -194,7 +194,8 @@ def test_rgb_masks_with_transparency_named_classes_and_an_ignored_color(tmp_path
 def test_most_rgb_masks_may_show_nothing_but_a_gray_background(tmp_path):
     empty = np.zeros(SIZE, np.uint8)
     write(tmp_path, [*(np.dstack([empty] * 3) for _ in range(5)), COLORS[DRAWN[0] % 2]])
-    assert_reads(tmp_path, "rgb", [*[empty] * 5, DRAWN[0] % 2])
+    dataset = assert_reads(tmp_path, "rgb", [*[empty] * 5, DRAWN[0] % 2])
+    assert "as all 6 masks show" in dataset.notes[0]
 
 
 @pytest.mark.parametrize(

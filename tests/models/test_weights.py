@@ -238,13 +238,13 @@ def test_a_failing_download_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         WeightsError,
         match=r"^the ImageNet weights of mobilenetv2_100 cannot be downloaded \(OSError: Name or service not known\); "
-        r"name a file \(model\.weights\.a=FILE",
+        r"name files \(model\.weights\.a=FILE",
     ):
         load_weights(model, "imagenet")
 
 
 def test_a_backbone_without_imagenet_weights_says_so() -> None:
-    with pytest.raises(WeightsError, match=r"there are no ImageNet weights of Tiny; name a file"):
+    with pytest.raises(WeightsError, match=r"there are no ImageNet weights of Tiny; name files"):
         load_weights(make(), "imagenet")
 
 

@@ -5,8 +5,11 @@ names is taken off (`module.`, `student.encoder.`, ...), names are looked for in
 dots and underscores count as equal, and the few names of DeepLab heads in circulation are known.
 """
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +18,8 @@ from dmtc.errors import WeightsError
 from dmtc.models.base import SegmentationModel
 from dmtc.models.normalization import NORMALIZATIONS, caffe
 from dmtc.models.weight_files import read_weights, sha256_of
+
+log = logging.getLogger(__name__)
 
 IMAGENET = "imagenet"
 """The source that stands for a download of a backbone's published weights, most of which come from ImageNet."""
@@ -158,17 +163,37 @@ def _download(model: SegmentationModel) -> dict[str, Tensor]:
         " or start fresh (model.weights.a=null model.weights.b=null)"
     )
     architecture = getattr(model.backbone, "arch", type(model.backbone).__name__)
+    _announce(architecture)
     try:
-        state = model.backbone.imagenet_state()
+        with _without_retries_told():
+            state = model.backbone.imagenet_state()
     # torchvision and timm fetch by several libraries, and each has its own idea of a network error.
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = (str(error).splitlines() or [""])[0].partition(". ")[0].rstrip(".")
         raise WeightsError(
             f"the ImageNet weights of {architecture} cannot be downloaded ({type(error).__name__}: {reason}); {advice}"
         ) from error
     if state is None:
         raise WeightsError(f"there are no ImageNet weights of {architecture}; {advice}")
     return state
+
+
+@cache
+def _announce(architecture: str) -> None:
+    """Say once what may take a while: without a connection the libraries try for a minute."""
+    log.info("getting the ImageNet weights of %s, by a download if they are not here yet", architecture)
+
+
+@contextmanager
+def _without_retries_told() -> Iterator[None]:
+    """Keep back what the download's library says of every attempt; that it failed is told once, by us."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _assign(
