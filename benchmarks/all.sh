@@ -25,7 +25,8 @@ measure() {
 }
 
 measure startup.py
-measure loader.py "${dmt[@]}"
+measure loader.py "${dmt[@]}" --threads 1
+measure loader.py "${dmt[@]}" --threads 1 --handed-over
 measure labelling.py "${dmt[@]}" --repeats 3
 measure contrast.py "${dmtc[@]}" "${reco[@]}" --repeats 3
 measure scaling.py --repeats 3

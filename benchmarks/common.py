@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from dmtc.environment import describe_environment
 CHECKOUT = Path(__file__).parents[1]
 RESULTS = Path(os.environ.get("DMTC_RESULTS", CHECKOUT / "benchmarks" / "results"))
 """Where results are written; a trial goes elsewhere by the environment variable."""
+
+LENT = ", our allocator setting"
+"""Behind the name of published code that is given what `run.py` sets for itself (`dmtc.allocator`)."""
 
 Contender = Callable[[], object]
 _LOAD = os.getloadavg()[0]
@@ -41,7 +44,7 @@ def arguments(description: str | None, flags: Mapping[str, str] | None = None, *
         parser.add_argument(f"--{option}", type=Path, help=f"{what}; without it only this library is measured")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns of each contender")
     parser.add_argument("--threads", type=int, default=None, help="threads of torch; all cores if not given")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # a child process that runs one contender once
+    parser.add_argument("--contender", help=argparse.SUPPRESS)  # in a child process of `apart`
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -65,22 +68,37 @@ def seconds(contenders: Mapping[str, Contender], repeats: int) -> dict[str, list
     return measured
 
 
-def peak_bytes(names: list[str]) -> dict[str, int]:
-    """Peak memory that a contender adds, each measured in a process of its own by `report_peak`."""
-    peaks = {}
-    for name in names:
-        command = [sys.executable, *sys.argv, "--memory-of", name]
-        peaks[name] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    return peaks
+def apart(names: Sequence[str], repeats: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Time contenders in turns, each turn in a process of its own, where `answer` is given the same name.
+
+    For what takes gigabytes: the memory that one contender leaves to the allocator would change the time of the next.
+
+    Returns:
+        Seconds of every turn, after one that is not timed, and by how many bytes the process grew at its peak.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in names}
+    peaks = dict.fromkeys(names, 0)
+    for _ in range(repeats):
+        for name in names:
+            command = [sys.executable, *sys.argv, "--contender", name]
+            told = json.loads(
+                subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split("\n")[-2]
+            )
+            measured[name].append(told["seconds"])
+            peaks[name] = max(peaks[name], told["peak_bytes"])
+    return measured, peaks
 
 
-def report_peak(contender: Contender) -> None:
-    """Run once, and print by how many bytes the process's memory has grown at its peak (Linux only)."""
+def answer(contender: Contender) -> None:
+    """Print what `apart` asks its child processes for (Linux only)."""
     # Not `ru_maxrss`: a child process inherits its parent's peak. Writing 5 sets the peak to what is in use now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _peak()
     contender()
-    print(_peak() - before)
+    grown = _peak() - before
+    started = time.perf_counter()
+    contender()
+    print(json.dumps({"seconds": time.perf_counter() - started, "peak_bytes": grown}))
 
 
 def _peak() -> int:
@@ -131,11 +149,12 @@ def _changed() -> bool:
 
 
 __all__ = [
+    "LENT",
     "Contender",
+    "answer",
+    "apart",
     "arguments",
     "keep_freed_memory",
-    "peak_bytes",
-    "report_peak",
     "seconds",
     "write",
     "write_record",

@@ -4,11 +4,12 @@ python benchmarks/contrast.py --reference CHECKOUT_OF_DMTC --reco CHECKOUT_OF_RE
 """
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from common import Contender, arguments, keep_freed_memory, peak_bytes, report_peak, seconds, write
+from common import LENT, Contender, answer, apart, arguments, keep_freed_memory, write
 from published_dmtc import CHECKOUT, contrast_of_maps
 
 from dmtc.losses import RegionalContrast
@@ -20,19 +21,21 @@ SETTING = {
 
 
 def main() -> None:
-    """Measure all, and the memory of each in a process of its own."""
+    """Measure all; the published losses as they are, and once more with this library's allocator setting."""
     given = arguments(__doc__, reference=CHECKOUT, reco="checkout of lorenmt/reco")
-    keep_freed_memory()
-    contenders = {"ours": ours()}
+    published: dict[str, Callable[[], Contender]] = {}
     if given.reference:
-        contenders["DMTC"] = dmtc(given.reference)
+        published["DMTC"] = lambda: dmtc(given.reference)
     if given.reco:
-        contenders["ReCo"] = reco(given.reco)
-    if given.memory_of:
-        report_peak(contenders[given.memory_of])
+        published["ReCo"] = lambda: reco(given.reco)
+    if name := given.contender:
+        if name == "ours" or name.endswith(LENT):
+            keep_freed_memory()
+        answer(ours() if name == "ours" else published[name.removesuffix(LENT)]())
         return
-    measured = seconds(contenders, given.repeats)
-    write("contrast", SETTING, measured, peak_bytes=peak_bytes(list(contenders)))
+    names = ["ours", *published, *(name + LENT for name in published)]
+    measured, peaks = apart(names, given.repeats)
+    write("contrast", SETTING, measured, peak_bytes=peaks)
 
 
 def maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

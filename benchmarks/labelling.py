@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from common import Contender, arguments, keep_freed_memory, seconds, write
+from common import LENT, Contender, answer, apart, arguments, keep_freed_memory, write
 
 from dmtc.batches import Loader
 from dmtc.data.augment import Augment
@@ -21,31 +21,37 @@ IMAGES, BATCH, CLASSES, RATIO, PADDED = 8, 4, 21, 0.2, (505, 505)
 
 
 def main() -> None:
-    """Measure both on the same images and weights."""
+    """Measure both on the same images and weights; DMT as it is, and once more with our allocator setting."""
     given = arguments(__doc__, reference="checkout of voldemortX/DST-CBC")
-    keep_freed_memory()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "VOC2012"
-        ids = write_voc(root, IMAGES)
-        model = build_model(
-            {
-                "name": "deeplabv2",
-                "aspp_rates": [6, 12, 18, 24],
-                "aspp_branches": 2,
-                "embedding_channels": 1,
-                "backbone": {"name": "resnet101", "output_stride": 8},
-            },
-            CLASSES,
-            projection=False,
-            seed=0,
-        ).eval()
-        labels = Path(folder) / "ours"
-        contenders = {"ours": ours(root, ids, model, labels)}
-        if given.reference:
-            contenders["DMT"] = published(given.reference, root, model)
-        measured = seconds(contenders, given.repeats)
+    if given.contender:
+        if given.contender != "DMT":
+            keep_freed_memory()
+        with tempfile.TemporaryDirectory() as folder:
+            answer(contender(given.contender, given.reference, Path(folder)))
+        return
+    names = ["ours", *(["DMT", f"DMT{LENT}"] if given.reference else [])]
+    measured, peaks = apart(names, given.repeats)
     setting = {"images": IMAGES, "size": SIZE, "batch": BATCH, "classes": CLASSES, "label_ratio": RATIO}
-    write("labelling", setting, measured)
+    write("labelling", setting, measured, peak_bytes=peaks)
+
+
+def contender(name: str, reference: Path, folder: Path) -> Contender:
+    """One of them, on images and weights that are the same for all."""
+    root = folder / "VOC2012"
+    ids = write_voc(root, IMAGES)
+    model = build_model(
+        {
+            "name": "deeplabv2",
+            "aspp_rates": [6, 12, 18, 24],
+            "aspp_branches": 2,
+            "embedding_channels": 1,
+            "backbone": {"name": "resnet101", "output_stride": 8},
+        },
+        CLASSES,
+        projection=False,
+        seed=0,
+    ).eval()
+    return ours(root, ids, model, folder / "ours") if name == "ours" else published(reference, root, model)
 
 
 def ours(root: Path, ids: list[str], model: torch.nn.Module, folder: Path) -> Contender:

@@ -1,20 +1,19 @@
 """Reading a JPEG with its pseudo-label into an augmented 321x321 crop, against DMT's data set.
 
-First in one thread, also with the images kept decoded; then in one process of a loader that hands batches over.
+In one thread, also with the images kept decoded, or in one process of a loader that hands batches over.
 
-python benchmarks/loader.py --threads 1 --reference CHECKOUT_OF_DST-CBC
+python benchmarks/loader.py --threads 1 --reference CHECKOUT_OF_DST-CBC [--handed-over]
 """
 
 import itertools
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from common import Contender, arguments, keep_freed_memory, seconds, write
+from common import LENT, Contender, answer, apart, arguments, keep_freed_memory, write
 from torch.utils.data import DataLoader
 
 from dmtc.batches import CropRequest, Loader, Reader
@@ -25,36 +24,40 @@ from dmtc.pseudo import PseudoLabels, PseudoLabelStore, label_images
 from published import PSEUDO_LABELS, SIZE, blurred_predictions, folder_bytes, published_images, voc, write_voc
 
 IMAGES, BATCH, CROP, CLASSES, RATIO = 64, 8, 321, 21, 0.4
+CACHED = "ours, image cache"
 
 
 def main() -> None:
-    """Measure both on the same images and pseudo-labels."""
-    given = arguments(__doc__, reference="checkout of voldemortX/DST-CBC")
-    keep_freed_memory()
+    """Measure both on the same images and pseudo-labels; DMT as it is, and once more with our allocator setting."""
+    flags = {"handed-over": "through one process of a loader, in batches"}
+    given = arguments(__doc__, flags, reference="checkout of voldemortX/DST-CBC")
+    if given.contender != "DMT":
+        keep_freed_memory()
     cv2.setNumThreads(0)  # as in the loader's processes; PyTorch's own has one thread there too
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "VOC2012"
         ids = write_voc(root, IMAGES)
-        dataset = voc(root)
         labels = predicted(Path(folder) / "store", ids)
-        cached = replace(dataset, decode_image=ImageCache(Path(folder) / "cache"))
-        contenders = {"ours": ours(dataset, ids, labels), "ours, image cache": ours(cached, ids, labels)}
-        processes = {"ours": ours_handed_over(dataset, ids, labels)}
-        if given.reference:
-            theirs = published(given.reference, root, ids, labels)
-            contenders["DMT"], processes["DMT"] = in_turn(theirs), handed_over(theirs)
-        setting = {
-            "images": IMAGES,
-            "size": SIZE,
-            "crop": CROP,
-            "jpeg_bytes": folder_bytes(root / "JPEGImages") // (IMAGES + 1),
-            "milliseconds": "of one image: seconds / images * 1000",
-        }
         sizes = {"ours": folder_bytes(labels.folder)}
         if given.reference:
+            write_published(root, ids, labels)
             sizes["DMT"] = folder_bytes(root / PSEUDO_LABELS)
-        write("loader", setting, seconds(contenders, given.repeats), bytes_on_disk=sizes)
-        write("loader_process", {**setting, "batch": BATCH}, seconds(processes, given.repeats))
+        if name := given.contender:
+            if name.startswith("ours"):
+                kept = {"decode_image": ImageCache(Path(folder) / "cache")} if name == CACHED else {}
+                work = ours(replace(voc(root), **kept), ids, labels, given.handed_over)
+            else:
+                work = published(given.reference, root, given.handed_over)
+            answer(work)
+            return
+        jpeg_bytes = folder_bytes(root / "JPEGImages") // (IMAGES + 1)
+    setting = {"images": IMAGES, "size": SIZE, "crop": CROP, "jpeg_bytes": jpeg_bytes}
+    setting |= {"batch": BATCH} if given.handed_over else {}
+    setting |= {"milliseconds": "of one image: seconds / images * 1000"}
+    names = ["ours", *([] if given.handed_over else [CACHED])]
+    names += ["DMT", f"DMT{LENT}"] if given.reference else []
+    measured, _ = apart(names, given.repeats)
+    write("loader_process" if given.handed_over else "loader", setting, measured, bytes_on_disk=sizes)
 
 
 def predicted(folder: Path, ids: list[str]) -> PseudoLabels:
@@ -69,30 +72,29 @@ def predicted(folder: Path, ids: list[str]) -> PseudoLabels:
     return store.select(RATIO)
 
 
-def ours(dataset: Dataset, ids: list[str], labels: PseudoLabels) -> Contender:
-    """The reader that runs in each loader process."""
-    reader = Reader(dataset, augment())
-    epoch = itertools.count()
+def ours(dataset: Dataset, ids: list[str], labels: PseudoLabels, handed_over: bool) -> Contender:
+    """The reader that runs in each loader process, or the loader with one process."""
+    loader = Loader(dataset, augment(), workers=int(handed_over), device=torch.device("cpu"))
+    reader, epoch = Reader(dataset, augment()), itertools.count()
 
-    def work() -> None:
+    def requests() -> list[CropRequest]:
         number = next(epoch)
-        for index, id in enumerate(ids):
-            reader[CropRequest(id, labels, (0, number, index))]
+        return [CropRequest(id, labels, (0, number, index)) for index, id in enumerate(ids)]
 
-    return work
+    def read() -> None:
+        for request in requests():
+            reader[request]
+
+    def receive() -> None:
+        for batch in loader.crops(batches(requests())):
+            touch(batch.image, batch.label, batch.confidence)
+
+    return receive if handed_over else read
 
 
-def ours_handed_over(dataset: Dataset, ids: list[str], labels: PseudoLabels) -> Contender:
-    """The loader with one process."""
-    loader = Loader(dataset, augment(), workers=1, device=torch.device("cpu"))
-    epoch = itertools.count()
-
-    def steps() -> Iterator[list[CropRequest]]:
-        number = next(epoch)
-        for first in range(0, len(ids), BATCH):
-            yield [CropRequest(id, labels, (0, number, id)) for id in ids[first : first + BATCH]]
-
-    return lambda: [touch(batch.image, batch.label, batch.confidence) for batch in loader.crops(steps())]
+def batches(requests: list[CropRequest]) -> list[list[CropRequest]]:
+    """The requests of every step."""
+    return [requests[first : first + BATCH] for first in range(0, len(requests), BATCH)]
 
 
 def augment() -> Augment:
@@ -100,12 +102,16 @@ def augment() -> Augment:
     return Augment(crop=[CROP, CROP], scale=[0.5, 1.5], flip=0.5)
 
 
-def published(checkout: Path, root: Path, ids: list[str], labels: PseudoLabels) -> torch.utils.data.Dataset:
-    """DMT's data set with its transforms; the pseudo-labels are ours in its format."""
+def write_published(root: Path, ids: list[str], labels: PseudoLabels) -> None:
+    """The pseudo-labels in DMT's format."""
     (root / PSEUDO_LABELS).mkdir()
     for id in ids:
         np.save(root / PSEUDO_LABELS / f"{id}.npy", np.stack(labels.read(id), axis=-1).astype(np.float32))
-    return published_images(
+
+
+def published(checkout: Path, root: Path, handed_over: bool) -> Contender:
+    """DMT's data set with its transforms, image by image or in batches by a process that stays."""
+    images = published_images(
         checkout,
         root,
         lambda t: [
@@ -115,22 +121,17 @@ def published(checkout: Path, root: Path, ids: list[str], labels: PseudoLabels) 
         ],
         labelled=True,
     )
+    loader = DataLoader(images, batch_size=BATCH, num_workers=int(handed_over), persistent_workers=handed_over)
 
-
-def in_turn(images: torch.utils.data.Dataset) -> Contender:
-    """One image after the other, in this thread."""
-
-    def work() -> None:
+    def read() -> None:
         for index in range(IMAGES):
             images[index]
 
-    return work
+    def receive() -> None:
+        for batch in loader:
+            touch(*batch)
 
-
-def handed_over(images: torch.utils.data.Dataset) -> Contender:
-    """In batches, by a process that stays."""
-    loader = DataLoader(images, batch_size=BATCH, num_workers=1, persistent_workers=True)
-    return lambda: [touch(*batch) for batch in loader]
+    return receive if handed_over else read
 
 
 def touch(*tensors: torch.Tensor) -> None:

@@ -167,6 +167,7 @@ def test_odd_images_are_warned_of(tmp_path):
         ("image with an orientation tag", "p04.jpg"),
         ("gray image", "p05.png"),
         ("16-bit image", "p05.png"),
+        ("image that is nearly black", "p05.png"),
     }
 
 

@@ -19,14 +19,25 @@ from dmtc.errors import ConfigError
 from dmtc.evaluation import PROTOCOLS, Evaluation
 from dmtc.jobs import JOBS
 from dmtc.losses import LOSSES
-from dmtc.models import BACKBONES, MODELS
+from dmtc.models import BACKBONES, MODELS, TUNINGS
+from dmtc.models.base import head_options
 from dmtc.registry import Registry
 from dmtc.schedule import SCHEDULES
 from dmtc.settings import RunSettings
 from dmtc.splits import SPLITS
 from dmtc.tracking import LOGGERS
 
-GROUPS = ["dataset", "split", "model", "model/backbone", "loss", "loss/mutual", "loss/contrastive", "schedule"]
+GROUPS = [
+    "dataset",
+    "split",
+    "model",
+    "model/backbone",
+    "model/tuning",
+    "loss",
+    "loss/mutual",
+    "loss/contrastive",
+    "schedule",
+]
 GROUPS += ["schedule/optimizer", "schedule/rate", "evaluation", "run", "logger", "job"]
 CHOICES = [
     (group, path.stem)
@@ -97,10 +108,11 @@ def specs() -> list[tuple[str, Registry, dict]]:
             case "split":
                 found.append((f"{group}={choice}", SPLITS, config[group]))
             case "model":
-                spec = {k: v for k, v in config[group].items() if k not in ("backbone", "weights", "normalization")}
-                found.append((f"{group}={choice}", MODELS, spec))
+                found.append((f"{group}={choice}", MODELS, head_options(config[group])))
             case "model/backbone":
                 found.append((f"{group}={choice}", BACKBONES, config["model"]["backbone"]))
+            case "model/tuning":
+                found.append((f"{group}={choice}", TUNINGS, config["model"]["tuning"]))
             case "loss/mutual" | "loss/contrastive":
                 spec = config["loss"][group.removeprefix("loss/")]
                 if spec is not None:
@@ -131,7 +143,20 @@ def test_yaml_gives_exactly_the_parameters_of_the_builder():
 
 def test_every_registered_component_has_a_yaml_file():
     named = {(registry.kind, spec["name"]) for _, registry, spec in specs()}
-    registries = [DATASETS, SPLITS, MODELS, BACKBONES, LOSSES, SCHEDULES, OPTIMIZERS, RATES, PROTOCOLS, LOGGERS, JOBS]
+    registries = [
+        DATASETS,
+        SPLITS,
+        MODELS,
+        BACKBONES,
+        TUNINGS,
+        LOSSES,
+        SCHEDULES,
+        OPTIMIZERS,
+        RATES,
+        PROTOCOLS,
+        LOGGERS,
+        JOBS,
+    ]
     for registry in registries:
         # Components of tests and of a user's own modules may be registered beside ours.
         ours = [name for name in registry.names() if registry.builder(name).__module__.startswith("dmtc.")]

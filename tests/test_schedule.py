@@ -115,5 +115,5 @@ def test_faults(override, message):
 
 
 def test_neither_steps_nor_epochs():
-    with pytest.raises(ConfigError, match=r"schedule\.start needs steps or epochs"):
+    with pytest.raises(ConfigError, match=r"schedule\.start needs steps, epochs or root_steps"):
         build_plan(spec("schedule.start.steps=null", "schedule.start.epochs=null"), COUNTS)

@@ -207,3 +207,26 @@ def test_bfloat16_follows_float32():
     full = train(batches(6))[1].logs[-1][1]["loss"]
     half = train(batches(6), settings=dataclasses.replace(SETTINGS, precision=torch.bfloat16))[1].logs[-1][1]["loss"]
     assert half == pytest.approx(full, rel=0.05)
+
+
+def test_groups_have_their_share_of_the_learning_rate():
+    """A group at rate 0 stays, one at half the rate moves half as far in a first step of SGD."""
+    models = [build_model(SPEC, 3, projection=False, seed=1) for _ in range(2)]
+    for model, scale in zip(models, (1.0, 0.5), strict=True):
+        stem, head = list(model.backbone.parameters()), list(model.classifier.parameters())
+        groups = [{"params": stem, "lr_scale": 0.0}, {"params": head, "lr_scale": scale}]
+        optimizer = OPTIMIZERS.build(
+            {"name": "sgd", "momentum": 0.0, "weight_decay": 0.0}, parameters=groups, learning_rate=0.1
+        )
+        phase = dataclasses.replace(PHASE, steps=1, evaluations=1)
+        rate = RATES.build({"name": "constant"})
+        train_phase(
+            phase, model, batches(1), [("ce", 1.0, CrossEntropy())], optimizer, rate, SETTINGS, Recorder().events()
+        )
+        assert all(
+            torch.equal(a, b) for a, b in zip(stem, build_model(SPEC, 3, False, 1).backbone.parameters(), strict=True)
+        )
+    full, half = (model.classifier.convs[0].weight.detach() for model in models)
+    start = build_model(SPEC, 3, projection=False, seed=1).classifier.convs[0].weight.detach()
+    assert not torch.equal(full, start)
+    torch.testing.assert_close(half - start, (full - start) / 2)

@@ -175,3 +175,23 @@ def _picture(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
     colors = np.random.default_rng(0).integers(40, 216, (256, 3))
     noise = rng.integers(-30, 31, (*label.shape, 3))
     return (colors[label] + noise).clip(0, 255).astype(np.uint8)
+
+
+FOLDER_ARGUMENTS = {
+    "name": "folder",
+    "root": None,
+    "images": None,
+    "masks": None,
+    "unlabelled": None,
+    "mask_suffix": "",
+    "mask_kind": "auto",
+    "classes": None,
+    "values": None,
+    "colors": None,
+    "ignore_value": None,
+    "ignore_color": None,
+    "val": None,
+    "val_fraction": 0.2,
+    "val_seed": 0,
+}
+"""Every argument of `dataset=folder`, as in its YAML file."""

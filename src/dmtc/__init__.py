@@ -12,11 +12,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dmtc import data, errors, evaluation, losses, models, pseudo, registry, schedule, splits, tracking, types
     from dmtc.config import compose
+    from dmtc.export import Segmenter
     from dmtc.launch import resume, train
     from dmtc.runs import Run, load_runs
 
 __all__ = [
     "Run",
+    "Segmenter",
     "compose",
     "data",
     "errors",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs", "load_runs": "runs"}
+_HOMES["Segmenter"] = "export"
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ FREE = (
     "run.on_nonfinite",  # matters only where the run would have ended without results
     "run.debug",
     "run.image_cache",
+    "run.gradient_checkpointing",
     "logger",
 )
 

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.config import config_folder, known_keys, settle
+from dmtc.config import config_folder, in_hydras_terms, known_keys, settle
 from dmtc.errors import ConfigError, TrainingError, UserError
 from dmtc.hydra_errors import one_line
 from dmtc.interruption import JobStopped, RunStopped
@@ -81,26 +81,33 @@ def _join_others() -> None:
         sys.argv.append("hydra.run.dir=.")
 
 
+_SHORT = ("runs", "input", "output")
+"""Options of jobs whose values are paths and can be given without `job.`."""
+
+
 def translate(arguments: Sequence[str]) -> list[str]:
     """Put what people type into Hydra's terms.
 
-    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`, `runs=DIR` the folder of a
-    sweep; paths may hold any character; and a resumed run writes into its own folder.
+    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`; `runs=`, `input=`, `output=`
+    and `format=` are options of the job; paths may hold any character; a resumed run writes into its own folder; and
+    `model_b` is a group as `model` is.
     """
     translated = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key == "run" and equals and not (config_folder() / "run" / f"{value}.yaml").is_file():
             translated.append(f"run_dir={_quoted(value)}")
-        elif key == "runs" and equals:
-            translated.append(f"job.runs={_quoted(value)}")
+        elif key in _SHORT and equals:
+            translated.append(f"job.{key}={_quoted(value)}")
+        elif key == "format" and equals:
+            translated.append(f"job.{argument}")  # as it is: a sweep may be over several
         elif key == "resume" and value and value != "null":
             folder = _quoted(str(Path(value).absolute()))
             translated += [f"resume={folder}", f"hydra.run.dir={folder}"]
         elif argument in ("-m", "--multirun"):
             translated.insert(0, argument)  # Hydra's parser knows it before the overrides only
         else:
-            translated.append(argument)
+            translated.append(in_hydras_terms(argument))
     return translated
 
 
@@ -169,7 +176,8 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
     from dmtc.run_folder import RunFolder
 
     stored = RunFolder.existing(cfg.resume).read_config()
-    keys = [override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".") for override in overrides]
+    # `group@package` gives a package, which may be another than the group's own name.
+    keys = [override.partition("=")[0].lstrip("+~").rpartition("@")[2].replace("/", ".") for override in overrides]
     keys = [key for key in keys if key != "resume"]
     asked = {key: OmegaConf.select(cfg, key) for key in keys}
     plain = {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in asked.items()}

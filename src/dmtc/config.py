@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,9 +65,23 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            return hydra_compose("config", overrides=list(overrides))
+            return hydra_compose("config", overrides=[in_hydras_terms(override) for override in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
+
+
+def in_hydras_terms(override: str) -> str:
+    """Let network b's own model be chosen like the one that all share.
+
+    `model_b=dpt` and `model_b/backbone=dinov2_small` are `model@model_b=dpt` and
+    `model/backbone@model_b.backbone=dinov2_small` to Hydra; everything else is left as it is.
+    """
+    key, equals, value = override.partition("=")
+    match = re.fullmatch(r"([+~]*)(model_[a-z])(?:/(\w+))?", key)
+    if not match or value.startswith("{"):
+        return override
+    sign, package, part = match.groups()
+    return f"{sign}model/{part}@{package}.{part}{equals}{value}" if part else f"{sign}model@{package}{equals}{value}"
 
 
 def known_keys(config: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
@@ -127,7 +142,7 @@ def check(config: Config) -> None:
     from dmtc.engine.terms import term_faults
     from dmtc.evaluation import evaluation_faults
     from dmtc.jobs import JOBS
-    from dmtc.models import BACKBONES, MODELS
+    from dmtc.models import model_faults
     from dmtc.registry import raise_faults
     from dmtc.schedule import schedule_faults
     from dmtc.settings import run_faults
@@ -139,8 +154,8 @@ def check(config: Config) -> None:
     faults += on_error_faults(dataset)
     faults += _augment_faults(dataset.get("augment") or {})
     faults += SPLITS.faults(config["split"], "split")
-    faults += MODELS.faults(without(model, "backbone", "weights", "normalization"), "model")
-    faults += BACKBONES.faults(model.get("backbone") or {}, "model.backbone")
+    faults += model_faults(model, "model")
+    faults += _own_model_faults(config)
     faults += _weights_faults(model.get("weights"))
     faults += _normalization_faults(model.get("normalization"))
     faults += term_faults(config["loss"])
@@ -156,6 +171,21 @@ def check(config: Config) -> None:
     if not isinstance(config["seed"], int):
         faults.append(f"seed should be a whole number, but is {config['seed']!r}")
     raise_faults(faults)
+
+
+def network_spec(config: Config, network: str) -> tuple[Mapping[str, Any], str]:
+    """What a network is built from, and where that stands in the config.
+
+    Args:
+        config: As `settle` returns it, or as an earlier run left it.
+        network: Its letter.
+
+    Returns:
+        `model_b` and its name, if there is one for network b; otherwise `model`, which all others share.
+    """
+    where = f"model_{network}"
+    own = config.get(where)
+    return (config["model"], "model") if own is None else (own, where)
 
 
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -174,6 +204,24 @@ def _augment_faults(augment: Mapping[str, Any]) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _own_model_faults(config: Config) -> list[str]:
+    from dmtc.models import model_faults
+
+    faults = []
+    for where, spec in config.items():
+        if not where.startswith("model_") or spec is None:
+            continue
+        if not isinstance(spec, Mapping):
+            faults.append(f"{where} should be a choice such as {where}=dpt, or null, but is {spec!r}")
+            continue
+        faults += model_faults(spec, where)
+        letter = where.removeprefix("model_")
+        faults += [
+            f"{where}.{key} is given as model.{key}.{letter}" for key in ("weights", "normalization") if key in spec
+        ]
+    return faults
 
 
 def _weights_faults(weights: Any) -> list[str]:

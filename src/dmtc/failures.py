@@ -15,7 +15,7 @@ class MachineError(TrainingError):
     """The machine failed the run; nothing that was saved is lost."""
 
 
-def explained(error: Exception, folder: Path, doing: str, memory: str) -> MachineError | None:
+def explained(error: Exception, folder: Path, doing: str, memory: str, again: str | None = None) -> MachineError | None:
     """A readable error for one of the machine's, or None if it is none of those known here.
 
     Args:
@@ -23,8 +23,9 @@ def explained(error: Exception, folder: Path, doing: str, memory: str) -> Machin
         folder: Of the run.
         doing: What was being done, such as "training r1-a".
         memory: What takes device memory there, and which options lower it.
+        again: What to do to go on, if that is not to resume a run.
     """
-    resume = f"python run.py resume={folder}"
+    resume = f"python run.py resume={folder}" if again is None else again
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
         return MachineError(f"out of memory while {doing}, with {memory} ({text or 'MemoryError'})")

@@ -7,6 +7,7 @@ for what can be checked and made again (a run has thousands of pseudo-label file
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +63,29 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
     """Delete what writers that were killed have left under temporary names, in a folder and those inside it."""
     for path in Path(folder).rglob(f".*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside `path`, which takes its place at the end if nothing went wrong.
+
+    A folder that is already there goes only then, and all of it. A reader sees the old one, for a moment none, or the
+    new one; never half of one.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            old = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -38,6 +38,8 @@ def _suggestion(text: str, known_keys: Iterable[str]) -> str:
         wrong, group, options = choice[1], choice[2], choice[3].split()
         nearest = difflib.get_close_matches(wrong.removeprefix(f"{group}/"), options, n=1)
         return f". Did you mean {group}={nearest[0]}?" if nearest else ""
+    if key := re.search(r"Could not override '[^']+@(model_[a-z])\.", text):
+        return f". Choose the head of that network too, such as {key[1]}=deeplabv2"
     if key := re.search(r"Could not override '([^']+)'", text):
         nearest = difflib.get_close_matches(key[1], list(known_keys), n=1)
         return f". Did you mean {nearest[0]}?" if nearest else ""

@@ -6,16 +6,20 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from dmtc.checking import check_data, summary
-from dmtc.config import Config, compose, config_folder, import_modules, settle
+from dmtc.checking import advise, check_data, summary
+from dmtc.config import Config, compose, config_folder, settle
 from dmtc.cost import measure_cost
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.execution import Executor
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
+from dmtc.export import ExportOptions, export_run
 from dmtc.files import write_json
 from dmtc.launch import train
+from dmtc.prediction import Asking, Outputs, predict_run
+from dmtc.prediction import summary as predicted_text
+from dmtc.prediction.outputs import Existing
 from dmtc.progress import Progress
 from dmtc.registry import Registry
 from dmtc.report import (
@@ -27,6 +31,7 @@ from dmtc.report import (
     write_sweep_report,
 )
 from dmtc.run_folder import RunFolder
+from dmtc.runs import Run
 
 JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder"])
 """Builders do the work and return the final mIoU for sweeps, or None; they may take `config` and `folder: Path`."""
@@ -47,18 +52,21 @@ def train_job(*, config: Config, folder: Path) -> float:
 def plan_job(*, config: Config) -> None:
     """Print the phases that would run; write nothing."""
     parts = Assembly(config)
-    print(plan_table(parts.plan, parts.split), end="")
+    print(plan_table(parts.plan, parts.split, parts.choices), end="")
 
 
 @JOBS.register("check")
-def check_job(*, config: Config, shown: int) -> None:
-    """Read every image and mask, and print everything that is wrong or odd; write nothing.
+def check_job(*, config: Config, shown: int, advice: bool) -> None:
+    """Read every image and mask, and print everything that is wrong or odd, and what suits them; write nothing.
 
     Raises:
         DataError: Training would stop at something.
     """
-    check = check_data(Assembly(config))
+    parts = Assembly(config)
+    check = check_data(parts)
     print(summary(check, shown), end="")
+    if advice and (suggested := advise(parts, check)) is not None:
+        print(f"\n{suggested}", end="")
     if check.errors:
         count = len(check.errors)
         raise DataError(f"{count} {'fault' if count == 1 else 'faults'} would stop training; see the list above")
@@ -75,13 +83,10 @@ def evaluate_job(
     absent: Absent | None,
 ) -> float:
     """Score the networks of a run, and their ensemble, on the validation images under one protocol or several."""
-    if config["run_dir"] is None:
-        raise ConfigError("job=evaluate needs the run's folder: python run.py job=evaluate run=RUN_DIR")
     if checkpoint not in ("last", "best"):
         raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
-    parts, folder = _stored(config["run_dir"], config)
-    changes = {"flip": flip, "scales": scales, "absent": absent}
-    changes = {key: value for key, value in changes.items() if value is not None}
+    parts, folder = _stored(_run_of(config, "evaluate"), config)
+    changes = _given(flip=flip, scales=scales, absent=absent)
     if protocols:
         entries = [protocols] if isinstance(protocols, str) else protocols
         specs = dict(_protocol(entry, changes) for entry in entries)
@@ -134,9 +139,79 @@ def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str
     return title_of(name, differing), settings | {"name": name} | differing
 
 
+@JOBS.register("predict")
+def predict_job(
+    *,
+    config: Config,
+    input: str | list[str] | None,
+    output: str | None,
+    networks: str | None,
+    checkpoint: str,
+    flip: bool | None,
+    scales: list[float] | None,
+    resize: float | None,
+    write: list[str],
+    opacity: float,
+    layout: str | None,
+    upright: bool,
+    existing: Existing,
+) -> None:
+    """Predict pictures and videos, and write masks and what else is wanted.
+
+    Raises:
+        DataError: Some files could not be read. All others are done.
+    """
+    run = _run_of(config, "predict input=FOLDER output=DIR")
+    if not input or not output:
+        raise ConfigError("job=predict needs input= (a file, a folder, a pattern or a video) and output=DIR")
+    parts, folder = _stored(run, config)
+    inputs = [input] if isinstance(input, str) else input
+    outputs = Outputs(
+        folder=Path(output), task=parts.task, kinds=write, opacity=opacity, layout=layout, existing=existing
+    )
+    evaluation = (config.get("evaluation") or parts.config["evaluation"]) | _given(flip=flip, scales=scales)
+    asking = Asking(networks=networks, checkpoint=checkpoint, evaluation=evaluation, resize=resize, upright=upright)
+    done = predict_run(parts, folder, inputs, outputs, asking)
+    if parts.processes.is_first:
+        print(predicted_text(done, outputs.folder))
+    if done.skipped:
+        raise DataError(
+            f"{len(done.skipped)} of {len(done.skipped) + done.images + done.videos} files could not be read; see above"
+        )
+
+
+@JOBS.register("export")
+def export_job(
+    *,
+    config: Config,
+    format: str | None,
+    output: str | None,
+    networks: str | None,
+    checkpoint: str,
+    probabilities: bool,
+    size: list[int] | None,
+    opset: int,
+    license: str | None,
+    push: str | None,
+    private: bool,
+) -> None:
+    """Write the networks of a run as a file that works without it, hold it against them, and describe it."""
+    run = Run.load(_run_of(config, "export format=onnx"))
+    options = ExportOptions(
+        networks=networks,
+        checkpoint=checkpoint,
+        probabilities=probabilities,
+        size=size,
+        opset=opset,
+        license=license,
+    )
+    exported = export_run(run, format, None if output is None else Path(output), options, push=push, private=private)
+    print(exported.text())
+
+
 @JOBS.register("benchmark")
 def benchmark_job(
-    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None
+    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None, network: str | None
 ) -> float | None:
     """Measure the recipe's parts on this machine, and print what the whole plan would take."""
     if steps < 1 or seconds <= 0 or any(images < 1 for images in batches):
@@ -146,7 +221,7 @@ def benchmark_job(
         )
     parts = Assembly(config)
     progress = Progress([], "off" if parts.run.progress == "off" else "lines")
-    cost = measure_cost(parts, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
+    cost = measure_cost(parts, network=network, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
     facts, precision = describe_environment(parts.device), str(parts.precision).removeprefix("torch.")
     cpu = f"{facts['processor']}, threads: {facts['threads']}"
     device = facts["device"] if parts.device.type == "cuda" else cpu
@@ -173,9 +248,22 @@ def report_job(
     print(f"written to {page} and {page.parent / 'report'}")
 
 
+def _run_of(config: Config, command: str) -> str:
+    """The folder of the run that a job is about."""
+    if config["run_dir"] is None:
+        name = command.partition(" ")[0]
+        raise ConfigError(
+            f"job={name} needs the run's folder: python run.py job={name} run=RUN_DIR{command.removeprefix(name)}"
+        )
+    return config["run_dir"]
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
 def _stored(path: str, config: Config) -> tuple[Assembly, RunFolder]:
     """The parts of an earlier run, on the machine as it is used now."""
     folder = RunFolder.existing(path)
-    stored = folder.read_config() | {"run": config["run"]}
-    import_modules(stored["imports"])
-    return Assembly(stored, folder.read_split()), folder
+    return Assembly.of(folder, config["run"]), folder

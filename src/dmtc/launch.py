@@ -93,6 +93,8 @@ def resume(
 def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     processes = parts.processes
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
+    choices = parts.choices
+    parts.settle_by_data()
     parts.refuse_processes()
     forecast = parts.cache_forecast()
     if parts.device.type == "cpu":
@@ -111,14 +113,15 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             folder.write_config(parts.config)
             folder.write_environment(environment)
             folder.write_split(parts.split)
+            folder.write_task(parts.dataset.task)
             folder.write_plan(plan)
 
         with _told(folder):
             processes.first_says(prepare)
             progress = Progress(plan, parts.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
-            if forecast:
-                progress.say(forecast)
+            for line in [*choices, *([forecast] if forecast else [])]:
+                progress.say(line)
             metrics = _metrics(parts, folder, progress, environment)
         try:
             run, results = _results(parts, folder, progress, metrics, environment)

@@ -1,6 +1,7 @@
 """Where everything of a run lies. The one place that knows file names; two runs never share a file.
 
 config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
+task.json                                                  classes and colors, for when the data set is elsewhere
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
 phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
@@ -24,6 +25,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dmtc.checkpoints import Checkpoints
+from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished, write_atomically, write_json
 from dmtc.pseudo.store import PseudoLabelStore
@@ -137,16 +139,27 @@ class RunFolder:
         before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
         before |= {"sync_batchnorm": False, "parallel_students": False, "image_cache": None}
         config["run"] = before | config.get("run", {})
-        self._find_data(config.get("dataset") or {})
+        self._find_data(dataset := config.get("dataset") or {})
+        if dataset.get("name") == "folder":
+            kind = "index" if dataset.get("colors") is None else "rgb"
+            before = {"unlabelled": None, "mask_suffix": "", "mask_kind": kind, "values": None, "ignore_color": None}
+            config["dataset"] = before | dataset
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def _find_data(self, dataset: dict[str, Any]) -> None:
-        """Look a data set up from where the run was started, if its folder is not found from here."""
-        path, root = self.path / "environment.json", dataset.get("root")
-        if isinstance(root, str) and not Path(root).exists() and path.is_file():
-            found = Path(self._read_json(path.name).get("directory", ""), root)
-            if found.exists():
-                dataset["root"] = str(found)
+        """Look a data set up from where the run was started, if its folders are not found from here."""
+        path = self.path / "environment.json"
+
+        def found(given: Any) -> Any:
+            if isinstance(given, list):
+                return [found(one) for one in given]
+            if not isinstance(given, str) or Path(given).exists() or not path.is_file():
+                return given
+            from_there = Path(self._read_json(path.name).get("directory", ""), given)
+            return str(from_there) if from_there.exists() else given
+
+        keys = ("root", "images", "masks", "unlabelled", "val") if dataset.get("name") == "folder" else ("root",)
+        dataset |= {key: found(dataset[key]) for key in keys if key in dataset}
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""
@@ -172,6 +185,24 @@ class RunFolder:
         """Read the phases."""
         return plan_from_json(self._read_json("plan.json"))
 
+    def write_task(self, task: Task) -> None:
+        """Write classes and colors."""
+        write_json(self.path / "task.json", task.to_json())
+
+    def read_task(self) -> Task | None:
+        """Read classes and colors; None of runs from before they were written, whose data set tells them.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        path = self.path / "task.json"
+        if not path.is_file():
+            return None
+        try:
+            return Task.from_json(self._read_json(path.name))
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {error}") from None
+
     def write_phase(self, record: dict[str, Any]) -> None:
         """Mark a phase as done, with what is to be reported of it."""
         write_json(self.path / "phases" / record["name"] / "phase.json", record)
@@ -184,6 +215,11 @@ class RunFolder:
     def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
         """Write what became of a network's starting weights."""
         write_json(self.path / "phases" / phase / "starting_weights.json", report)
+
+    def read_weights_report(self, phase: str) -> dict[str, Any] | None:
+        """What became of a network's starting weights; None of a phase that does not start anew."""
+        path = f"phases/{phase}/starting_weights.json"
+        return self._read_json(path) if (self.path / path).is_file() else None
 
     def write_results(self, results: dict[str, Any], text: str) -> None:
         """Write results.json and the same as a table to read."""

@@ -5,26 +5,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from dmtc.config import import_modules
 from dmtc.data import Dataset
+from dmtc.data.task import Task
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.opinions import StudentOpinion, opinion_of
 from dmtc.engine.quality import PseudoLabelQuality, hold_against_truth
 from dmtc.engine.terms import terms_of_stage
 from dmtc.errors import ConfigError, DataError
-from dmtc.evaluation import ensemble
 from dmtc.models import SegmentationModel, load_weights
+from dmtc.prediction import PredictsArrays
 from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
 from dmtc.report import write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.splits import Split
 from dmtc.tracking import read_records
-from dmtc.types import Float32Array, UInt8Array
+from dmtc.types import Float32Array
 
 
 class PhasePseudoLabels(Sequence[PseudoLabel]):
@@ -55,8 +51,8 @@ class PhasePseudoLabels(Sequence[PseudoLabel]):
         return PseudoLabel(id, self.dataset.image(id), label, confidence, truth)
 
 
-class Run:
-    """A finished or stopped run.
+class Run(PredictsArrays):
+    """A finished or stopped run. It predicts as `PredictsArrays` says, with the last weights of its networks.
 
     Args:
         folder: Its folder.
@@ -81,9 +77,7 @@ class Run:
     def __init__(self, folder: RunFolder, parts: Assembly | None = None) -> None:
         self.folder = folder
         if parts is None:
-            config = folder.read_config()
-            import_modules(config.get("imports", ()))
-            parts = Assembly(config, folder.read_split())
+            parts = Assembly.of(folder)
         self._parts = parts
         self._models: dict[tuple[str, str], SegmentationModel] = {}
 
@@ -95,6 +89,11 @@ class Run:
             DataError: There is no such folder, or it is no run folder.
         """
         return cls(RunFolder.existing(folder))
+
+    @property
+    def parts(self) -> Assembly:
+        """What it is made of."""
+        return self._parts
 
     @property
     def config(self) -> dict[str, Any]:
@@ -133,6 +132,11 @@ class Run:
     def dataset(self) -> Dataset:
         """The data set."""
         return self._parts.dataset
+
+    @property
+    def task(self) -> Task:
+        """Classes and colors; known although the data set may be elsewhere now."""
+        return self._parts.task
 
     @property
     def networks(self) -> list[str]:
@@ -212,26 +216,6 @@ class Run:
             self._models[key] = model.eval()
         return self._models[key]
 
-    def predict(
-        self, images: UInt8Array | Sequence[UInt8Array], ensemble: str | None = None
-    ) -> UInt8Array | list[UInt8Array]:
-        """Predict the class of every pixel.
-
-        Args:
-            images: One uint8 (H, W, 3) RGB image, an array (N, H, W, 3), or a list of images of any sizes.
-            ensemble: Letters of the networks whose probabilities are averaged; by default all of the run.
-
-        Returns:
-            uint8 (H, W) for one image, (N, H, W) for an array, a list for a list.
-
-        Raises:
-            DataError: Not uint8, or not three channels.
-        """
-        if isinstance(images, np.ndarray) and images.ndim == 3:
-            return self._predict_one(images, ensemble)
-        masks = [self._predict_one(image, ensemble) for image in images]
-        return np.stack(masks) if isinstance(images, np.ndarray) else masks
-
     def report(self) -> Path:
         """Write the run's report.html and what goes with it anew, with what is there; returns its path.
 
@@ -260,15 +244,6 @@ class Run:
         assert ratio is not None
         return named[phase], store, ratio
 
-    def _predict_one(self, image: UInt8Array, letters: str | None) -> UInt8Array:
-        image = np.asarray(image)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise DataError(f"predict wants uint8 (H, W, 3) RGB images, but got {image.dtype} {image.shape}")
-        models = [self.model(network) for network in (letters or self.networks)]
-        device = next(models[0].parameters()).device
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
-        return _probabilities(models)(batch).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
-
 
 def load_runs(folder: str | Path) -> list[Run]:
     """Every finished run below a folder, such as `outputs/` or a sweep's; the one that finished last comes last.
@@ -285,13 +260,3 @@ def load_runs(folder: str | Path) -> list[Run]:
     if not finished:
         raise DataError(f"no finished run below {folder}: no results.json is there; python run.py makes one")
     return [Run.load(path.parent) for path in finished]
-
-
-def _probabilities(models: Sequence[SegmentationModel]) -> Any:
-    mean = ensemble(models)
-
-    def predict(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return mean(images)
-
-    return predict

@@ -49,13 +49,17 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class StartSettings:
-    """Lengths and rates of the supervised start; an epoch counts the labelled images."""
+    """Lengths and rates of the supervised start; an epoch counts the labelled images.
+
+    `root_steps` is replaced by steps before a plan is made, see `dmtc.lengths`.
+    """
 
     epochs: float | None
     steps: int | None
     learning_rate: float
     labelled_batch: int
     evaluations: int
+    root_steps: float | None = None  # runs from before there was a choice do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class RoundSettings:
     labelled_batch: int
     pseudo_batch: int
     evaluations: int
+    root_steps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +219,9 @@ def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
     limit = spec.get("limit_steps")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         faults.append(f"schedule.limit_steps should be a positive whole number or null, but is {limit!r}")
+    decay = spec.get("ema")
+    if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
+        faults.append(f"schedule.ema should be a number between 0 and 1, such as 0.99, or null, but is {decay!r}")
     return faults
 
 
@@ -268,15 +276,15 @@ def _round_numbers(recipe: Recipe) -> range:
 
 
 def _without_sections(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left for the schedule's own builder; optimizer and rate are the training loop's."""
-    return {k: v for k, v in spec.items() if k not in ("start", "rounds", "limit_steps", "optimizer", "rate")}
+    """What is left for the schedule's own builder; optimizer, rate and ema are the training loop's."""
+    return {k: v for k, v in spec.items() if k not in ("start", "rounds", "limit_steps", "optimizer", "rate", "ema")}
 
 
 def _steps(section: str, steps: int | None, epochs: float | None, images: int, batch: int) -> int:
     if steps is not None:
         return steps
     if epochs is None:
-        raise ConfigError(f"schedule.{section} needs steps or epochs")
+        raise ConfigError(f"schedule.{section} needs steps, epochs or root_steps")
     # The published loaders keep the last, smaller batch, so an epoch has the ceiling; we fill that batch up.
     return max(1, round(epochs * math.ceil(images / batch)))
 
@@ -285,6 +293,7 @@ def _range_faults(settings: Mapping[str, Any], where: str) -> list[str]:
     checks: list[tuple[str, Callable[[Any], bool], str]] = [
         ("epochs", lambda v: v is None or v > 0, "above 0 or null"),
         ("steps", lambda v: v is None or v >= 1, "at least 1 or null"),
+        ("root_steps", lambda v: v is None or v > 0, "above 0 or null"),
         ("learning_rate", lambda v: v > 0, "above 0"),
         (
             "labelled_batch",

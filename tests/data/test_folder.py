@@ -7,19 +7,9 @@ from PIL import Image
 
 from dmtc.data import DATASETS
 from dmtc.errors import ConfigError, DataError, UserError
+from trees import FOLDER_ARGUMENTS
 
-DEFAULTS = {
-    "name": "folder",
-    "root": None,
-    "images": None,
-    "masks": None,
-    "classes": None,
-    "colors": None,
-    "ignore_value": None,
-    "val": None,
-    "val_fraction": 0.2,
-    "val_seed": 0,
-}
+DEFAULTS = FOLDER_ARGUMENTS
 
 
 def build(root=None, **changes):
@@ -106,10 +96,11 @@ def test_class_names(tmp_path):
     assert dataset.palette.shape == (4, 3)
 
 
-def test_no_mask_is_opened_when_classes_are_named(tmp_path, monkeypatch):
+def test_no_mask_is_opened_when_classes_and_kind_are_named(tmp_path, monkeypatch):
     fill(tmp_path)
-    monkeypatch.setattr("dmtc.data.masks._open", lambda path: pytest.fail(f"opened {path}"))
-    dataset = build(tmp_path, classes=["a", "b", "c"])
+    for module in ("masks", "mask_survey"):
+        monkeypatch.setattr(f"dmtc.data.{module}.open_mask", lambda path: pytest.fail(f"opened {path}"))
+    dataset = build(tmp_path, classes=["a", "b", "c"], mask_kind="index")
     for id in dataset.train:
         dataset.image(id)
 
@@ -210,6 +201,7 @@ def test_other_user_faults(tmp_path):
     with pytest.raises(UserError, match="each once"):
         build(tmp_path, classes=["a", "a"])
     put(tmp_path / "masks/00.png", np.full((6, 8), 255, np.uint8))
+    (tmp_path / "val.txt").write_text("00\n")
     with pytest.raises(DataError, match="fewer than two classes"):
         build(tmp_path)
 

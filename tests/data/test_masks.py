@@ -51,7 +51,7 @@ def test_16_bit_void_becomes_ignored(tmp_path):
 
 def test_color_picture_is_no_index_mask(tmp_path):
     with pytest.raises(DataError, match=r"m\.png: .* one channel, but this file is RGB"):
-        IndexMasks()(save(tmp_path, Image.new("RGB", (2, 2))))
+        IndexMasks()(save(tmp_path, Image.new("RGB", (2, 2), (9, 0, 0))))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nothing", b"\x89PNG\r\n\x1a\n123"])

@@ -313,3 +313,92 @@ def test_checkpoints_of_unimatch_fit_the_deep_stem_and_nothing_else(tmp_path: Pa
     assert torch.equal(stem, checkpoint["model"]["module.backbone.conv1.0.weight"])
     with pytest.raises(WeightsError, match=r"another architecture: .*arch=resnet101s \(or resnet50s\)"):
         load_weights(make(name="resnet50", output_stride=16), str(tmp_path / "unimatch.pth"))
+
+
+def create_from(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let timm find its pretrained weights in a file, which it then converts and loads as it does with a download."""
+    import timm
+
+    create = timm.create_model
+
+    def create_with_file(arch: str, pretrained: bool = False, **options: Any) -> Any:
+        overlay = {"pretrained_cfg_overlay": {"file": str(path)}} if pretrained else {}
+        return create(arch, pretrained=pretrained, **overlay, **options)
+
+    monkeypatch.setattr(timm, "create_model", create_with_file)
+
+
+def transformer(**options: Any) -> dict[str, Tensor]:
+    import timm
+
+    whole = timm.create_model("test_vit", num_classes=0, **options)
+    return {name: torch.randn_like(value) for name, value in whole.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "arch"),
+    [
+        ({"name": "vit", "norm": True}, "test_vit"),
+        ({"name": "timm", "output_stride": 32}, "test_convnext"),
+        ({"name": "timm", "output_stride": 16}, "mobilenetv3_small_050"),
+        ({"name": "timm", "output_stride": 32}, "pvt_v2_b0"),
+    ],
+)
+def test_timm_loads_its_own_weights_into_every_kind_of_backbone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: dict[str, Any], arch: str
+) -> None:
+    import timm
+
+    whole = timm.create_model(arch)
+    torch.save({name: value + 1 for name, value in whole.state_dict().items()}, tmp_path / "published.pth")
+    create_from(monkeypatch, tmp_path / "published.pth")
+    model = make(projection=False, arch=arch, **backbone)
+    report = load_weights(model, "imagenet")
+    assert report.backbone_matched == report.backbone_tensors > 50
+    assert not report.unexpected
+    stem = next(name for name, _ in whole.named_parameters() if name.endswith("weight"))
+    ours = next(value for name, value in model.backbone.named_parameters() if name.endswith("weight"))
+    assert torch.equal(ours, whole.state_dict()[stem] + 1)
+
+
+def test_position_embeddings_of_another_image_size_are_interpolated(tmp_path: Path) -> None:
+    theirs = transformer(img_size=96)
+    torch.save(theirs, tmp_path / "smaller.pth")
+    model = make(projection=False, name="vit", arch="test_vit", norm=True)
+    report = load_weights(model, str(tmp_path / "smaller.pth"))
+    assert report.backbone_matched == report.backbone_tensors
+    ours = model.backbone.body.pos_embed
+    assert ours.shape[1] == 1 + 10 * 10
+    assert theirs["pos_embed"].shape[1] == 1 + 6 * 6
+    torch.testing.assert_close(ours[:, 0], theirs["pos_embed"][:, 0])
+    torch.testing.assert_close(ours.mean(), theirs["pos_embed"].mean(), rtol=0.1, atol=0.02)
+    assert torch.equal(model.backbone.body.blocks[5].mlp.fc1.weight, theirs["blocks.5.mlp.fc1.weight"])
+
+
+def test_dinov2_weights_as_their_authors_published_them(tmp_path: Path) -> None:
+    """They have a mask token, and name the register tokens otherwise."""
+    import timm
+
+    whole = timm.create_model("vit_small_patch14_reg4_dinov2", num_classes=0)
+    state = {name: torch.randn_like(value) for name, value in whole.state_dict().items()}
+    theirs = dict(state)
+    theirs["register_tokens"] = theirs.pop("reg_token")
+    cls = torch.randn_like(state["cls_token"])
+    theirs["cls_token"], theirs["pos_embed"] = state["cls_token"] - cls, torch.cat([cls, state["pos_embed"]], dim=1)
+    theirs["mask_token"] = torch.zeros(1, whole.embed_dim)
+    torch.save(theirs, tmp_path / "dinov2_vits14_reg4_pretrain.pth")
+    model = make(projection=False, name="vit", arch="vit_small_patch14_reg4_dinov2", norm=True)
+    report = load_weights(model, str(tmp_path / "dinov2_vits14_reg4_pretrain.pth"))
+    assert report.backbone_matched == report.backbone_tensors
+    for name in ("reg_token", "cls_token", "pos_embed", "blocks.11.attn.qkv.weight", "norm.weight"):
+        torch.testing.assert_close(dict(model.backbone.body.named_parameters())[name].detach(), state[name])
+
+
+def test_weights_of_the_deepest_map_alone_fit_where_all_maps_are_wanted(tmp_path: Path) -> None:
+    backbone = {"name": "timm", "arch": "test_resnet", "output_stride": 16}
+    save_weights(deepest := make(projection=False, **backbone), tmp_path / "deepest.safetensors")
+    spec = {"name": "deeplabv3plus", "aspp_rates": [1], "channels": 8, "low_channels": 4, "dropout": 0.0}
+    all_maps = build_model({**spec, "embedding_channels": 4, "backbone": backbone}, 5, False, seed=1)
+    report = load_weights(all_maps, str(tmp_path / "deepest.safetensors"))
+    assert report.backbone_matched == report.backbone_tensors
+    assert equal(all_maps.backbone.state_dict(), deepest.backbone.state_dict())

@@ -14,8 +14,8 @@ from PIL import Image
 from dmtc.data import Dataset
 from dmtc.data.dataset import size_text
 from dmtc.data.faults import OTHER_SIZE, FileFault
-from dmtc.data.halved import HalvedImages
-from dmtc.data.images import PILLOW_FAULTS, decode_image, read_bytes
+from dmtc.data.images import ORIENTATION, PILLOW_FAULTS, decode_image, read_bytes
+from dmtc.data.sizes import image_file
 from dmtc.errors import UserError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
@@ -28,8 +28,10 @@ ALPHA = "image with transparency"
 DEEP = "16-bit image"
 CMYK = "CMYK image"
 TURNED = "image with an orientation tag"
+DARK = "image that is nearly black"
 
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258  # tags of EXIF and TIFF
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
+_DARK = 24  # of 255; nothing brighter is in a picture whose 12 bits are stored as if they were 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
     """
     findings: list[Finding] = []
     shape = pixels = digest = None
-    path, divisor = _source(dataset, id)
+    path, divisor = image_file(dataset, id)
     needed = role != "unused"
     try:
         content = read_bytes(path)
@@ -87,6 +89,8 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
         findings += [Finding(kind, str(path), role, stops=False) for kind in _oddities(content)]
         image = decode_image(content, path)
         shape = (image.shape[0] // divisor, image.shape[1] // divisor)
+        if image.max() < _DARK:
+            findings.append(Finding(DARK, str(path), role, stops=False))
     except UserError as error:
         findings.append(_finding(error, role, needed))
     if id in dataset.masks:
@@ -101,12 +105,6 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
         except UserError as error:
             findings.append(_finding(error, role, scored))
     return Examined(id, role, tuple(findings), shape, pixels, digest)
-
-
-def _source(dataset: Dataset, id: str) -> tuple[Path, int]:
-    """The file itself, never a copy, which would have to be made; and by how much it will be reduced."""
-    images = dataset.images
-    return (images.source(id), 2) if isinstance(images, HalvedImages) else (images[id], 1)
 
 
 def _finding(error: UserError, role: Role, stops: bool) -> Finding:
@@ -149,5 +147,5 @@ def _oddities(content: bytes) -> Iterator[str]:
         yield DEEP
     if mode == "CMYK":
         yield CMYK
-    if exif.get(_ORIENTATION, 1) not in (0, 1):
+    if exif.get(ORIENTATION, 1) not in (0, 1):
         yield TURNED

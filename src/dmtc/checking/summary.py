@@ -27,9 +27,13 @@ _ADVICE = {
     faults.UNREADABLE_IMAGE: "replace them, or remove them with their masks",
     faults.CUT_OFF_IMAGE: "copy or download them again",
     faults.UNREADABLE_MASK: "replace them, or remove them, which makes their images unlabelled",
-    faults.MASK_CHANNELS: "save them with one channel of class indices, or list dataset.colors (dataset=folder)",
-    faults.UNKNOWN_VALUE: "name all classes, or the value that means ignored (dataset=folder: dataset.ignore_value)",
-    faults.UNLISTED_COLOR: "add the colors to dataset.colors, or repaint them; a mask saved as JPEG has many",
+    faults.MASK_CHANNELS: (
+        "save them with one channel of class indices, or list the color of each class (classes.yaml, dataset.colors)"
+    ),
+    faults.UNKNOWN_VALUE: "name all classes, or the value that means ignored (classes.yaml, dataset.ignore_value)",
+    faults.UNLISTED_COLOR: (
+        "give them to a class or to ignore (classes.yaml, dataset.ignore_color), or repaint them; JPEG masks have many"
+    ),
     faults.OTHER_SIZE: "export image and mask at one size; a turned photograph may carry an orientation tag",
     examination.NO_VALID_PIXEL: "every pixel is ignored, so nothing is learned from them",
     examination.FIRST_CLASS_ALONE: "empty, if the first class is the background",
@@ -38,6 +42,7 @@ _ADVICE = {
     examination.DEEP: "the upper 8 bits are read",
     examination.CMYK: "converted to RGB without a color profile",
     examination.TURNED: "the tag is not followed, as masks carry none: is the mask drawn on the picture as stored?",
+    examination.DARK: "nothing is brighter than 23 of 255; 10 or 12 bits stored as 16? stretch them",
     gathering.LEAK: "scores on them say little; keep each on one side",
     gathering.SAME_PICTURE: "keep one of each",
     gathering.UNSEEN_CLASS: "it cannot be learned; choose other labelled images, or leave the class out",
@@ -53,7 +58,8 @@ def summary(check: Check, shown: int) -> str:
         shown: How many files are listed for each kind of finding.
     """
     counts = ", ".join(f"{len(images)} {role}" for role in _ROLES if (images := check.of_role(role)))
-    blocks = [f"{check.dataset.name}: {len(check.images)} images ({counts}), {check.dataset.num_classes} classes"]
+    facts = [f"{check.dataset.name}: {len(check.images)} images ({counts}), {check.dataset.num_classes} classes"]
+    blocks = ["\n".join([*facts, *check.dataset.notes])]
     blocks += _findings("errors: training would stop", check.errors, shown)
     blocks += _findings("warnings: training would go on", check.warnings, shown)
     blocks += [_sizes(check), _classes(check)]

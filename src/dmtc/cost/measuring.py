@@ -15,13 +15,20 @@ from dmtc.cost.steps import StageTraining
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.networks import Networks
+from dmtc.errors import ConfigError
 from dmtc.pseudo import PseudoLabelStore
 from dmtc.run_folder import RunFolder
 from dmtc.settings import pick_workers
 
 
 def measure_cost(
-    parts: Assembly, *, steps: int, seconds: float, batches: Sequence[int], tell: Callable[[str], None]
+    parts: Assembly,
+    *,
+    steps: int,
+    seconds: float,
+    batches: Sequence[int],
+    tell: Callable[[str], None],
+    network: str | None = None,
 ) -> Cost:
     """Measure a recipe's parts.
 
@@ -31,7 +38,20 @@ def measure_cost(
         seconds: That no part's turns exceed by more than one repetition.
         batches: Images a step to measure beside the recipe's own.
         tell: Hears what is about to be measured; all of it can take minutes.
+        network: Letter of the one that is measured, by default the first; the others are taken to cost as much.
+
+    Raises:
+        ConfigError: The plan has no such network.
     """
+    network = parts.networks[0] if network is None else network
+    if network not in parts.networks:
+        raise ConfigError(f"job.network should be one of {', '.join(parts.networks)}, but is {network!r}")
+    others = [each for each in parts.networks if parts.model_spec(each) != parts.model_spec(network)]
+    if others:
+        tell(
+            f"measuring network {network}; the plan's times take {', '.join(others)}, which has another model, to cost "
+            f"as much (job.network={others[0]} measures it)"
+        )
     if parts.device.type == "cpu":
         keep_freed_memory()  # as a run does
     watch = Stopwatch(parts.device, steps, seconds)
@@ -39,7 +59,7 @@ def measure_cost(
     phases = {phase.stage: phase for phase in parts.plan}
     with tempfile.TemporaryDirectory() as scratch:
         networks = Networks(parts, RunFolder(scratch))
-        model = networks.instance(parts.networks[0])
+        model = networks.instance(network)
         whole = WholeImages(parts, networks.predictor(model), workers, watch)
         tell("measuring: scoring whole images")
         evaluation = whole.evaluation()

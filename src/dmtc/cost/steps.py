@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ from dmtc.cost.findings import Memory, StageCost, StepCost
 from dmtc.cost.memory import KeptBytes, fixed_bytes, forget_peak, peak_bytes
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.assembly import Assembly
+from dmtc.engine.averaging import AveragedWeights
 from dmtc.engine.optimization import OPTIMIZERS, RATES
 from dmtc.engine.terms import terms_of_stage, total_loss
 from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
@@ -34,21 +37,31 @@ class StageTraining:
         phase: One of the stage.
         free: Bytes that were free on the device before the network was there; None if that is not known.
         watch: How long to measure.
+        crop: Height and width of the images, if not the recipe's.
     """
 
     def __init__(
-        self, parts: Assembly, model: SegmentationModel, phase: Phase, free: int | None, watch: Stopwatch
+        self,
+        parts: Assembly,
+        model: SegmentationModel,
+        phase: Phase,
+        free: int | None,
+        watch: Stopwatch,
+        crop: Sequence[int] | None = None,
     ) -> None:
         schedule = parts.config["schedule"]
         self._parts, self._model, self._phase, self._free, self._watch = parts, model, phase, free, watch
+        self._crop = parts.augment.crop if crop is None else crop
         self._terms = terms_of_stage(parts.terms, phase.stage)
         self._rate = RATES.build(schedule["rate"], "schedule.rate")
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             "schedule.optimizer",
-            parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+            parameters=model.parameter_groups(),
             learning_rate=1e-6,
         )
+        decay = schedule.get("ema")
+        self._average = None if decay is None else AveragedWeights(model, decay)
 
     def cost(self, batches: Sequence[int], crops_per_s: float) -> StageCost:
         """Measure.
@@ -57,11 +70,11 @@ class StageTraining:
             batches: Images a step to measure beside the recipe's own.
             crops_per_s: Crops a second that one process reads.
         """
-        self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps
-        counted = [self._counted(self._batch(images)) for images in (_FEW, _MORE)]
-        operations, per_image = (more - few for few, more in zip(*counted, strict=True))
-        fixed = fixed_bytes(self._model, self._optimizer) + counted[0][1] - _FEW * per_image
-        memory = Memory(fixed=fixed, per_image=per_image)
+        from torch.utils.flop_counter import FlopCounterMode  # loads triton, for which nothing else need wait
+
+        counters = [FlopCounterMode(display=False) for _ in (_FEW, _MORE)]
+        memory = self.memory(counters)
+        operations = counters[1].get_total_flops() - counters[0].get_total_flops()
         images = self._phase.labelled_batch + self._phase.pseudo_batch
         with_embedding = [name for name, _, loss in self._terms if _needs_embedding(loss)]
         others = [term for term in self._terms if not _needs_embedding(term[2])]
@@ -79,6 +92,15 @@ class StageTraining:
             memory=memory,
             crops_per_s=crops_per_s,
         )
+
+    def memory(self, around: Sequence[AbstractContextManager[Any]] = (nullcontext(), nullcontext())) -> Memory:
+        """Count what is kept in a step, on two small ones; the network's passes are made within `around`."""
+        self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps
+        sizes = zip((_FEW, _MORE), around, strict=True)
+        few, more = (self._kept(self._batch(images), counter) for images, counter in sizes)
+        averages = 0 if self._average is None else self._average.bytes()
+        fixed = fixed_bytes(self._model, self._optimizer) + averages + few - _FEW * (more - few)
+        return Memory(fixed=fixed, per_image=more - few)
 
     def _step(self, images: int, memory: Memory, compared: dict[str, Terms]) -> tuple[StepCost, dict[str, float]]:
         """A step of so many images, and its seconds with each of the compared lists of terms."""
@@ -100,19 +122,27 @@ class StageTraining:
         phase = replace(self._phase, steps=count, learning_rate=1e-6, evaluations=1)
         settings = LoopSettings(0, self._parts.precision, self._parts.run.accumulate, log_every=10**9)
         events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
-        train_phase(phase, self._model, [batch] * count, terms, self._optimizer, self._rate, settings, events)
+        train_phase(
+            phase,
+            self._model,
+            [batch] * count,
+            terms,
+            self._optimizer,
+            self._rate,
+            settings,
+            events,
+            average=self._average,
+        )
 
-    def _counted(self, batch: Batch) -> tuple[int, int]:
-        """Operations of the network, and bytes kept for the backward pass."""
-        from torch.utils.flop_counter import FlopCounterMode  # loads triton, for which nothing else need wait
-
+    def _kept(self, batch: Batch, around: AbstractContextManager[Any]) -> int:
+        """Bytes kept for the backward pass."""
         of_network, of_losses = KeptBytes(self._model), KeptBytes(self._model)
-        with FlopCounterMode(display=False) as counter, of_network:
+        with around, of_network:
             maps = self._maps(batch, compiled=False)
             (maps.logits.sum() + (0 if maps.embedding is None else maps.embedding.sum())).backward()
         with of_losses:
             self._losses(batch, maps)
-        return counter.get_total_flops(), of_network.peak + of_losses.peak
+        return of_network.peak + of_losses.peak
 
     def _loss_seconds(self, images: int) -> float:
         """Of the loss terms of a step, forward and backward, from the network's maps on."""
@@ -142,7 +172,7 @@ class StageTraining:
 
     def _batch(self, images: int) -> Batch:
         """Noise of the recipe's size: how long a step takes does not depend on what is in the pictures."""
-        phase, (height, width) = self._phase, self._parts.augment.crop
+        phase, (height, width) = self._phase, self._crop
         generator = torch.Generator().manual_seed(0)
         blocks = torch.randint(self._parts.dataset.num_classes, (images, 5, 5), generator=generator)
         label = torch.nn.functional.interpolate(blocks[:, None].float(), (height, width))[:, 0].to(torch.uint8)

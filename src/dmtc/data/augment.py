@@ -1,12 +1,14 @@
 """Paired augmentation: image, label and confidence level go through one and the same geometric map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from dmtc.registry import raise_faults
 from dmtc.types import IGNORE_INDEX, Sample
+
+_CELL = 32  # the largest output stride
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class Augment:
         crop: Height and width of the result in pixels.
         scale: Smallest and largest factor; drawn uniformly.
         flip: Probability of a horizontal flip.
+        fit: Whether the crop is to be made to fit the images first, see `fitted`.
 
     Raises:
         ConfigError: A value is out of range; all faults in one message.
@@ -42,6 +45,7 @@ class Augment:
     crop: list[int]
     scale: list[float]
     flip: float
+    fit: bool = False  # runs from before there was a choice do not say
 
     def __post_init__(self) -> None:
         faults = []
@@ -52,6 +56,21 @@ class Augment:
         if not 0 <= self.flip <= 1:
             faults.append(f"dataset.augment.flip should be a probability in [0, 1], but is {self.flip}")
         raise_faults(faults)
+
+    def fitted(self, size: tuple[int, int] | None) -> "Augment":
+        """The same with a crop that is not larger than images usually are, so that it is not mostly padding.
+
+        Args:
+            size: Usual height and width; None if that is not known, which changes nothing.
+
+        Returns:
+            Height and width of the crop are at most those of `size`, rounded down to multiples of 32 pixels, but at
+            least 32; `fit` is off.
+        """
+        if not self.fit or size is None:
+            return replace(self, fit=False)
+        usual = (max(_CELL, side // _CELL * _CELL) for side in size)
+        return replace(self, crop=[min(own, most) for own, most in zip(self.crop, usual, strict=True)], fit=False)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Augment one sample; the same generator state gives the same result.

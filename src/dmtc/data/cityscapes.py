@@ -102,6 +102,7 @@ def cityscapes(*, root: str | None, half: bool, cache: str, extra: list[str]) ->
         train=tuple(sorted(images.keys() - parts["val"].keys())),
         val=tuple(sorted(parts["val"])),
         decode_mask=CityscapesMasks(half=half),
+        reduction=2 if half else 1,
     )
 
 

@@ -1,14 +1,16 @@
 """What a data set is: names, files and classes, and the one place where images and masks are read and checked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dmtc.data.faults import OTHER_SIZE, UNKNOWN_VALUE, FileFault
 from dmtc.data.ids import bad_ids
 from dmtc.data.images import read_image
+from dmtc.data.task import Task
 from dmtc.errors import DataError
 from dmtc.registry import Registry
 from dmtc.types import IGNORE_INDEX, Sample, UInt8Array
@@ -31,6 +33,10 @@ class Dataset:
         val: The validation ids, sorted; each has a mask.
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
         decode_image: Reads an image file, as `read_image` does; an `ImageCache` does it quicker.
+        notes: What was found out about the data, and how: one line each, for a person.
+        found: The arguments of the builder that would have said what it found out by looking at files. Given these, it
+            does not look again, so that a run goes on with what it began with.
+        reduction: By how much `images` are smaller than the files that were published: 2 for half height and width.
 
     Raises:
         DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
@@ -61,6 +67,9 @@ class Dataset:
     val: tuple[str, ...]
     decode_mask: Callable[[Path], UInt8Array]
     decode_image: Callable[[Path], UInt8Array] = read_image
+    notes: tuple[str, ...] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
+    reduction: int = 1
 
     def __post_init__(self) -> None:
         assert self.palette.shape == (self.num_classes, 3), self.palette.shape
@@ -88,6 +97,11 @@ class Dataset:
     def num_classes(self) -> int:
         """The number of classes C."""
         return len(self.classes)
+
+    @property
+    def task(self) -> Task:
+        """What it asks of a network."""
+        return Task(dataset=self.name, classes=self.classes, palette=self.palette, reduction=self.reduction)
 
     @property
     def masked(self) -> tuple[str, ...]:
@@ -152,9 +166,7 @@ class Dataset:
 
     def colored(self, label: UInt8Array) -> UInt8Array:
         """A label uint8 (H, W) as a picture: uint8 (H, W, 3), each class in its color, ignored pixels white."""
-        table = np.full((256, 3), 255, np.uint8)
-        table[: self.num_classes] = self.palette
-        return table[label]
+        return self.task.color_table[label]
 
     def _path(self, files: Mapping[str, Path], id: str, kind: str) -> Path:
         if id not in files:

@@ -1,165 +1,220 @@
-"""Any two folders of images and masks; an image without a mask is an unlabelled one."""
+"""Any folders of images and masks; an image without a mask is an unlabelled one."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from dmtc.data.class_lists import ClassList, find_class_list, read_class_list
 from dmtc.data.dataset import DATASETS, Dataset, few
-from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files, read_lines
-from dmtc.data.masks import ColorMasks, IndexMasks, distinct_colors
+from dmtc.data.held_out import held_out
+from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES
+from dmtc.data.mask_kinds import recognize
+from dmtc.data.mask_reading import MaskKind, MaskReading
+from dmtc.data.mask_survey import survey_masks
+from dmtc.data.masks import ColorMasks, distinct_colors
+from dmtc.data.places import Paired, existing_folders, further_images, pair_files
 from dmtc.errors import ConfigError, DataError
-from dmtc.randomness import seed_of
-from dmtc.types import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
+
+_MASK_SUFFIXES = (*MASK_SUFFIXES, ".webp", ".jpg", ".jpeg")
+_SURVEYED = 100
+"""Masks that are opened to see what they are, where the classes are named. Where they are not, all are."""
 
 
 @DATASETS.register("folder")
 def folder(
     *,
     root: str | None,
-    images: str | None,
-    masks: str | None,
-    classes: list[str] | None,
+    images: str | list[str] | None,
+    masks: str | list[str] | None,
+    unlabelled: str | list[str] | None,
+    mask_suffix: str,
+    mask_kind: Literal["auto"] | MaskKind,
+    classes: list[str] | str | None,
+    values: list[int] | None,
     colors: list[list[int]] | None,
     ignore_value: int | None,
+    ignore_color: list[int] | None,
     val: str | None,
     val_fraction: float,
     val_seed: int,
 ) -> Dataset:
     """Pair `images/<id>.<suffix>` with `masks/<id>.<suffix>`; folders may be nested.
 
-    The validation images are, in this order of preference: those listed in `val`; those in `images/val` if there are
+    The validation images are, in this order of preference: those that `val` names; those in `images/val` if there are
     both `images/train` and `images/val`; those listed in `root/val.txt`; else a share of the images with masks. All
     other images are training images.
 
+    What is recognized (kind of masks, classes) is returned as the arguments that say so, in `Dataset.found`; given
+    these, no mask is opened before it is needed.
+
     Args:
-        root: The folder that holds `images` and `masks` (or `labels`), and perhaps `classes.txt` and `val.txt`.
-        images: The folder of images, if it is not `root/images`. JPEG, PNG, WebP, TIFF or BMP.
-        masks: The folder of masks, if it is neither `root/masks` nor `root/labels`. PNG, TIFF or BMP.
-        classes: Class names in index order. None reads `root/classes.txt` (one name a line); without that file every
-            mask is opened once, and the classes are called "class 0" up to the largest index found.
-        colors: The RGB color of each class, for masks that hold colors; None for masks that hold class indices.
-        ignore_value: A further index, besides 255, that means "ignored"; None if there is none.
-        val: A text file with validation ids, one a line.
+        root: The folder that holds `images` and `masks` (or `labels`), and perhaps `classes.yaml` and `val.txt`.
+        images: The folder of images, or several, if it is not `root/images`. JPEG, PNG, WebP, TIFF or BMP.
+        masks: The folder of masks, or several, if it is neither `root/masks` nor `root/labels`. The same formats;
+            JPEG and lossy WebP for a single class alone.
+        unlabelled: A folder of further images without masks, or several.
+        mask_suffix: What the name of a mask has at its end more than that of its image, such as "_mask".
+        mask_kind: See `MaskKind`; "auto" looks at the masks.
+        classes: Class names in index order, or a file (see `read_class_list`). None looks for `classes.yaml` and
+            `classes.txt` in `root`, or without it in the folders of masks and around them; without such a file every
+            mask is opened once, and the classes are called after what they are in the masks.
+        values: The mask value of each class, where it is not the index.
+        colors: The RGB color of each class: in the masks, or only to draw them in.
+        ignore_value: A further value, besides 255, that means "ignored"; None if there is none.
+        ignore_color: The color that means "ignored" in masks of colors; None if there is none.
+        val: A text file with validation ids, one a line, or a folder with `images` and `masks`.
         val_fraction: Share of the images with masks to validate on, in (0, 1), where nothing else tells them.
         val_seed: Chooses among them. An image keeps its draw when others come or go.
 
     Raises:
         ConfigError: An option is out of range or does not fit the others.
-        DataError: A folder is missing or empty, no image has a mask, or a validation id is unknown.
+        DataError: A folder is missing or empty, no image has a mask, the masks cannot be made out, or a validation id
+            is unknown.
     """
     if root is None and images is None:
         raise DataError("folder needs dataset.root=DIR with the folders images and masks, or dataset.images and .masks")
     if not 0 < val_fraction < 1:
         raise ConfigError(f"dataset.val_fraction should lie between 0 and 1, but is {val_fraction}")
-    if colors is not None and ignore_value is not None:
-        raise ConfigError("dataset.ignore_value is an index, but dataset.colors says that the masks hold colors")
-    base = Path(root).expanduser() if root is not None else None
-    image_folder = _existing(images, base, ("images",), "images")
-    mask_folder = _existing(masks, base, ("masks", "labels"), "masks")
-    image_files = find_files(image_folder, IMAGE_SUFFIXES)
-    mask_files = find_files(mask_folder, MASK_SUFFIXES)
-    if not image_files:
-        raise DataError(f"{image_folder}: no images there (looked for {', '.join(IMAGE_SUFFIXES)})")
-    orphans = mask_files.keys() - image_files.keys()
-    if len(orphans) == len(mask_files):
-        raise DataError(
-            f"no image has a mask: an image and its mask have the same name, but {image_folder} holds"
-            f" {few(list(image_files))} and {mask_folder} holds {few(list(mask_files)) or 'nothing'}"
+    if colors is not None and ignore_value is not None and mask_kind in ("auto", "rgb"):
+        raise ConfigError(
+            "dataset.ignore_value is a value, but dataset.colors says that the masks hold colors (ignored is then"
+            " dataset.ignore_color); if they do not, say dataset.mask_kind=index"
         )
-    if orphans:
-        log.warning("%d masks in %s have no image and are not used: %s", len(orphans), mask_folder, few(orphans))
-    mask_files = {id: path for id, path in mask_files.items() if id in image_files}
+    base = Path(root).expanduser() if root is not None else None
+    image_folders = existing_folders(images, base, ("images",), "images", "images")
+    mask_folders = existing_folders(masks, base, ("masks", "labels"), "masks", "masks")
+    paired = pair_files(image_folders, mask_folders, mask_suffix, _MASK_SUFFIXES)
+    _require_pairs(paired, image_folders, mask_folders, mask_suffix)
+    more = [] if unlabelled is None else existing_folders(unlabelled, None, (), "unlabelled", "unlabelled images")
+    around = [base] if base is not None else [one for folder in mask_folders for one in (folder, folder.parent)]
+    given = _Given(classes, values, colors, ignore_value, ignore_color).class_list(around)
+    validation = held_out(val, base, image_folders, paired, val_fraction, val_seed, mask_suffix, _MASK_SUFFIXES)
+    image_files = {**paired.images, **validation.images}
+    further = further_images(more, image_files)
+    image_files |= further
+    mask_files = {**paired.masks, **validation.masks}
 
-    decode = IndexMasks(ignore_value) if colors is None else ColorMasks(colors)
-    names = _class_names(classes, base, colors, mask_files, decode)
-    if colors is not None and len(colors) != len(names):
-        raise ConfigError(f"dataset.colors lists {len(colors)} colors for {len(names)} classes")
-    chosen = _validation_ids(val, base, image_folder, image_files, mask_files, val_fraction, val_seed)
+    reading, note = _reading(mask_files, given, mask_kind)
+    names, table = reading.names, reading.classes.colors
+    for what, entries in (("colors", table), ("values", reading.classes.values)):
+        if entries is not None and len(entries) != len(names):
+            raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(names)} classes")
+    train = image_files.keys() - validation.ids - validation.withdrawn
+    notes = (note, _classes_note(names, given), validation.note, *_unlabelled_note(more, further))
+    for one in notes:
+        log.info("%s", one)
     return Dataset(
         name="folder",
         classes=names,
-        palette=distinct_colors(len(names)) if colors is None else np.array(colors, np.uint8),
-        images=image_files,
-        masks=mask_files,
-        train=tuple(sorted(image_files.keys() - chosen)),
-        val=tuple(sorted(chosen)),
-        decode_mask=decode,
+        palette=distinct_colors(len(names)) if table is None else np.array(table, np.uint8),
+        images={id: path for id, path in image_files.items() if id not in validation.withdrawn},
+        masks={id: path for id, path in mask_files.items() if id not in validation.withdrawn},
+        train=tuple(sorted(train)),
+        val=tuple(sorted(validation.ids)),
+        decode_mask=reading.decoder(),
+        notes=notes,
+        found=_found(reading),
     )
 
 
-def _existing(given: str | None, base: Path | None, usual: tuple[str, ...], kind: str) -> Path:
-    """The folder that was named, or the first of the usual ones that exists."""
-    if given is None and base is None:
-        raise DataError(f"folder needs dataset.{kind}=DIR, the folder of {kind}, as no dataset.root is given")
-    candidates = [Path(given).expanduser()] if given is not None else [base / name for name in usual if base]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    wanted = " or ".join(map(str, candidates))
-    raise DataError(f"there is no folder {wanted}; it should hold the {kind} (or set dataset.{kind}=DIR)")
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The settings that say something about classes."""
+
+    classes: list[str] | str | None
+    values: list[int] | None
+    colors: list[list[int]] | None
+    ignore_value: int | None
+    ignore_color: list[int] | None
+
+    def class_list(self, around: list[Path]) -> ClassList:
+        """What is known of the classes: settings come before the file, and names in the settings in place of it."""
+        if isinstance(self.classes, list):
+            if not self.classes or len(set(self.classes)) < len(self.classes):
+                raise ConfigError(
+                    f"dataset.classes: class names should be one or more, each once, but are {self.classes}"
+                )
+            listed = ClassList(names=tuple(self.classes), source="dataset.classes")
+        else:
+            path = find_class_list(around) if self.classes is None else Path(self.classes).expanduser()
+            listed = ClassList() if path is None else read_class_list(path)
+        settings = {key: value for key, value in asdict(self).items() if key != "classes" and value is not None}
+        listed = replace(listed, **settings)
+        if listed.colors is not None:
+            ColorMasks(listed.colors, listed.ignore_color)  # refuses colors that are malformed or given twice
+        return listed
 
 
-def _class_names(
-    classes: list[str] | None,
-    base: Path | None,
-    colors: list[list[int]] | None,
-    masks: dict[str, Path],
-    decode: IndexMasks | ColorMasks,
-) -> tuple[str, ...]:
-    listed = base / "classes.txt" if base is not None else None
-    if classes is None and listed is not None and listed.exists():
-        classes = read_lines(listed)
-    if classes is None and colors is not None:
-        classes = [f"class {index}" for index in range(len(colors))]
-    if classes is None:
-        classes = [f"class {index}" for index in range(_largest_index(masks, decode) + 1)]
-        log.info("found %d classes in %d masks; classes.txt would name them", len(classes), len(masks))
-    if not classes or len(set(classes)) < len(classes):
-        raise DataError(f"class names should be one or more, each once, but are {classes}")
-    return tuple(classes)
-
-
-def _largest_index(masks: dict[str, Path], decode: IndexMasks | ColorMasks) -> int:
-    largest = -1
-    for path in masks.values():
-        try:
-            mask = decode(path)
-        except DataError:
-            continue  # told when the mask is needed, which it never is if its image serves as an unlabelled one
-        largest = max(largest, int(mask[mask != IGNORE_INDEX].max(initial=0)))
-    if largest < 1:
+def _require_pairs(paired: Paired, images: list[Path], masks: list[Path], suffix: str) -> None:
+    if not paired.images:
+        raise DataError(f"{_all(images)}: no images there (looked for {', '.join(IMAGE_SUFFIXES)})")
+    if not paired.masks:
+        strays = [path.stem for path in paired.orphans]
+        ids = list(paired.images)[:1000]
+        ends = {stem.removeprefix(id) for id in ids for stem in strays[:1000] if stem.startswith(id) and stem != id}
+        same = f"have the same name, but for {suffix!r} at the end of a mask's" if suffix else "have the same name"
+        hint = f"; is it dataset.mask_suffix={ends.pop()}?" if len(ends) == 1 else ""
         raise DataError(
-            "the masks name fewer than two classes (255 means ignored);"
-            " list the names in classes.txt or dataset.classes"
+            f"no image has a mask: an image and its mask {same}, but {_all(images)} holds {few(list(paired.images))}"
+            f" and {_all(masks)} holds {few(strays) or 'nothing'}{hint}"
         )
-    return largest
+    if paired.orphans:
+        log.warning(
+            "%d masks in %s have no image and are not used: %s",
+            len(paired.orphans),
+            _all(masks),
+            few([path.name for path in paired.orphans]),
+        )
 
 
-def _validation_ids(
-    val: str | None,
-    base: Path | None,
-    image_folder: Path,
-    images: dict[str, Path],
-    masks: dict[str, Path],
-    fraction: float,
-    seed: int,
-) -> set[str]:
-    listed = Path(val).expanduser() if val is not None else None
-    if listed is None and (image_folder / "train").is_dir() and (image_folder / "val").is_dir():
-        return {id for id in images if id.startswith("val/")}
-    if listed is None and base is not None and (base / "val.txt").exists():
-        listed = base / "val.txt"
-    if listed is not None:
-        chosen = set(read_lines(listed))
-        if not chosen:
-            raise DataError(f"{listed}: no validation ids in it")
-        return chosen
-    if len(masks) < 2:
-        raise DataError("validation and training need one image with a mask each, but only one image has a mask")
-    # Each id draws for itself, so that a new image does not reshuffle the rest.
-    ranked = sorted(masks, key=lambda id: seed_of("folder-val", seed, id))
-    count = min(max(1, round(fraction * len(masks))), len(masks) - 1)
-    return set(ranked[:count])
+def _reading(masks: Mapping[str, Path], given: ClassList, kind: Literal["auto"] | MaskKind) -> tuple[MaskReading, str]:
+    """How masks are read, and a line about it. Masks are opened only where that is not said."""
+    named = given.names is not None
+    if kind != "auto" and named:
+        needed = {"rgb": given.colors, "values": given.values, "binary": given.values, "threshold": given.values}
+        if needed.get(kind, True) is not None:
+            return MaskReading(kind, given, "as dataset.mask_kind says"), f"masks: {kind}, as dataset.mask_kind says"
+    paths = list(masks.values())
+    if named:
+        paths = paths[:: max(1, -(-len(paths) // _SURVEYED))]
+    survey = survey_masks(paths)
+    reading = recognize(survey, given, kind)
+    of = f"{survey.files} of {len(masks)}" if survey.files < len(masks) else f"all {len(masks)}"
+    others = f"; {survey.others} are otherwise or unreadable" if survey.others else ""
+    return reading, f"masks: {reading.kind}, as {of} masks show: {reading.why}{others}"
+
+
+def _found(reading: MaskReading) -> dict[str, Any]:
+    classes = reading.classes
+    return {
+        "mask_kind": reading.kind,
+        "classes": list(reading.names),
+        "values": classes.values,
+        "colors": classes.colors,
+        "ignore_value": classes.ignore_value,
+        "ignore_color": classes.ignore_color,
+    }
+
+
+def _classes_note(names: tuple[str, ...], given: ClassList) -> str:
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    source = (
+        f"from {given.source}" if given.names is not None else "called after the masks; classes.yaml would name them"
+    )
+    return f"classes: {len(names)} ({shown}), {source}"
+
+
+def _unlabelled_note(folders: list[Path], images: Mapping[str, Path]) -> list[str]:
+    if not folders:
+        return []
+    return [f"unlabelled: {len(images)} further images from {_all(folders)}"]
+
+
+def _all(folders: list[Path]) -> str:
+    return few([str(folder) for folder in folders])

@@ -14,6 +14,9 @@ from dmtc.types import UInt8Array
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for files that are broken, or that claim to be larger than any picture."""
 
+ORIENTATION = 0x0112
+"""The tag of EXIF that says how a picture is to be turned."""
+
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 """The last bytes of a whole JPEG and PNG, by their first."""
 
@@ -23,11 +26,15 @@ _REMEDY = "replace the file or remove it from the data set"
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(path: Path) -> UInt8Array:
+def read_image(path: Path, upright: bool = False) -> UInt8Array:
     """Read an image.
 
     Gray images become three equal channels, transparency is dropped, 16 bits become 8. An orientation tag is not
     followed, because masks carry none.
+
+    Args:
+        path: The file.
+        upright: Follow the orientation tag all the same, for pictures that have no mask and never get one.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -35,7 +42,7 @@ def read_image(path: Path) -> UInt8Array:
     Raises:
         FileFault: The file is missing, cut off, or no image.
     """
-    return decode_image(read_bytes(path), path)
+    return decode_image(read_bytes(path), path, upright)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -51,11 +58,20 @@ def read_bytes(path: Path) -> bytes:
         raise FileFault(f"{path}: cannot be read ({reason})", UNREADABLE_IMAGE) from error
 
 
-def decode_image(content: bytes, path: Path) -> UInt8Array:
+def has_orientation(path: Path) -> bool:
+    """Whether a file carries an orientation tag by which viewers would turn it; only its head is read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except PILLOW_FAULTS:
+        return False
+
+
+def decode_image(content: bytes, path: Path, upright: bool = False) -> UInt8Array:
     """As `read_image`, from the bytes of the file; its path is for messages."""
     _require_end(content, path)
     # Decoding from memory, as cv2.imread cannot open every path on Windows.
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     except cv2.error:  # it claims to be larger than OpenCV allows

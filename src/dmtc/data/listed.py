@@ -15,11 +15,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
-def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
     """Every file below a folder with one of the suffixes, by id; hidden files and folders are passed over.
 
     Links to folders are followed, as data sets often lie on several disks; one that leads back to a folder around it is
     passed over with a warning.
+
+    Args:
+        folder: Where to look.
+        suffixes: Of the files, in small letters.
+        ending: What the names have before their suffix; taken off. Files without it are passed over.
 
     Returns:
         Paths by id, in the order of ids. An id is the path inside the folder without its suffix, with `/`.
@@ -29,10 +34,13 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     twice = []
-    for path in sorted(_files_below(folder, ())):
+    for path in sorted(files_below(folder)):
         if path.suffix.lower() not in suffixes:
             continue
         id = path.relative_to(folder).with_suffix("").as_posix()
+        if not id.endswith(ending):
+            continue
+        id = id.removesuffix(ending)
         if id in found:
             twice.append(f"{found[id]} and {path} have the same id {id!r}")
         else:
@@ -42,8 +50,16 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _files_below(folder: Path, around: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """The files; `around` holds device and number of the folders on the way, by which a loop of links is known."""
+def files_below(folder: Path, around: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+    """Every file below a folder, but for hidden ones; links to folders are followed.
+
+    Args:
+        folder: Where to look.
+        around: Device and number of the folders on the way to it, by which a loop of links is known.
+
+    Raises:
+        DataError: A folder cannot be read.
+    """
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -59,7 +75,7 @@ def _files_below(folder: Path, around: tuple[tuple[int, int], ...]) -> Iterator[
         if entry.name.startswith("."):
             continue
         if _is_folder(entry):
-            yield from _files_below(folder / entry.name, (*around, here))
+            yield from files_below(folder / entry.name, (*around, here))
         else:
             yield folder / entry.name
 

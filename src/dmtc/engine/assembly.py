@@ -1,5 +1,6 @@
 """The parts of a run, made from its config when they are first needed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -8,16 +9,20 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config import Config, without
+from dmtc.config import Config, import_modules, network_spec, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
+from dmtc.data.sizes import typical_size
+from dmtc.data.task import Task
 from dmtc.engine.terms import Term, build_terms, needs_embedding, terms_of_stage
 from dmtc.errors import ConfigError
 from dmtc.evaluation import Evaluation, build_evaluation
+from dmtc.lengths import with_lengths
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
 from dmtc.processes import Processes, joined
 from dmtc.randomness import seed_of
+from dmtc.run_folder import RunFolder
 from dmtc.schedule import Counts, Phase, build_plan, networks_of
 from dmtc.settings import RunSettings, pick_device, pick_precision
 from dmtc.splits import SPLITS, Split
@@ -29,12 +34,35 @@ class Assembly:
     Args:
         config: Resolved and checked, from `dmtc.config.settle`.
         split: The split of an earlier run, which then is not chosen anew.
+        plan: The plan of an earlier run, likewise.
+        task: What the data set asks of a network, where it may not be at hand.
     """
 
-    def __init__(self, config: Config, split: Split | None = None) -> None:
+    def __init__(
+        self, config: Config, split: Split | None = None, plan: list[Phase] | None = None, task: Task | None = None
+    ) -> None:
         self.config = config
         self.run = RunSettings(**config["run"])
         self._split = split
+        self._plan = plan
+        self._task = task
+
+    @classmethod
+    def of(cls, folder: RunFolder, run: Mapping[str, Any] | None = None) -> "Assembly":
+        """The parts of an earlier run. Its networks can be made without its data set, if that was moved or deleted.
+
+        Args:
+            folder: Of the run.
+            run: Settings of the machine, if not the run's own.
+
+        Raises:
+            DataError: A file of the run is missing or damaged.
+        """
+        config = folder.read_config()
+        if run is not None:
+            config = config | {"run": dict(run)}
+        import_modules(config.get("imports", ()))
+        return cls(config, folder.read_split(), folder.read_plan(), folder.read_task())
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -62,8 +90,9 @@ class Assembly:
 
     @cached_property
     def augment(self) -> Augment:
-        """How training crops are made."""
-        return Augment(**self.config["dataset"]["augment"])
+        """How training crops are made; the crop fits the labelled images if it is to."""
+        augment = Augment(**self.config["dataset"]["augment"])
+        return augment.fitted(typical_size(self.dataset, self.split.labelled) if augment.fit else None)
 
     @cached_property
     def split(self) -> Split:
@@ -79,11 +108,42 @@ class Assembly:
         split.check(dataset.train, dataset.masked)
         return split
 
+    @property
+    def task(self) -> Task:
+        """What the networks tell apart, in which colors."""
+        return self.dataset.task if self._task is None else self._task
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """The `schedule` part of the config, with the lengths that follow from the number of images."""
+        return self._lengths[0]
+
+    @property
+    def choices(self) -> list[str]:
+        """What was left to the data and follows from it: a setting a line, with the reason."""
+        given, fitted = Augment(**self.config["dataset"]["augment"]), self.augment
+        height, width = fitted.crop
+        crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
+        return [*self._lengths[1], *(crop if fitted.crop != given.crop else [])]
+
+    @cached_property
+    def _lengths(self) -> tuple[dict[str, Any], list[str]]:
+        return with_lengths(self.config["schedule"], len(self.split.labelled), len(self.split.unlabelled))
+
+    def settle_by_data(self) -> None:
+        """Put what was left to the data into the config: a run goes on with that, whatever becomes of the data."""
+        dataset = self.config["dataset"] | dict(self.dataset.found)
+        if dataset["augment"].get("fit"):
+            dataset["augment"] = dataset["augment"] | {"crop": list(self.augment.crop), "fit": False}
+        self.config = self.config | {"dataset": dataset, "schedule": self.schedule}
+
     @cached_property
     def plan(self) -> list[Phase]:
         """The phases in order."""
+        if self._plan is not None:
+            return self._plan
         labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
-        plan = build_plan(self.config["schedule"], Counts(labelled, len(self.split.unlabelled)))
+        plan = build_plan(self.schedule, Counts(labelled, len(self.split.unlabelled)))
         for phase in plan:
             terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
         return plan
@@ -144,19 +204,27 @@ class Assembly:
         """Type of the forward pass."""
         return pick_precision(self.run.precision, self.device)
 
+    def model_spec(self, network: str) -> Mapping[str, Any]:
+        """What a network is built from."""
+        return network_spec(self.config, network)[0]
+
     def model(self, network: str) -> SegmentationModel:
         """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
+        spec, where = network_spec(self.config, network)
         return build_model(
-            self.config["model"],
-            num_classes=self.dataset.num_classes,
+            spec,
+            num_classes=self.task.num_classes,
             projection=needs_embedding(self.terms),
             seed=seed_of(self.config["seed"], network, "weights"),
+            where=where,
         )
 
     def try_starting_weights(self, network: str) -> None:
-        """Load them into a network that is thrown away: b's are needed hours after a's, too late for a wrong name."""
-        if self.config["model"]["weights"].get(network) is not None:
-            self.load_starting_weights(self.model(network), network)
+        """Build a network that is thrown away and load them: b's turn comes hours after a's, too late for a wrong name.
+
+        Too late also for a head that does not go with its backbone.
+        """
+        self.load_starting_weights(self.model(network), network)
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
         """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""

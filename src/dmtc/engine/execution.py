@@ -288,9 +288,10 @@ class Executor:
     def _crops(self, phase: Phase) -> str:
         height, width = self.parts.augment.crop
         images, parts = phase.labelled_batch + phase.pseudo_batch, self.parts.run.accumulate
+        recompute = "" if self.parts.run.gradient_checkpointing else ", with run.gradient_checkpointing=true if need be"
         return (
             f"{images} crops of {height}x{width} pixels a step in {parts} part{'s' if parts > 1 else ''}. Free the "
-            f"device of other programs and resume; or start anew with run.accumulate={2 * parts}, a smaller "
+            f"device of other programs and resume{recompute}; or start anew with run.accumulate={2 * parts}, a smaller "
             f"dataset.augment.crop or a smaller schedule.{phase.stage}.labelled_batch"
             f"{' or .pseudo_batch' if phase.pseudo_batch else ''}, all of which change results"
         )

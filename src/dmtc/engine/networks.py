@@ -5,7 +5,7 @@ from torch import Tensor
 
 from dmtc.engine.assembly import Assembly
 from dmtc.evaluation import Predictor
-from dmtc.models import SegmentationModel, WeightsReport, load_weights
+from dmtc.models import SegmentationModel, WeightsReport, load_weights, recompute_blocks
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 
@@ -31,6 +31,8 @@ class Networks:
                 from timm.layers.norm_act import convert_sync_batchnorm  # slow to import, and rarely needed
 
                 convert_sync_batchnorm(model)  # in place; timm's, which knows torch's layers and its own
+            if self._parts.run.gradient_checkpointing:
+                recompute_blocks(model.backbone)
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
             if self._parts.run.compile:
                 model.maps = torch.compile(model.maps)

@@ -1,10 +1,10 @@
 """Optimizers and learning-rate curves, by name."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch.optim.optimizer import ParamsT
 
 from dmtc.errors import ConfigError
 from dmtc.registry import Registry
@@ -17,22 +17,20 @@ RATES: Registry[RateCurve] = Registry("rate")
 
 
 @OPTIMIZERS.register("sgd")
-def sgd(
-    *, parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
+def sgd(*, parameters: ParamsT, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum, as in all published recipes."""
-    return torch.optim.SGD(list(parameters), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS.register("adamw")
 def adamw(
-    *, parameters: Iterable[nn.Parameter], learning_rate: float, betas: list[float], weight_decay: float
+    *, parameters: ParamsT, learning_rate: float, betas: list[float], weight_decay: float
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019); the published recipes use SGD."""
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"schedule.optimizer.betas should be two numbers in [0, 1), but is {betas}")
     return torch.optim.AdamW(
-        list(parameters), lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True
+        parameters, lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True
     )
 
 

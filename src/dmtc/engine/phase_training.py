@@ -6,12 +6,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from dmtc.engine.assembly import Assembly
+from dmtc.engine.averaging import AveragedWeights
 from dmtc.engine.optimization import OPTIMIZERS, RATES
 from dmtc.engine.terms import terms_of_stage
 from dmtc.engine.training import LoopEvents, LoopSettings, LoopState, train_phase
@@ -128,9 +130,11 @@ class PhaseTraining:
         self._optimizer = OPTIMIZERS.build(
             optimizer,
             "schedule.optimizer",
-            parameters=[p for p in model.parameters() if p.requires_grad],
+            parameters=model.parameter_groups(),
             learning_rate=phase.learning_rate,
         )
+        decay = parts.config["schedule"].get("ema")  # runs from before there was a choice had none
+        self._average = None if decay is None else AveragedWeights(model, decay)
         state = self._restored()
         self.progress.begin(f"{phase.name} training", phase.steps, "step", state.step)
         try:
@@ -147,6 +151,7 @@ class PhaseTraining:
                 LoopEvents(self._stepped, self._logged, self._evaluate, self._dropped, self._wants_save, self._save),
                 state,
                 self.processes,
+                self._average,
             )
         except LostProcess:
             raise
@@ -174,6 +179,8 @@ class PhaseTraining:
             return LoopState()
         self._model.load_state_dict(self._saved["model"])
         self._optimizer.load_state_dict(self._saved["optimizer"])
+        if self._average is not None:
+            self._average.restore(self._saved["average"])
         state = LoopState.restored(self._saved["loop"])
         self._saved = None  # it is large
         self.progress.say(f"{self.phase.name}: going on after step {state.step} of {self.phase.steps}")
@@ -188,7 +195,8 @@ class PhaseTraining:
         self._log(step, {**values, "memory_bytes": _peak_memory(self.parts.device)})
 
     def _evaluate(self, step: int) -> None:
-        result, earlier = self._score(), self.course.evaluations
+        with self._averaged():
+            result, earlier = self._score(), self.course.evaluations
         if not earlier or _order(result.miou) > max(_order(each["miou"]) for each in earlier):
             self._save_weights("best")
         earlier.append({"step": step, "miou": result.miou, "iou": list(result.iou), "accuracy": result.accuracy})
@@ -205,14 +213,21 @@ class PhaseTraining:
         self.interruption.learn(signum)
         return bool(signum or due)
 
+    def _averaged(self) -> AbstractContextManager[None]:
+        """With the weights that are scored, kept, and go on to later phases: the averages, if there are any."""
+        return nullcontext() if self._average is None else self._average.in_place()
+
     def _save_weights(self, which: str) -> None:
-        self.processes.first_says(lambda: save_weights(self._model, self.folder.weights_path(self.phase.name, which)))
+        path = self.folder.weights_path(self.phase.name, which)
+        with self._averaged():
+            self.processes.first_says(lambda: save_weights(self._model, path))
 
     def _save(self, state: LoopState) -> None:
         self._bring_up_to_date()
         content = {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "average": None if self._average is None else self._average.state(),
             "loop": state.state(),
             "course": asdict(self.course),
         }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmtc.engine.averaging import AveragedWeights
 from dmtc.engine.merging import merge_step
 from dmtc.engine.optimization import RateCurve
 from dmtc.engine.terms import total_loss
@@ -97,6 +98,7 @@ def train_phase(
     events: LoopEvents,
     state: LoopState | None = None,
     processes: Processes = ALONE,
+    average: AveragedWeights | None = None,
 ) -> float:
     """Train one network for one phase.
 
@@ -106,12 +108,13 @@ def train_phase(
         batches: One batch a step, or this process's part of it, on the model's device, from the first step that is not
             done on.
         terms: Name, weight and loss of each term that counts.
-        optimizer: Over the model's parameters.
+        optimizer: Over the model's parameters; a group may have an `lr_scale`, a factor of the learning rate.
         rate: The learning rate's curve over the phase.
         settings: Seed, precision, accumulation, logging.
         events: Whom to tell.
         state: As it was last saved, if the phase was begun before; model and optimizer are as they were then.
         processes: Which train it together, each on its part of every batch. All have the same network after each step.
+        average: Of the model's weights, brought up to date after every step; None keeps none.
 
     Returns:
         Seconds spent training, evaluations left out.
@@ -131,7 +134,7 @@ def train_phase(
     for step, batch in enumerate(batches, state.step):
         learning_rate = phase.learning_rate * rate(step / phase.steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("lr_scale", 1.0)
         optimizer.zero_grad(set_to_none=True)
         buffers = [buffer.clone() for buffer in model.buffers()] if settings.skip_nonfinite else []
         for number, part, share in _parts(batch, min(settings.accumulate, images // processes.size), processes):
@@ -153,6 +156,8 @@ def train_phase(
             events.dropped(done, fault, tuple(id for ids in processes.gathered(batch.ids) for id in ids))
         else:
             optimizer.step()
+            if average is not None:
+                average.update(done)
             state.window.close_step(norm, batch.ids, images)
         events.stepped(images)
 

@@ -42,6 +42,14 @@ class Evaluation:
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
             raise ConfigError(f"evaluation.scales should be factors above 0, but is {self.scales}")
 
+    def of_frames(self, network: Predictor) -> Predictor:
+        """The predictor of frames that asks a network as the protocol wants, about every view."""
+        return with_views(self.protocol.ask(network), self.flip, self.scales)
+
+    def of_pictures(self, network: Predictor) -> Predictor:
+        """The predictor of whole pictures at their own size, shown and asked about as when they are scored."""
+        return self.protocol.whole(self.of_frames(network))
+
 
 def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
     """Everything that is wrong with a specification, one sentence each.
@@ -110,10 +118,7 @@ def evaluate(
     Raises:
         DataError: The protocol is not made for one of the images.
     """
-    predictors = {
-        name: with_views(evaluation.protocol.ask(network), evaluation.flip, evaluation.scales)
-        for name, network in networks.items()
-    }
+    predictors = {name: evaluation.of_frames(network) for name, network in networks.items()}
     ensemble = "+".join(predictors)
     counts: dict[str, Tensor] = {}
     for batch in batches:

@@ -46,6 +46,21 @@ def ensemble(predictors: Sequence[Predictor]) -> Predictor:
     return lambda images: averaged(predictor(images) for predictor in predictors)
 
 
+def shown_at(predict: Predictor, size: Callable[[int, int], tuple[int, int]]) -> Predictor:
+    """A predictor that is shown images at another size; its logits are resized back to theirs.
+
+    Args:
+        predict: Sees the resized images.
+        size: From height and width of the images to those that are shown.
+    """
+
+    def predict_resized(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return resized_logits(predict(resized_images(images, *size(height, width))), height, width)
+
+    return predict_resized
+
+
 def with_views(predict: Predictor, flip: bool, scales: Sequence[float]) -> Predictor:
     """The mean of a predictor's probabilities over views of the images (test-time augmentation).
 

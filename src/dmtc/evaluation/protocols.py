@@ -3,19 +3,18 @@
 Published scores differ by points through these rules alone, so each is an option, and what a run used stands in its
 results. A protocol has two halves. `frame` settles which pixels are scored, at which size; `ask` turns a network into
 a predictor of a whole frame, by windows for example. Mirror images and scales (`with_views`) come between the two: each
-view of the frame goes through `ask`. A protocol of your own is a subclass of `Protocol`, registered in `PROTOCOLS`.
+view of the frame goes through `ask`. To predict, `whole` stands in for `frame`: every pixel is wanted, at the picture's
+own size. A protocol of your own is a subclass of `Protocol`, registered in `PROTOCOLS`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dmtc.errors import ConfigError, DataError
-from dmtc.evaluation.predictors import Predictor, logarithm
-from dmtc.evaluation.resizing import resized_images, resized_logits, resized_truth
+from dmtc.evaluation.predictors import Predictor, shown_at
+from dmtc.evaluation.resizing import resized_images, resized_truth
 from dmtc.registry import Registry
 from dmtc.types import IGNORE_INDEX, Batch
 
@@ -50,6 +49,14 @@ class Protocol:
         """The predictor of whole frames that asks a network as the protocol wants."""
         return predict
 
+    def whole(self, predict: Predictor) -> Predictor:
+        """The predictor of whole pictures at their own size that shows them as `frame` does.
+
+        Args:
+            predict: A predictor of frames.
+        """
+        return predict
+
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")
 """The known protocols, as in `evaluation`."""
@@ -80,7 +87,7 @@ class Padded(Protocol):
     size: list[int]
 
     def __post_init__(self) -> None:
-        _check_size("size", self.size)
+        check_size("size", self.size)
 
     def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Protocol.frame`."""
@@ -93,37 +100,15 @@ class Padded(Protocol):
         margins = (0, self.size[1] - width, 0, self.size[0] - height)
         return F.pad(batch.image, margins), F.pad(batch.label, margins, value=IGNORE_INDEX)
 
+    def whole(self, predict: Predictor) -> Predictor:
+        """See `Protocol.whole`. A picture that is larger is shown as it is."""
 
-@PROTOCOLS.register("multiple")
-@dataclass(frozen=True, kw_only=True)
-class Multiple(Protocol):
-    """Shown at the nearest size that is a multiple of a number, scored at its own.
-
-    Used by UniMatch V2 for VOC, ADE20K and COCO, with 14, the patch of DINOv2; logits are resized back, as there.
-    Deviation: it resizes with aligned corners.
-
-    Attributes:
-        of: The number, in pixels.
-    """
-
-    of: int
-
-    def __post_init__(self) -> None:
-        if self.of < 1:
-            raise ConfigError(f"evaluation.of should be at least 1, but is {self.of}")
-
-    def ask(self, predict: Predictor) -> Predictor:
-        """See `Protocol.ask`."""
-
-        def predict_resized(images: Tensor) -> Tensor:
+        def predict_padded(images: Tensor) -> Tensor:
             height, width = images.shape[-2:]
-            view = resized_images(images, self._nearest(height), self._nearest(width))
-            return resized_logits(predict(view), height, width)
+            margins = (0, max(0, self.size[1] - width), 0, max(0, self.size[0] - height))
+            return predict(F.pad(images, margins))[..., :height, :width]
 
-        return predict_resized
-
-    def _nearest(self, length: int) -> int:
-        return max(1, int(length / self.of + 0.5)) * self.of
+        return predict_padded
 
 
 @PROTOCOLS.register("short_edge")
@@ -147,9 +132,15 @@ class ShortEdge(Protocol):
 
     def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Protocol.frame`."""
-        height, width = batch.image.shape[-2:]
+        return _resized(batch, *self._shown(*batch.image.shape[-2:]))
+
+    def whole(self, predict: Predictor) -> Predictor:
+        """See `Protocol.whole`."""
+        return shown_at(predict, self._shown)
+
+    def _shown(self, height: int, width: int) -> tuple[int, int]:
         short = min(height, width)
-        return _resized(batch, height * self.size // short, width * self.size // short)
+        return height * self.size // short, width * self.size // short
 
 
 @PROTOCOLS.register("center_crop")
@@ -159,7 +150,7 @@ class CenterCrop(Protocol):
 
     Used by U2PL and by UniMatch's Cityscapes runs to watch a training, at the size of the training crops. It is no
     protocol to report: the scores first published for GCT were too high by it (PixelSSL, task/sseg/README.md).
-    Deviation: UniMatch's slices are wrong for smaller pictures.
+    Deviation: UniMatch's slices are wrong for smaller pictures. To predict, pictures are shown whole.
 
     Attributes:
         size: Height and width in pixels.
@@ -168,7 +159,7 @@ class CenterCrop(Protocol):
     size: list[int]
 
     def __post_init__(self) -> None:
-        _check_size("size", self.size)
+        check_size("size", self.size)
 
     def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Protocol.frame`."""
@@ -198,66 +189,25 @@ class Resized(Protocol):
 
     def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Protocol.frame`."""
-        height, width = (max(1, round(self.factor * length)) for length in batch.image.shape[-2:])
-        return _resized(batch, height, width)
+        return _resized(batch, *self._shown(*batch.image.shape[-2:]))
 
+    def whole(self, predict: Predictor) -> Predictor:
+        """See `Protocol.whole`."""
+        return shown_at(predict, self._shown)
 
-@PROTOCOLS.register("sliding")
-@dataclass(frozen=True, kw_only=True)
-class Sliding(Protocol):
-    """Overlapping windows over the whole picture at its own size; where they overlap, probabilities are averaged.
-
-    Used for full-size Cityscapes with windows of the training crop's size, two thirds of it apart: 801 in UniMatch, 798
-    in UniMatch V2, 800 in CPS. The last window of a row or column lies flush with the border, as in all of these but
-    UniMatch, which cuts it off there. A picture smaller than a window is one smaller window (U2PL and CPS pad it).
-    Deviation: U2PL and CPS add logits, UniMatch probabilities as here. Any number of classes; UniMatch's is always 19.
-
-    Attributes:
-        crop: Height and width of a window in pixels.
-        stride: From one window to the next, as a share of the window in (0, 1]; rounded down, as in UniMatch.
-    """
-
-    crop: list[int]
-    stride: float
-
-    def __post_init__(self) -> None:
-        _check_size("crop", self.crop)
-        if not 0 < self.stride <= 1:
-            raise ConfigError(f"evaluation.stride should be a share in (0, 1], but is {self.stride}")
-
-    def ask(self, predict: Predictor) -> Predictor:
-        """See `Protocol.ask`."""
-
-        def predict_in_windows(images: Tensor) -> Tensor:
-            size = images.shape[-2:]
-            total: Tensor | None = None
-            count = torch.zeros(size, device=images.device)
-            for window in self._windows(*size):
-                probabilities = predict(images[window]).float().softmax(dim=1)
-                if total is None:  # only now is the number of classes known
-                    total = probabilities.new_zeros(*probabilities.shape[:2], *size)
-                total[window] += probabilities
-                count[window] += 1
-            assert total is not None, "a picture has at least one window"
-            return logarithm(total / count)
-
-        return predict_in_windows
-
-    def _windows(self, height: int, width: int) -> Iterator[tuple]:
-        """Index of each window in the last two dimensions."""
-        for top in self._starts(height, self.crop[0]):
-            for left in self._starts(width, self.crop[1]):
-                yield (..., slice(top, top + self.crop[0]), slice(left, left + self.crop[1]))
-
-    def _starts(self, length: int, crop: int) -> list[int]:
-        last = max(0, length - crop)
-        return [*range(0, last, max(1, int(crop * self.stride))), last]
+    def _shown(self, height: int, width: int) -> tuple[int, int]:
+        return max(1, round(self.factor * height)), max(1, round(self.factor * width))
 
 
 def _resized(batch: Batch, height: int, width: int) -> tuple[Tensor, Tensor]:
     return resized_images(batch.image, height, width), resized_truth(batch.label, height, width)
 
 
-def _check_size(name: str, size: list[int]) -> None:
+def check_size(name: str, size: list[int]) -> None:
+    """Refuse what is no height and width.
+
+    Raises:
+        ConfigError: It is none.
+    """
     if len(size) != 2 or min(size) < 1:
         raise ConfigError(f"evaluation.{name} should be a positive height and width, but is {size}")

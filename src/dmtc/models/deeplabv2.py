@@ -4,9 +4,7 @@ from torch import Tensor, nn
 
 from dmtc.errors import ConfigError
 from dmtc.models.base import MODELS, Backbone, SegmentationModel
-
-PROJECTION_WIDTH = 256
-"""Channels between the two convolutions of the projection head; fixed by the published weights."""
+from dmtc.models.layers import projection_head
 
 
 class AtrousPyramid(nn.Module):
@@ -42,19 +40,6 @@ class AtrousPyramid(nn.Module):
         for conv in self.convs[1 : self.branches]:
             logits = logits + conv(features)
         return logits
-
-
-def projection_head(in_channels: int, out_channels: int) -> nn.Sequential:
-    """The head whose output the contrastive loss compares: (B, in_channels, h, w) to (B, out_channels, h, w).
-
-    Source: Liu et al. 2022 (ReCo), section 3.1, as DMTC puts it on DeepLab v2.
-    """
-    return nn.Sequential(
-        nn.Conv2d(in_channels, PROJECTION_WIDTH, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(PROJECTION_WIDTH),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(PROJECTION_WIDTH, out_channels, kernel_size=1),
-    )
 
 
 @MODELS.register("deeplabv2")

@@ -1,11 +1,13 @@
 """torchvision's ResNets as backbones (the "v1.5" layout: a stage's stride sits on its 3x3 convolution)."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from dmtc.errors import ConfigError
-from dmtc.models.base import BACKBONES, Backbone
+from dmtc.models.base import BACKBONES, Backbone, Level
 from dmtc.models.normalization import imagenet
 
 _DILATED_STAGES = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}
@@ -42,10 +44,31 @@ class ResNet(Backbone):
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
         self.channels = whole.fc.in_features
 
+    @property
+    def levels(self) -> Sequence[Level]:
+        """The stem's map before its pooling, then those of the four stages."""
+        strides = [min(stride, self.stride) for stride in (2, 4, 8, 16, 32)]
+        return [Level(*level) for level in zip((64, 256, 512, 1024, self.channels), strides, strict=True)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalized (B, 3, H, W) to (B, channels, h, w), h = ceil(H / stride)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def features(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        """Normalized (B, 3, H, W) to a map (B, channels, h, w) for each of the levels."""
+        maps = [self.relu(self.bn1(self.conv1(images)))]
+        x = self.maxpool(maps[0])
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return [maps[level] for level in levels]
+
+    def depths(self) -> dict[str, int]:
+        """The stem 0, then each block."""
+        block = {name: re.match(r"layer\d\.\d+", name) for name, _ in self.named_parameters()}
+        order = list(dict.fromkeys(match[0] for match in block.values() if match))
+        return {name: 1 + order.index(match[0]) if match else 0 for name, match in block.items()}
 
     def imagenet_state(self) -> dict[str, Tensor]:
         """Download torchvision's first ImageNet weights, those the published numbers start from (not "V2")."""

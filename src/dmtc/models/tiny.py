@@ -58,6 +58,11 @@ class Tiny(Backbone):
         """Normalized (B, 3, H, W) to (B, width, h, w), h = ceil(H / 4)."""
         return self.blocks(self.stem(images))
 
+    def depths(self) -> dict[str, int]:
+        """The stem 0, then each block."""
+        names = [name.split(".") for name, _ in self.named_parameters()]
+        return {".".join(parts): 1 + int(parts[1]) if parts[0] == "blocks" else 0 for parts in names}
+
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     # Batch normalization follows, so a bias would do nothing.

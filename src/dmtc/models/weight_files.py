@@ -104,8 +104,13 @@ def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str]
         {'bias': (8,), 'weight': (8, 3, 1, 1)}
     """
     plain = getattr(model, "_orig_mod", model)  # torch.compile puts a wrapper around the model
+    save_tensors(plain.state_dict(), path, metadata)
+
+
+def save_tensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """As `save_weights`, of tensors by name."""
     # The format wants plain memory, which neither channels-last weights nor ones on a GPU have.
-    tensors = {key: value.detach().cpu().contiguous() for key, value in plain.state_dict().items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     with replacing(path, durable=True) as unfinished:
         try:
             safetensors.torch.save_file(tensors, unfinished, metadata={"format": "pt", **(metadata or {})})

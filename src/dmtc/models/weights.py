@@ -17,7 +17,7 @@ from dmtc.models.normalization import NORMALIZATIONS, caffe
 from dmtc.models.weight_files import read_weights, sha256_of
 
 IMAGENET = "imagenet"
-"""The source that stands for a download of a backbone's ImageNet weights."""
+"""The source that stands for a download of a backbone's published weights, most of which come from ImageNet."""
 
 _HEADS = {
     "classifier.0.convs.": "classifier.convs.",  # DMT and DMTC
@@ -80,7 +80,8 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
         model: As made by `build_model`.
         source: None to keep the fresh weights; "imagenet" to download the backbone's; or a file (see `read_weights`),
             of a backbone or of a whole network. A file by `save_weights` restores everything, the normalization rule
-            included. The COCO weights of DeepLab v2 bring Caffe's rule with them.
+            included. The COCO weights of DeepLab v2 bring Caffe's rule with them. Files that timm knows to convert fit
+            too: their authors' own of many architectures, and position embeddings for another image size.
         normalization: A name in `NORMALIZATIONS`, for weights that do not bring their rule; None takes what they bring,
             and the backbone's own where they bring none.
 
@@ -107,6 +108,32 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
     if source is None:
         return WeightsReport(None)
     found = _download(model) if source == IMAGENET else read_weights(source)
+    report, assigned = _fit(model, source, found)
+    if not _suits(report) and (converted := model.backbone.converted(found)) is not None:
+        other, others = _fit(model, source, converted)
+        if _suits(other):
+            report, assigned, found = other, others, converted
+    if 2 * report.backbone_matched < report.backbone_tensors:
+        raise WeightsError(_misfit(report, found))
+    if not _suits(report):
+        raise WeightsError(_other_shapes(report, found))
+    taken = {name: found[key] for name, key in assigned.items()}
+    if normalization is not None:
+        taken = {name: value for name, value in taken.items() if not name.startswith(_NORMALIZATION)}
+    elif any(_FROM_CAFFE in key for key in found):
+        taken |= {_NORMALIZATION + name: value for name, value in caffe().state_dict().items()}
+    model.load_state_dict(taken, strict=False)
+    return report
+
+
+def _suits(report: WeightsReport) -> bool:
+    """Whether it is the backbone's architecture: at least half of its tensors are there, and none has another shape."""
+    enough = 2 * report.backbone_matched >= report.backbone_tensors
+    return enough and not any(name.startswith("backbone.") for name in report.mismatched)
+
+
+def _fit(model: SegmentationModel, source: str, found: Mapping[str, Tensor]) -> tuple[WeightsReport, Mapping[str, str]]:
+    """What of the tensors found fits, and their names by the model's."""
     state = model.state_dict()
     assigned, mismatched, unexpected = _assign(found, state, model.backbone.weights_root)
     expected = [name for name in state if not _is_bookkeeping(name)]
@@ -122,21 +149,14 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
         backbone_tensors=sum(name.startswith("backbone.") for name in expected),
         backbone_matched=sum(name in assigned for name in expected if name.startswith("backbone.")),
     )
-    if 2 * report.backbone_matched < report.backbone_tensors:
-        raise WeightsError(_misfit(report, found))
-    if any(name.startswith("backbone.") for name in mismatched):
-        raise WeightsError(_other_shapes(report, found))
-    taken = {name: found[key] for name, key in assigned.items()}
-    if normalization is not None:
-        taken = {name: value for name, value in taken.items() if not name.startswith(_NORMALIZATION)}
-    elif any(_FROM_CAFFE in key for key in found):
-        taken |= {_NORMALIZATION + name: value for name, value in caffe().state_dict().items()}
-    model.load_state_dict(taken, strict=False)
-    return report
+    return report, assigned
 
 
 def _download(model: SegmentationModel) -> dict[str, Tensor]:
-    advice = "name a file (model.weights.a=FILE, model.weights.b=FILE) or start fresh (null)"
+    advice = (
+        "name files (model.weights.a=FILE model.weights.b=FILE)"
+        " or start fresh (model.weights.a=null model.weights.b=null)"
+    )
     architecture = getattr(model.backbone, "arch", type(model.backbone).__name__)
     try:
         state = model.backbone.imagenet_state()

@@ -78,9 +78,7 @@ def legend_of(dataset: Dataset) -> list[tuple[str, tuple[int, int, int]]]:
 
 def color_table(dataset: Dataset) -> UInt8Array:
     """uint8 (256, 3): the color of every label value; ignored pixels are white."""
-    table = np.full((256, 3), 255, np.uint8)
-    table[: dataset.num_classes] = dataset.palette
-    return table
+    return dataset.task.color_table
 
 
 def _errors(image: UInt8Array, wrong: npt.NDArray[np.bool_]) -> UInt8Array:

@@ -12,8 +12,14 @@ from dmtc.splits import Split, describe_published, set_sha256
 _ABSENT = {"left_out": "left out of the mean", "undefined": "so the mean is NaN", "zero": "counted as 0 in the mean"}
 
 
-def plan_table(plan: list[Phase], split: Split) -> str:
-    """The phases in order, with the images, steps and label sources of each, then the split and who published it."""
+def plan_table(plan: list[Phase], split: Split, choices: Sequence[str] = ()) -> str:
+    """The phases in order, with the images, steps and label sources of each, then the split and who published it.
+
+    Args:
+        plan: The phases.
+        split: Their images.
+        choices: What was left to the data and follows from it; a line each.
+    """
     rows = [
         [
             phase.name,
@@ -36,6 +42,7 @@ def plan_table(plan: list[Phase], split: Split) -> str:
     lines = [
         text_table(columns, rows),
         f"{total}; labelled, pseudo: images a step of how many",
+        *choices,
         "",
         split_line(split),
         "SHA-256 of the ids, sorted, one a line:",

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from dmtc.engine.execution import Executor
-from dmtc.evaluation import averaged, confusion_counts, ensemble, scores_of
-from dmtc.evaluation.predictors import Predictor, with_views
+from dmtc.evaluation import Predictor, averaged, confusion_counts, ensemble, scores_of
 from dmtc.files import write_json
 from dmtc.report.runs.reading import Stage
 from dmtc.types import IGNORE_INDEX, UInt8Array
@@ -74,10 +73,7 @@ def _predictors(executor: Executor, stage: Stage) -> list[Predictor]:
 
 def _score(executor: Executor, stage: Stage) -> StageScores:
     evaluation, dataset = executor.parts.evaluation, executor.parts.dataset
-    predictors = [
-        with_views(evaluation.protocol.ask(predictor), evaluation.flip, evaluation.scales)
-        for predictor in _predictors(executor, stage)
-    ]
+    predictors = [evaluation.of_frames(predictor) for predictor in _predictors(executor, stage)]
     counts = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64)
     wrong: dict[str, float] = {}
     for batch in executor.loader.images(dataset.val, executor.parts.run.label_batch, with_mask=True):

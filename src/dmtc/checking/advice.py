@@ -1,0 +1,134 @@
+"""What suits a data set and this machine: crop, batch and lengths, as settings to type in."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median_low
+
+import torch
+
+from dmtc.checking.gathering import SETTINGS, Check
+from dmtc.cost import Memory
+from dmtc.cost.memory import free_bytes
+from dmtc.cost.steps import StageTraining
+from dmtc.cost.timing import Stopwatch
+from dmtc.engine.assembly import Assembly
+
+_LARGEST = {"cpu": (256, 320), "cuda": (512, 512)}
+"""Height and width of the largest crop that is suggested, by the type of the device; as the CPU for others."""
+
+_USED = 0.8  # share of the free memory that a step may take: other programs want some, too
+_MEASURED = (128, 128)
+_CELL = 32
+_LARGE_PIXELS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Settings for a data set on a machine.
+
+    Attributes:
+        title: For what and where.
+        overrides: As they are typed in.
+        reasons: Why, a line each.
+    """
+
+    title: str
+    overrides: Sequence[str]
+    reasons: Sequence[str]
+
+    def __str__(self) -> str:
+        return (
+            "\n".join([self.title, f"  {' '.join(self.overrides)}", *(f"  {reason}" for reason in self.reasons)]) + "\n"
+        )
+
+
+def advise(parts: Assembly, check: Check) -> Advice | None:
+    """Suggest crop, batch and lengths; None if no labelled image can be read, or the settings at hand have a fault.
+
+    What a step of the recipe's network keeps in memory is counted on a small crop and grows with the crop's pixels. The
+    largest crop that the device suits and the images have, and the recipe's own batch, are suggested if they fit into
+    the free memory: in parts (`run.accumulate`) if need be, and last with a smaller crop.
+    """
+    shapes = [image.shape for image in check.of_role("labelled") if image.shape is not None]
+    if not shapes or any(finding.kind == SETTINGS for finding in check.errors):
+        return None
+    usual = (median_low(height for height, _ in shapes), median_low(width for _, width in shapes))
+    phases = {phase.stage: phase for phase in parts.plan}
+    images = max(phase.labelled_batch + phase.pseudo_batch for phase in phases.values())
+    free = free_bytes(parts.device)
+    memory = _memory(parts)
+    largest = _LARGEST.get(parts.device.type, _LARGEST["cpu"])
+    crop = [max(_CELL, min(side, most) // _CELL * _CELL) for side, most in zip(usual, largest, strict=True)]
+    accumulate = 1
+    while free is not None and _bytes(memory, images, accumulate, crop) > _USED * free:
+        if images // (2 * accumulate) >= 2:  # batch normalization needs two images
+            accumulate *= 2
+        elif max(crop) > 2 * _CELL:
+            crop = [max(_CELL, side // 2 // _CELL * _CELL) for side in crop]
+        else:
+            break
+    need = _bytes(memory, images, accumulate, crop)
+    fits = free is None or need <= _USED * free
+    split = parts.split
+    room = "free memory unknown" if free is None else f"{_gigabytes(free)} of memory free"
+    title = (
+        f"suggested for {len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled images, usually"
+        f" {usual[1]}x{usual[0]}, on {parts.device} ({room})"
+    )
+    overrides = [f"dataset.augment.crop=[{crop[0]},{crop[1]}]", f"run.accumulate={accumulate}"]
+    for stage, phase in phases.items():
+        overrides.append(f"schedule.{stage}.labelled_batch={phase.labelled_batch}")
+        overrides += [f"schedule.{stage}.pseudo_batch={phase.pseudo_batch}"] * bool(phase.pseudo_batch)
+    by_count = [note.partition(",") for note in parts.choices if note.startswith("schedule.")]
+    overrides += [setting for setting, _, _ in by_count]
+    reasons = [_crop_reason(crop, usual, largest, parts)]
+    reasons.append(
+        f"batch: {images} images a step{f' in {accumulate} parts' if accumulate > 1 else ''} take about"
+        f" {_gigabytes(need)}, estimated{'' if fits else ': more than there is; take a smaller model/backbone'}"
+    )
+    reasons += [f"length: {setting},{reason}" for setting, _, reason in by_count]
+    if not by_count:
+        steps = ", ".join(f"{steps} steps of the {stage}" for stage, steps in _steps(parts).items())
+        reasons.append(f"length: the recipe's own, {steps}; experiment=your_data chooses by the number of images")
+    if usual[0] * usual[1] > _LARGE_PIXELS:
+        reasons.append(
+            f"size: a crop shows {crop[0] * crop[1] / (usual[0] * usual[1]):.1%} of an image, and whole ones are"
+            " scored: shrink images, and masks by the nearest pixel, to about 1000 pixels unless small things matter"
+        )
+    return Advice(title, overrides, reasons)
+
+
+def _memory(parts: Assembly) -> Memory:
+    """Of the stage that keeps most, for an image of `_MEASURED` pixels."""
+    model = parts.model(parts.networks[0]).to(parts.device)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
+    phases = {phase.stage: phase for phase in parts.plan}.values()
+    watch = Stopwatch(parts.device, 1, 0.0)
+    counted = [StageTraining(parts, model, phase, None, watch, _MEASURED).memory() for phase in phases]
+    return max(counted, key=lambda memory: memory.per_image)
+
+
+def _bytes(memory: Memory, images: int, accumulate: int, crop: Sequence[int]) -> int:
+    share = crop[0] * crop[1] / (_MEASURED[0] * _MEASURED[1])
+    scaled = Memory(fixed=memory.fixed, per_image=round(memory.per_image * share))
+    return scaled.estimate(-(-images // accumulate))
+
+
+def _crop_reason(crop: Sequence[int], usual: tuple[int, int], largest: tuple[int, int], parts: Assembly) -> str:
+    size = f"crop: {crop[0]} high, {crop[1]} wide"
+    if all(side <= most for side, most in zip(usual, largest, strict=True)):
+        return f"{size}, as large as images usually are, in multiples of {_CELL}"
+    device = parts.device.type
+    return f"{size}, in multiples of {_CELL}; on {device} no more than {largest[0]} by {largest[1]} is suggested"
+
+
+def _steps(parts: Assembly) -> dict[str, int]:
+    steps: Counter[str] = Counter()
+    for phase in parts.plan:
+        steps[phase.stage] += phase.steps
+    return dict(steps)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,145 @@
+"""Looking at many masks, to see how they are stored: layout, values and colors. What they mean is decided elsewhere."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from dmtc.data.masks import color_codes, is_lossy, open_mask, single_channel
+from dmtc.errors import DataError
+
+Layout = Literal["gray", "palette", "color"]
+
+_COLORS_KEPT = 1000  # of a file; a photograph has many more, and none of them means anything
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFacts:
+    """How one mask is stored.
+
+    Attributes:
+        layout: One channel (or equal ones), a palette, or colors.
+        lossy: Whether the format may change values.
+        values: Pixels by value; of a palette file by index. Empty for colors.
+        colors: Pixels by color, as `color_codes` writes it; of a palette file by the color shown. Empty for gray ones.
+        palette: The color code of each index in the mask. Empty for files without a palette.
+        is_either: Whether it has three channels that are equal, and so may be one of colors too.
+    """
+
+    layout: Layout
+    lossy: bool
+    values: Mapping[int, int]
+    colors: Mapping[int, int]
+    palette: Mapping[int, int]
+    is_either: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How the masks of a data set are stored, as far as they agree.
+
+    Attributes:
+        files: How many are stored so.
+        others: How many are not, or cannot be read.
+        layout: Of most files; files with and without a palette count as one kind, and as "gray" together.
+        lossy: Whether some are of a format that may change values.
+        values: Pixels by value or index.
+        colors: Pixels by color code.
+        palette: Color code by index, of the indices that are used; None if two files disagree.
+    """
+
+    files: int
+    others: int
+    layout: Layout
+    lossy: bool
+    values: Mapping[int, int]
+    colors: Mapping[int, int]
+    palette: Mapping[int, int] | None
+
+
+def survey_masks(paths: Sequence[Path]) -> Survey:
+    """Read masks in threads and put together what they have in common; those that cannot be read are only counted.
+
+    Raises:
+        DataError: None of them can be read; says why the first cannot.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = list(pool.map(_facts_or_fault, paths))
+    facts = [result for result in results if isinstance(result, MaskFacts)]
+    if not facts:
+        raise DataError(f"no mask can be read: {next(iter(results), 'there is none')}")
+    colored = [one for one in facts if one.layout == "color"]
+    single = [one for one in facts if one.layout != "color" and not one.is_either]
+    # A mask with nothing but background is gray in three channels, whatever colors the others have.
+    agreeing = [one for one in facts if one.is_either] + (colored if len(colored) > len(single) else single)
+    layouts: set[Layout] = {"color"} if len(colored) > len(single) else {one.layout for one in agreeing}
+    return Survey(
+        files=len(agreeing),
+        others=len(paths) - len(agreeing),
+        layout=layouts.pop() if len(layouts) == 1 else "gray",
+        lossy=any(one.lossy for one in agreeing),
+        values=_total(one.values for one in agreeing),
+        colors=_total(one.colors for one in agreeing),
+        palette=_common_palette(agreeing),
+    )
+
+
+def _facts_or_fault(path: Path) -> MaskFacts | DataError:
+    try:
+        return facts_of(open_mask(path))
+    except DataError as fault:
+        return fault
+
+
+def facts_of(picture: Image.Image) -> MaskFacts:
+    """How a mask is stored."""
+    values = single_channel(picture)
+    if values is None:
+        return MaskFacts("color", is_lossy(picture), {}, _counts(color_codes(np.asarray(picture.convert("RGB")))), {})
+    counts = _counts(values)
+    if picture.mode in ("RGB", "RGBA"):
+        return MaskFacts(
+            "gray", is_lossy(picture), counts, {value * 0x010101: n for value, n in counts.items()}, {}, True
+        )
+    if picture.mode != "P":
+        return MaskFacts("gray", is_lossy(picture), counts, {}, {})
+    table = np.zeros((256, 3), np.uint8)
+    stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
+    table[: len(stored)] = stored
+    codes = color_codes(table)
+    palette = {index: int(codes[index]) for index in counts}
+    colors: Counter[int] = Counter()
+    for index, count in counts.items():
+        colors[palette[index]] += count
+    return MaskFacts("palette", is_lossy(picture), counts, dict(colors), palette)
+
+
+def _counts(values: np.ndarray) -> dict[int, int]:
+    if values.dtype in (np.uint8, np.bool_):
+        counts = np.bincount(values.ravel(), minlength=256)
+        return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
+    found, counts = np.unique(values, return_counts=True)
+    order = counts.argsort(kind="stable")[::-1][:_COLORS_KEPT]
+    return {int(found[place]): int(counts[place]) for place in order}
+
+
+def _total(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    total: Counter[int] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(sorted(total.items()))
+
+
+def _common_palette(facts: Iterable[MaskFacts]) -> dict[int, int] | None:
+    palette: dict[int, int] = {}
+    for one in facts:
+        for index, color in one.palette.items():
+            if palette.setdefault(index, color) != color:
+                return None
+    return palette

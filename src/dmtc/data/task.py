@@ -1,0 +1,64 @@
+"""What a data set asks of a network: all that is needed to predict, when the data set itself is not at hand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dmtc.types import UInt8Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """Classes, their colors, and at which size image files are shown.
+
+    Attributes:
+        dataset: The data set's name.
+        classes: Class names; a class's place is its index in the masks.
+        palette: uint8 (C, 3), the RGB color a class is drawn in.
+        reduction: By how much image files are reduced when they are read: 2 for half height and width.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    palette: UInt8Array
+    reduction: int = 1
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes C."""
+        return len(self.classes)
+
+    @property
+    def color_table(self) -> UInt8Array:
+        """uint8 (256, 3): the color of every label value; values that are no class, such as 255, are white."""
+        table = np.full((256, 3), 255, np.uint8)
+        table[: self.num_classes] = self.palette
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; colors as [R, G, B]."""
+        classes = [
+            {"name": name, "color": color} for name, color in zip(self.classes, self.palette.tolist(), strict=True)
+        ]
+        return {"dataset": self.dataset, "reduction": self.reduction, "classes": classes}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Task":
+        """The inverse of `to_json`.
+
+        Raises:
+            LookupError: A part is missing.
+            TypeError: A part is something else.
+            ValueError: A color is malformed.
+        """
+        classes = content["classes"]
+        palette = np.array([one["color"] for one in classes])
+        if palette.shape != (len(classes), 3) or palette.min() < 0 or palette.max() > 255:
+            raise ValueError("a color is three numbers in 0..255")
+        return cls(
+            dataset=content["dataset"],
+            classes=tuple(one["name"] for one in classes),
+            palette=palette.astype(np.uint8),
+            reduction=content["reduction"],
+        )

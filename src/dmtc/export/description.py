@@ -1,0 +1,133 @@
+"""What an exported file says of itself: how to use it, how it was made, how good it is."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dmtc
+from dmtc.engine.assembly import Assembly
+from dmtc.models import SegmentationModel
+from dmtc.run_folder import RunFolder
+
+FORMAT_VERSION = 1
+
+_OF_THE_MACHINE = ("run", "logger", "job", "resume", "run_dir", "imports", "tag")
+_OF_RESULTS = (
+    "miou",
+    "per_class_iou",
+    "per_class_iou_of",
+    "evaluation",
+    "split",
+    "seed",
+    "commit",
+    "best_is_chosen_on",
+)
+
+
+def describe(
+    parts: Assembly,
+    folder: RunFolder,
+    models: Mapping[str, SegmentationModel],
+    checkpoint: str,
+    license: str | None,
+) -> dict[str, Any]:
+    """Everything that goes along with the weights, ready for JSON. Folders of this machine are left out.
+
+    Args:
+        parts: Of the run.
+        folder: Of the run.
+        models: The networks by letter.
+        checkpoint: "last" or "best".
+        license: Of the weights, or None.
+
+    Returns:
+        `networks`, `checkpoint`, `task` (data set, classes, colors, reduction), `models` (what each network is built
+        from), `normalization` of each, `starting_weights` of each, `license`, `method`, `config`, `results` (from
+        results.json; None of a run that is not finished), `version`, `format_version`.
+    """
+    results = folder.read_results()
+    config = _without_folders({k: v for k, v in parts.config.items() if k not in _OF_THE_MACHINE})
+    return {
+        "format_version": FORMAT_VERSION,
+        "library": "dmtc",
+        "version": dmtc.__version__,
+        "networks": "".join(models),
+        "checkpoint": checkpoint,
+        "task": parts.task.to_json(),
+        "models": {letter: _architecture(parts.model_spec(letter)) for letter in models},
+        "normalization": {letter: _normalization(model) for letter, model in models.items()},
+        "starting_weights": {letter: _start(parts, folder, letter, models[letter]) for letter in models},
+        "license": license,
+        "method": parts.config["loss"]["name"],
+        "config": config,
+        "results": None if results is None else {key: results[key] for key in _OF_RESULTS if key in results},
+    }
+
+
+def as_strings(description: Mapping[str, Any]) -> dict[str, str]:
+    """The description for formats that hold strings by name: text as it is, everything else as JSON."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in description.items()}
+
+
+def _architecture(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network is built from. Where its weights once came from is told apart from it."""
+    return {key: value for key, value in spec.items() if key not in ("weights", "normalization")}
+
+
+def _normalization(model: SegmentationModel) -> dict[str, Any]:
+    rule = model.backbone.normalization
+    order = rule.channel_order.tolist()
+    return {"mean": _rounded(rule.mean), "std": _rounded(rule.std), "channels": "".join("RGB"[i] for i in order)}
+
+
+def _rounded(values: Any) -> list[float]:
+    # The shortest decimals that are the same float32.
+    return [float(str(np.float32(value))) for value in values.tolist()]
+
+
+def _start(parts: Assembly, folder: RunFolder, letter: str, model: SegmentationModel) -> dict[str, Any]:
+    """Where a network's training began, and under which license that is."""
+    first = next(phase.name for phase in parts.plan if phase.trainee == letter and phase.init_from is None)
+    report = folder.read_weights_report(first)
+    source = None if report is None else report["source"]
+    if report is None:
+        return {"source": "not recorded", "sha256": None, "license": None}
+    if source is None:
+        return {"source": "fresh", "sha256": None, "license": None}
+    if source != "imagenet":
+        return {"source": Path(source).name, "sha256": report["sha256"], "license": None}
+    architecture = getattr(model.backbone, "arch", type(model.backbone).__name__)
+    return {"source": f"published weights of {architecture}", "sha256": None, "license": published_license(model)}
+
+
+def published_license(model: SegmentationModel) -> str | None:
+    """What timm says of the license of a backbone's published weights; None where nobody says anything."""
+    body, architecture = getattr(model.backbone, "body", None), getattr(model.backbone, "arch", None)
+    if body is None or not isinstance(architecture, str):
+        return None
+    import timm  # slow to import; it has built this backbone already
+
+    published = timm.get_pretrained_cfg(architecture)
+    return None if published is None else published.license
+
+
+def _without_folders(value: Any) -> Any:
+    """A config with the names of files and folders of this machine cut down to their last part."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    if isinstance(value, str) and "/" in value and _is_path(value):
+        return Path(value).name
+    return value
+
+
+def _is_path(text: str) -> bool:
+    path = Path(text)
+    try:
+        return path.is_absolute() or text.startswith(("~", ".")) or path.exists()
+    except OSError:
+        return False

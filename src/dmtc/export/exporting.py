@@ -1,0 +1,241 @@
+"""From a run to a folder that works without it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dmtc
+from dmtc.errors import ConfigError
+from dmtc.export import onnx_file, torch_files  # noqa: F401  (importing registers them)
+from dmtc.export.agreement import Agreement, compare
+from dmtc.export.card import model_card
+from dmtc.export.description import describe
+from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, require
+from dmtc.export.module import ExportedModule
+from dmtc.export.segmenter import CARD, CONFIG, Segmenter, load_exactly
+from dmtc.files import replacing_folder, write_atomically, write_json
+from dmtc.models import SegmentationModel, build_model
+from dmtc.prediction import chosen_networks
+from dmtc.runs import Run
+
+RECORD = "export.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What is exported.
+
+    Attributes:
+        networks: Letters of those whose probabilities are averaged; None for all of the run.
+        checkpoint: "last" or "best" weights.
+        probabilities: Also give the probability of every class.
+        size: Height and width of the only images that the file takes; None for any.
+        opset: Version of ONNX's operators.
+        license: Of the weights, as an SPDX identifier; None if none was chosen.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    networks: str | None = None
+    checkpoint: str = "last"
+    probabilities: bool = False
+    size: Sequence[int] | None = None
+    opset: int = 20
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint not in ("last", "best"):
+            raise ConfigError(f"job.checkpoint should be last or best, but is {self.checkpoint!r}")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ConfigError(f"job.size should be a positive height and width, or null, but is {list(self.size)}")
+        if self.opset < 1:
+            raise ConfigError(f"job.opset should be at least 1, but is {self.opset}")
+
+    @property
+    def of_size(self) -> Size:
+        """`size` as formats take it."""
+        return None if self.size is None else (self.size[0], self.size[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        path: The file.
+        agreement: How far it differs from the networks; None if what reads it is not installed.
+        unchecked: Why it was not compared; None if it was.
+        pushed: Address of the upload, if there was one.
+    """
+
+    path: Path
+    agreement: Agreement | None
+    unchecked: str | None
+    pushed: str | None
+
+    def text(self) -> str:
+        """For a person."""
+        megabytes = sum(file.stat().st_size for file in self.path.parent.glob(f"{self.path.name}*")) / 1e6
+        lines = [f"written to {self.path} ({megabytes:.1f} MB)"]
+        lines.append(
+            f"not compared: {self.unchecked}"
+            if self.agreement is None
+            else f"compared with the networks: {self.agreement.text()}"
+        )
+        if self.pushed is not None:
+            lines.append(f"uploaded to {self.pushed}")
+        return "\n".join(lines)
+
+
+def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str | None = None) -> Segmenter:
+    """Networks of a run without what only training needs, with their description.
+
+    Args:
+        run: The run.
+        networks: Letters; None for all of the run.
+        checkpoint: "last" or "best" weights.
+        license: Of the weights, or None.
+
+    Raises:
+        ConfigError: There is no such network.
+        WeightsError: Its weights are missing: the run stopped before.
+    """
+    models: dict[str, SegmentationModel] = {}
+    for letter in chosen_networks(networks, run.networks):
+        trained = run.model(letter, which=checkpoint)
+        bare = build_model(run.parts.model_spec(letter), run.task.num_classes, projection=False, seed=0)
+        state = trained.state_dict()
+        # The head of the contrastive loss predicts nothing.
+        load_exactly(bare, {n: t for n, t in state.items() if not n.startswith("projection.")}, f"network {letter}")
+        models[letter] = bare.eval()
+    return Segmenter(models, describe(run.parts, run.folder, models, checkpoint, license))
+
+
+def export_run(
+    run: Run,
+    format: str | None,
+    output: Path | None,
+    options: ExportOptions,
+    *,
+    push: str | None = None,
+    private: bool | None = True,
+) -> Exported:
+    """Write networks of a run as a file, compare it with them, and describe it in `config.json` and `README.md`.
+
+    The folder appears when all of it is done and replaces an earlier export.
+
+    Args:
+        run: The run.
+        format: A name in `FORMATS`.
+        output: The folder; by default `export/<format>` in that of the run.
+        options: What is exported.
+        push: USER/NAME on the Hugging Face Hub to upload to.
+        private: Whether a repository that is made for that is private.
+
+    Raises:
+        ConfigError: No such format, a package is missing, the architecture cannot be exported so, or the folder holds
+            something else.
+        DataError: The Hub cannot be reached, or refuses.
+        WeightsError: Weights are missing: the run stopped before.
+    """
+    if format is None:
+        raise ConfigError(f"job=export needs format=..., one of {', '.join(FORMATS.names())}")
+    kind = FORMATS.build({"name": format}, "job.format")
+    require(format, kind.writing_needs)
+    if push is not None and format != "safetensors":
+        raise ConfigError(f"job.push uploads what format=safetensors writes, but the format is {format}")
+    folder = run.folder.path / "export" / format if output is None else output
+    _refuse_other_content(folder)
+    segmenter = segmenter_of(run, options.networks, options.checkpoint, options.license)
+    models = {letter: segmenter.model(letter) for letter in segmenter.networks}
+    module = ExportedModule(models, options.probabilities)
+    missing = missing_packages(kind.reading_needs)
+    unchecked = f"{' and '.join(missing)} is not installed (pip install 'dmtc[export]')" if missing else None
+    agreement = None
+    with replacing_folder(folder) as unfinished:
+        _write(kind, format, segmenter, module, unfinished / kind.file, options)
+        if not missing:
+            agreement = _compared(kind, format, module, unfinished / kind.file, options)
+        write_atomically(unfinished / CARD, model_card(segmenter.description, format, options.of_size))
+        write_json(unfinished / CONFIG, segmenter.description)
+        write_json(unfinished / RECORD, _record(format, kind, module, options, agreement, unchecked))
+    pushed = None if push is None else segmenter.push_to_hub(push, private=private)
+    return Exported(folder / kind.file, agreement, unchecked, pushed)
+
+
+def _write(
+    kind: FileFormat, format: str, segmenter: Segmenter, module: ExportedModule, path: Path, options: ExportOptions
+) -> None:
+    try:
+        kind.write(segmenter, module, path, options.of_size, options.opset)
+    except (OSError, MemoryError):
+        raise
+    # Exporters fail by errors of many kinds, whose texts are long.
+    except Exception as error:
+        raise ConfigError(
+            f"the networks cannot be exported with format={format}{_for(options)}: {_reason(error)};"
+            f" {_way(format, options)}"
+        ) from error
+
+
+def _compared(kind: FileFormat, format: str, module: ExportedModule, path: Path, options: ExportOptions) -> Agreement:
+    try:
+        agreement = compare(module, kind.read(path), options.of_size)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"format={format}{_for(options)} was written, but cannot be used: {_reason(error)}; {_way(format, options)}"
+        ) from error
+    if not agreement.is_close:
+        raise ConfigError(
+            f"format={format}{_for(options)} was written, but does not see what the networks see:"
+            f" {agreement.text()}; {_way(format, options)}"
+        )
+    return agreement
+
+
+def _for(options: ExportOptions) -> str:
+    return " for images of any size" if options.size is None else f" for images of {options.size[0]}x{options.size[1]}"
+
+
+def _way(format: str, options: ExportOptions) -> str:
+    """What can be done about it."""
+    others = ", ".join(name for name in FORMATS.names() if name != format)
+    fixed = "" if options.size is not None else "give the size of your images by job.size=[H,W], or "
+    return f"{fixed}take another format ({others})"
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _refuse_other_content(folder: Path) -> None:
+    """An earlier export may be replaced, and nothing else."""
+    if folder.is_dir() and not (folder / RECORD).is_file() and any(folder.iterdir()):
+        raise ConfigError(f"output={folder} holds other files; choose a folder that is new or of an earlier export")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output={folder} is a file; choose a folder")
+
+
+def _record(
+    format: str,
+    kind: FileFormat,
+    module: ExportedModule,
+    options: ExportOptions,
+    agreement: Agreement | None,
+    unchecked: str | None,
+) -> dict[str, Any]:
+    return {
+        "format": format,
+        "file": kind.file,
+        "outputs": module.outputs,
+        "size": None if options.size is None else list(options.size),
+        "opset": options.opset if "onnx" in kind.writing_needs else None,
+        "compared": None if agreement is None else agreement.to_json(),
+        "not_compared": unchecked,
+        "version": dmtc.__version__,
+    }

@@ -1,0 +1,75 @@
+"""ONNX, by PyTorch's exporter on `torch.export`; its older one, by traces, is deprecated and refuses newer opsets."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dmtc.export.description import as_strings
+from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
+from dmtc.export.module import INPUT, ExportedModule
+from dmtc.export.segmenter import Segmenter
+from dmtc.export.torch_files import exported_program
+
+_LARGEST = 2_000_000_000
+"""Bytes of weights beyond which they lie in a file beside the model's: the format ends at 2 GiB."""
+
+
+@FORMATS.register("onnx")
+class Onnx(FileFormat):
+    """One file for ONNX Runtime, TensorRT, OpenVINO and others."""
+
+    file = "model.onnx"
+    writing_needs = ("onnx", "onnxscript")
+    reading_needs = ("onnxruntime",)
+
+    def write(self, segmenter: Segmenter, module: ExportedModule, path: Path, size: Size, opset: int) -> None:
+        """See `FileFormat.write`."""
+        names = {0: "batch"} if size else {0: "batch", 2: "height", 3: "width"}
+        program = exported_program(module, size)
+        with _quietly():
+            converted = torch.onnx.export(
+                program,
+                input_names=[INPUT],
+                output_names=module.outputs,
+                opset_version=opset,
+                dynamic_shapes={INPUT: names},
+                verbose=False,
+            )
+            assert converted is not None, "the exporter on torch.export returns a program"
+            converted.model.metadata_props.update(as_strings(segmenter.description))
+            if (written := converted.model.opset_imports.get("")) != opset:
+                raise ValueError(f"opset {opset} was asked for, but PyTorch can only write {written}")
+            weights = sum(tensor.nbytes for tensor in module.state_dict().values())
+            converted.save(str(path), external_data=weights > _LARGEST)
+
+    def read(self, path: Path) -> Reading:
+        """See `FileFormat.read`."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+        def run(images: Tensor) -> Sequence[Tensor]:
+            return [torch.from_numpy(array) for array in session.run(None, {INPUT: images.numpy()})]
+
+        return run
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the exporter says of its own insides."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

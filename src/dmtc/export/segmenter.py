@@ -1,0 +1,211 @@
+"""Networks with their classes and colors, in the layout of the Hugging Face Hub: saved, loaded, predicted with."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmtc.data.task import Task
+from dmtc.errors import ConfigError, DataError, UserError, WeightsError
+from dmtc.export.card import model_card
+from dmtc.export.description import FORMAT_VERSION, as_strings
+from dmtc.files import write_atomically, write_json
+from dmtc.models import SegmentationModel, build_model, read_weights
+from dmtc.models.weight_files import save_tensors
+from dmtc.prediction import PredictsArrays
+from dmtc.types import UInt8Array
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+class Segmenter(PredictsArrays):
+    """Networks that are taken away from their run. They predict as `PredictsArrays` says.
+
+    Args:
+        models: The networks by letter; put into evaluation mode.
+        description: From `dmtc.export.description.describe`; what `config.json` holds.
+
+    Example:
+        segmenter = dmtc.Segmenter.from_pretrained("exported")
+        mask = segmenter.predict(image)  # uint8 (H, W, 3) RGB in, uint8 (H, W) out
+        picture = segmenter.colored(mask)
+    """
+
+    def __init__(self, models: Mapping[str, SegmentationModel], description: Mapping[str, Any]) -> None:
+        self.description = dict(description)
+        self._models = {letter: model.eval() for letter, model in models.items()}
+        self.task = Task.from_json(self.description["task"])
+
+    @property
+    def networks(self) -> Sequence[str]:
+        """Letters of the networks."""
+        return list(self._models)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a class's place is its value in masks."""
+        return self.task.classes
+
+    def model(self, network: str = "a") -> SegmentationModel:
+        """A network in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> logits (B, C, H, W).
+
+        Args:
+            network: Its letter.
+
+        Raises:
+            ConfigError: There is no such network.
+        """
+        if network not in self._models:
+            raise ConfigError(f"no network {network!r} here; there are {', '.join(self._models)}")
+        return self._models[network]
+
+    def to(self, device: torch.device | str) -> "Segmenter":
+        """Move the networks to a device, where they then predict."""
+        for model in self._models.values():
+            model.to(device)
+        return self
+
+    def colored(self, mask: UInt8Array) -> UInt8Array:
+        """A mask uint8 (H, W) as a picture: uint8 (H, W, 3), RGB."""
+        return self.task.color_table[mask]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json`, `model.safetensors` and a model card, `README.md`, into a folder.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        folder = Path(folder)
+        tensors = {
+            f"{letter}.{name}": tensor
+            for letter, model in self._models.items()
+            for name, tensor in model.state_dict().items()
+        }
+        save_tensors(tensors, folder / WEIGHTS, as_strings(self.description))
+        write_atomically(folder / CARD, model_card(self.description, "safetensors"))
+        write_json(folder / CONFIG, self.description)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, token: str | None = None
+    ) -> "Segmenter":
+        """Load what `save_pretrained` or `push_to_hub` has written; nothing in it is executed.
+
+        Args:
+            source: A folder, or USER/NAME on the Hugging Face Hub, which is downloaded once into its cache.
+            revision: Branch, tag or commit on the Hub.
+            token: For the Hub, if not the one of `hf auth login`.
+
+        Raises:
+            DataError: No such folder or repository, the Hub cannot be reached, or the description is damaged.
+            ConfigError: The networks have parts that are not known here: import the module that registers them first.
+            WeightsError: The weights are damaged or do not fit.
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            folder = _downloaded(str(source), revision, token)
+        description = _read_description(folder / CONFIG)
+        task = Task.from_json(description["task"])
+        if not (folder / WEIGHTS).is_file():
+            raise DataError(f"{folder} holds no {WEIGHTS}: it is not written by job=export format=safetensors")
+        tensors = read_weights(folder / WEIGHTS)
+        models = {}
+        for letter in description["networks"]:
+            model = build_model(description["models"][letter], task.num_classes, projection=False, seed=0)
+            own = {n.removeprefix(f"{letter}."): t for n, t in tensors.items() if n.startswith(f"{letter}.")}
+            load_exactly(model, own, f"{folder / WEIGHTS}, network {letter}")
+            models[letter] = model
+        return cls(models, description)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload networks trained with dmtc",
+    ) -> str:
+        """Upload to the Hugging Face Hub; the repository is made if there is none.
+
+        Args:
+            repo_id: USER/NAME.
+            private: Whether a repository that is made is private; None as the account has it.
+            token: If not the one of `hf auth login`.
+            revision: Branch to upload to, if not the main one.
+            commit_message: Of the upload.
+
+        Returns:
+            Address of the upload.
+
+        Raises:
+            DataError: The Hub cannot be reached, or refuses.
+        """
+        from huggingface_hub import HfApi
+
+        with tempfile.TemporaryDirectory() as folder, _hub(repo_id):
+            self.save_pretrained(folder)
+            api = HfApi(token=token)
+            name = api.create_repo(repo_id=repo_id, private=private, exist_ok=True).repo_id
+            done = api.upload_folder(repo_id=name, folder_path=folder, revision=revision, commit_message=commit_message)
+        return str(done)
+
+
+def load_exactly(model: SegmentationModel, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Load every tensor of a model; one that is missing, left over or of another shape is an error.
+
+    Raises:
+        WeightsError: There is one.
+    """
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ tensors.keys())
+    wrong += [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
+    if wrong:
+        raise WeightsError(
+            f"{where}: {len(wrong)} tensors are missing, left over or of another shape, such as {wrong[0]};"
+            " the file is damaged, or made by another version of dmtc or of its backbone's library"
+        )
+    model.load_state_dict(dict(tensors))
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["format_version"]
+        Task.from_json(description["task"])
+        missing = {"networks", "models"} - description.keys()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path.parent} holds no {path.name}: it is not written by job=export format=safetensors"
+        ) from None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    if version != FORMAT_VERSION or missing:
+        raise DataError(f"{path} is of format {version}; this version of dmtc reads {FORMAT_VERSION}")
+    return description
+
+
+def _downloaded(repo_id: str, revision: str | None, token: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _hub(repo_id):
+        return Path(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=[CONFIG, WEIGHTS, CARD]))
+
+
+@contextmanager
+def _hub(repo_id: str) -> Iterator[None]:
+    """Tell what the Hub refuses in one line; it has many errors of its own."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{repo_id}: no such folder, and the Hugging Face Hub says: {reason} ({type(error).__name__})"
+        ) from error

@@ -1,0 +1,78 @@
+"""The few layers that the heads share. Everything here takes maps of any size."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dmtc.errors import ConfigError
+
+PROJECTION_WIDTH = 256
+"""Channels between the two convolutions of the projection head; fixed by the published weights."""
+
+
+class PixelClassifier(nn.Module):
+    """Dropout of whole channels, then a score of every class for each cell: (B, channels, h, w) to (B, C, h, w)."""
+
+    def __init__(self, channels: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout2d(dropout)
+        self.scores = nn.Conv2d(channels, num_classes, kernel_size=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits."""
+        return self.scores(self.dropout(features))
+
+
+def projection_head(in_channels: int, out_channels: int) -> nn.Sequential:
+    """The head whose output the contrastive loss compares: (B, in_channels, h, w) to (B, out_channels, h, w).
+
+    Source: Liu et al. 2022 (ReCo), section 3.1, as DMTC puts it on DeepLab v2.
+    """
+    return nn.Sequential(
+        nn.Conv2d(in_channels, PROJECTION_WIDTH, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(PROJECTION_WIDTH),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(PROJECTION_WIDTH, out_channels, kernel_size=1),
+    )
+
+
+def conv_norm_relu(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> nn.Sequential:
+    """A convolution that keeps the size, batch normalization, and what is positive of it."""
+    padding = dilation * (kernel_size // 2)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def pooled(in_channels: int, out_channels: int, cells: int) -> nn.Sequential:
+    """The map averaged to `cells` x `cells`, a 1x1 convolution, and what is positive of it.
+
+    Without batch normalization, which one image of one cell has no statistics for: an `accumulate` or a batch that
+    leaves one image a part would stop the training.
+    """
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(cells), nn.Conv2d(in_channels, out_channels, kernel_size=1), nn.ReLU(inplace=True)
+    )
+
+
+def resized_like(features: Tensor, other: Tensor) -> Tensor:
+    """The map at another map's height and width, by bilinear interpolation with aligned corners."""
+    return F.interpolate(features, size=other.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def refuse_sizes(rates: Sequence[int] = (), dropout: float = 0.0, **channels: int) -> None:
+    """See that a head's options are possible.
+
+    Raises:
+        ConfigError: They are not; one message for all.
+    """
+    faults = [f"model.{name} should be at least 1, but is {number}" for name, number in channels.items() if number < 1]
+    if any(rate < 1 for rate in rates):
+        faults.append(f"model.aspp_rates should be a list of dilations of at least 1, but is {list(rates)}")
+    if not 0 <= dropout < 1:
+        faults.append(f"model.dropout should lie in [0, 1), but is {dropout}")
+    if faults:
+        raise ConfigError("; ".join(faults))

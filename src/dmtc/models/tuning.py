@@ -1,0 +1,100 @@
+"""How the weights of a network are trained: all alike, the heads alone, or the deeper the faster.
+
+Pretrained backbones, vision transformers above all, lose what they know when a small labelled set moves all of their
+layers as fast as a fresh head must move.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from torch import nn
+
+from dmtc.errors import ConfigError
+from dmtc.registry import Registry
+
+if TYPE_CHECKING:
+    from dmtc.models.base import SegmentationModel
+
+Group: TypeAlias = dict[str, Any]
+"""A group of parameters as torch's optimizers take it: `params`, `lr_scale`, and `weight_decay` where it differs."""
+
+
+class Tuning:
+    """Trains all weights at the phase's learning rate. Subclass it and register the subclass in `TUNINGS`.
+
+    Attributes:
+        freezes_backbone: Whether the backbone keeps its weights; it then stays in evaluation mode too.
+    """
+
+    freezes_backbone: bool = False
+
+    def groups(self, model: "SegmentationModel") -> list[nn.Parameter] | list[Group]:
+        """The parameters to train: a plain list, or groups with a factor `lr_scale` of the learning rate."""
+        return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+TUNINGS: Registry[Tuning] = Registry("tuning")
+
+
+@TUNINGS.register("full")
+def full() -> Tuning:
+    """All weights at the phase's learning rate, as in all published recipes."""
+    return Tuning()
+
+
+@TUNINGS.register("frozen")
+class Frozen(Tuning):
+    """The backbone keeps its weights and running statistics; the heads alone are trained.
+
+    Nothing of the backbone is kept for the backward pass, which saves time and most of the memory.
+    """
+
+    freezes_backbone = True
+
+
+@TUNINGS.register("layer_decay")
+@dataclass(frozen=True, kw_only=True)
+class LayerDecay(Tuning):
+    """A learning rate that falls from layer to layer towards the image.
+
+    Of n layers, the i-th from the image has the rate times `backbone_rate` times `decay` to the power of n - i + 1; the
+    heads have the rate itself. Layers are timm's: the stem with the position embeddings, then each block.
+
+    Args:
+        decay: In (0, 1]; 1 gives all layers the same rate.
+        backbone_rate: Above 0: a factor of the rate of the whole backbone.
+        decay_vectors: Whether weight decay also acts on biases, norms and embeddings.
+
+    Raises:
+        ConfigError: Another number.
+
+    Source: Clark et al. 2020 (ELECTRA); Bao et al. 2022 (BEiT), where vectors have no weight decay either.
+    """
+
+    decay: float
+    backbone_rate: float
+    decay_vectors: bool
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decay <= 1:
+            raise ConfigError(f"model.tuning.decay should lie in (0, 1], but is {self.decay}")
+        if not self.backbone_rate > 0:
+            raise ConfigError(f"model.tuning.backbone_rate should be above 0, but is {self.backbone_rate}")
+
+    def groups(self, model: "SegmentationModel") -> list[Group]:
+        """One group for each layer of the backbone and one for the heads, each in two if vectors do not decay."""
+        depths, undecayed = model.backbone.depths(), model.backbone.undecayed()
+        layers = max(depths.values()) + 1
+        groups: dict[tuple[float, bool], Group] = {}
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            inner = name.removeprefix("backbone.")
+            of_backbone = inner != name
+            scale = self.backbone_rate * self.decay ** (layers - depths[inner]) if of_backbone else 1.0
+            decays = self.decay_vectors or not (parameter.ndim <= 1 or (of_backbone and inner in undecayed))
+            group = groups.setdefault((scale, decays), {"params": [], "lr_scale": scale})
+            if not decays:
+                group["weight_decay"] = 0.0
+            group["params"].append(parameter)
+        return list(groups.values())

@@ -1,0 +1,18 @@
+"""What networks see in pictures that nobody labelled: arrays, image files and videos."""
+
+from dmtc.prediction.arrays import Prediction, PredictsArrays
+from dmtc.prediction.layouts import LAYOUTS
+from dmtc.prediction.of_run import Asking, chosen_networks, predict_run, summary
+from dmtc.prediction.outputs import KINDS, Outputs
+
+__all__ = [
+    "KINDS",
+    "LAYOUTS",
+    "Asking",
+    "Outputs",
+    "Prediction",
+    "PredictsArrays",
+    "chosen_networks",
+    "predict_run",
+    "summary",
+]

@@ -1,0 +1,161 @@
+"""Predictions of arrays: from RGB pictures to classes, confidences and probabilities."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmtc.errors import DataError
+from dmtc.evaluation import Evaluation
+from dmtc.evaluation import ensemble as mean_of
+from dmtc.evaluation.asking import Sliding
+from dmtc.evaluation.protocols import Original
+from dmtc.types import Float32Array, UInt8Array
+
+T = TypeVar("T")
+
+WINDOW_STRIDE = 2 / 3
+"""From one window to the next, as a share of the window; as in `conf/evaluation/sliding.yaml`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What is seen in a picture.
+
+    Attributes:
+        label: uint8 (H, W), the likeliest class of each pixel.
+        confidence: float32 (H, W) in [0, 1], its probability.
+        probabilities: float32 (C, H, W) in [0, 1], of every class; they add up to 1. (0, H, W) where nobody asked.
+    """
+
+    label: UInt8Array
+    confidence: Float32Array
+    probabilities: Float32Array
+
+
+class PredictsArrays(ABC):
+    """What can be asked of several networks with one letter each, wherever they come from."""
+
+    @property
+    @abstractmethod
+    def networks(self) -> Sequence[str]:
+        """Letters of the networks."""
+
+    @abstractmethod
+    def model(self, network: str = "a") -> nn.Module:
+        """A network in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> logits (B, C, H, W).
+
+        Args:
+            network: Its letter.
+
+        Raises:
+            ConfigError: There is no such network.
+        """
+
+    def predict(
+        self,
+        images: UInt8Array | Sequence[UInt8Array],
+        ensemble: str | None = None,
+        *,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+        window: tuple[int, int] | None = None,
+    ) -> UInt8Array | list[UInt8Array]:
+        """Predict the class of every pixel.
+
+        Args:
+            images: One uint8 (H, W, 3) RGB image, an array (N, H, W, 3), or a list of images of any sizes.
+            ensemble: Letters of the networks whose probabilities are averaged; by default all there are.
+            flip: Average probabilities with those of the mirror image.
+            scales: Average probabilities over the picture resized by these factors.
+            window: Height and width of overlapping windows over the picture; None shows it whole.
+
+        Returns:
+            uint8 (H, W) for one image, (N, H, W) for an array, a list for a list.
+
+        Raises:
+            ConfigError: There is no such network, or an option is out of range.
+            DataError: Not uint8, or not three channels.
+            WeightsError: Weights are missing: the run stopped before.
+        """
+
+        def label(logits: Tensor) -> UInt8Array:
+            return logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+
+        masks = self._each(images, label, ensemble, views_evaluation(flip, scales, window))
+        return np.stack(masks) if isinstance(masks, list) and isinstance(images, np.ndarray) else masks
+
+    def prediction(
+        self,
+        images: UInt8Array | Sequence[UInt8Array],
+        ensemble: str | None = None,
+        *,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+        window: tuple[int, int] | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Predict classes with their confidence, and the probability of every class; all else as in `predict`.
+
+        Returns:
+            One `Prediction` (`.label` `.confidence` `.probabilities`) for one image, a list for several.
+        """
+        return self._each(images, lambda logits: read_off(logits)[0], ensemble, views_evaluation(flip, scales, window))
+
+    def _each(
+        self,
+        images: UInt8Array | Sequence[UInt8Array],
+        read: Callable[[Tensor], T],
+        letters: str | None,
+        evaluation: Evaluation,
+    ) -> T | list[T]:
+        models = [self.model(network) for network in (letters or self.networks)]
+        predict, device = mean_of([evaluation.of_pictures(model) for model in models]), device_of(models[0])
+
+        def one(image: UInt8Array) -> T:
+            image = np.asarray(image)
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise DataError(f"predict wants uint8 (H, W, 3) RGB images, but got {image.dtype} {image.shape}")
+            # A copy, as views with negative strides and read-only arrays are nothing for torch.
+            batch = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device)
+            with torch.inference_mode():
+                return read(predict(batch))
+
+        return one(images) if isinstance(images, np.ndarray) and images.ndim == 3 else [one(image) for image in images]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next(model.parameters()).device
+
+
+def views_evaluation(flip: bool, scales: Sequence[float], window: tuple[int, int] | None) -> Evaluation:
+    """How networks are asked, in a few words.
+
+    Args:
+        flip: Average probabilities with those of the mirror image.
+        scales: Average probabilities over the picture resized by these factors.
+        window: Height and width of overlapping windows over the picture; None shows it whole.
+
+    Raises:
+        ConfigError: A scale or a length of the window is not above 0.
+    """
+    protocol = Original() if window is None else Sliding(crop=list(window), stride=WINDOW_STRIDE)
+    return Evaluation(protocol=protocol, flip=flip, scales=list(scales), absent="left_out")
+
+
+def read_off(logits: Tensor, every: bool = True) -> list[Prediction]:
+    """One `Prediction` an image, on the CPU.
+
+    Args:
+        logits: (B, C, H, W).
+        every: Whether the probabilities of every class are wanted, which take C times the memory.
+    """
+    label = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    probabilities = logits.float().softmax(dim=1)
+    confidence = probabilities.amax(dim=1).cpu().numpy()
+    probabilities = (probabilities if every else probabilities[:, :0]).cpu().numpy()
+    return [Prediction(*of_one) for of_one in zip(label, confidence, probabilities, strict=True)]

@@ -1,0 +1,105 @@
+"""Predictions as test servers want them. A layout of your own is a class, registered in `LAYOUTS`."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from dmtc.data import cityscapes, voc
+from dmtc.data.dataset import few
+from dmtc.data.task import Task
+from dmtc.errors import ConfigError, DataError
+from dmtc.prediction.coding import palette_png, png
+from dmtc.prediction.sources import Source
+from dmtc.registry import Registry
+from dmtc.types import UInt8Array
+
+
+class Layout(Protocol):
+    """Where a server looks for the mask of an image, and what it reads in it."""
+
+    classes: Sequence[str]
+    """The classes that a network must know, in index order."""
+
+    def path(self, source: Source) -> str | None:
+        """Path of an image's mask inside the output folder; None if the server knows no such image."""
+        ...
+
+    def encode(self, label: UInt8Array) -> bytes:
+        """The file for a label uint8 (H, W)."""
+        ...
+
+
+LAYOUTS: Registry[Layout] = Registry("layout")
+
+
+@LAYOUTS.register("cityscapes")
+class CityscapesLayout:
+    """The benchmark of Cityscapes: label ids, all masks in one folder, found by city, sequence and frame."""
+
+    classes = tuple(cityscapes.CLASSES)
+
+    _name = re.compile(r"[^/]+_\d{6}_\d{6}(?=$|_leftImg8bit$)")
+
+    def __init__(self) -> None:
+        self._label_ids = np.zeros(256, np.uint8)
+        self._label_ids[: len(cityscapes.LABEL_IDS)] = cityscapes.LABEL_IDS
+
+    def path(self, source: Source) -> str | None:
+        """`cityscapes/<city>_<sequence>_<frame>_pred_labelIds.png`."""
+        found = self._name.match(source.path.stem)
+        return f"cityscapes/{found[0]}_pred_labelIds.png" if found else None
+
+    def encode(self, label: UInt8Array) -> bytes:
+        """An 8-bit PNG of label ids."""
+        return png(self._label_ids[label])
+
+
+@LAYOUTS.register("voc")
+class VocLayout:
+    """The segmentation challenge of VOC 2012, competition 6 (any training data): palette files by image id."""
+
+    classes = voc.CLASSES
+
+    _name = re.compile(r"\d{4}_\d{6}$")
+
+    def path(self, source: Source) -> str | None:
+        """`results/VOC2012/Segmentation/comp6_test_cls/<id>.png`."""
+        found = self._name.match(source.path.stem)
+        return f"results/VOC2012/Segmentation/comp6_test_cls/{found[0]}.png" if found else None
+
+    def encode(self, label: UInt8Array) -> bytes:
+        """A palette PNG in VOC's colors."""
+        return palette_png(label, voc.voc_palette(256))
+
+
+def layout_paths(name: str, task: Task, sources: Sequence[Source]) -> dict[Source, str]:
+    """Where the mask of each source lies in a layout.
+
+    Raises:
+        ConfigError: The networks tell other classes apart.
+        DataError: Sources are not named as the server's images are, or two stand for the same one.
+    """
+    layout = LAYOUTS.build({"name": name}, "job.layout")
+    if tuple(task.classes) != tuple(layout.classes):
+        raise ConfigError(
+            f"job.layout={name} is for networks of its {len(layout.classes)} classes ({', '.join(layout.classes[:3])},"
+            f" ...), but the run is on {task.dataset} with {task.num_classes} ({', '.join(task.classes[:3])}, ...)"
+        )
+    paths = {source: None if source.is_video else layout.path(source) for source in sources}
+    strange = [str(source.path) for source, path in paths.items() if path is None]
+    if strange:
+        raise DataError(
+            f"job.layout={name}: {len(strange)} of {len(sources)} inputs are not named as its test images are:"
+            f" {few(strange)}; give the folder of test images alone, or leave job.layout away"
+        )
+    known = {source: path for source, path in paths.items() if path is not None}
+    if len(set(known.values())) < len(known):
+        raise DataError(f"job.layout={name}: several inputs stand for the same test image; give each once")
+    return known
+
+
+def layout_encoder(name: str) -> Callable[[UInt8Array], bytes]:
+    """How a layout writes a mask."""
+    return LAYOUTS.build({"name": name}, "job.layout").encode

@@ -1,0 +1,214 @@
+"""Predicting files with the networks of a run: what is asked for, checked before anything is written, and a record."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dmtc
+from dmtc.batches import Loader
+from dmtc.data import Dataset
+from dmtc.engine.assembly import Assembly
+from dmtc.engine.networks import Networks
+from dmtc.errors import ConfigError, DataError
+from dmtc.evaluation import Predictor, build_evaluation, ensemble, shown_at
+from dmtc.failures import explained
+from dmtc.files import write_json
+from dmtc.models.weight_files import sha256_of
+from dmtc.prediction.files import FilePredictor, Predicted
+from dmtc.prediction.outputs import Outputs
+from dmtc.prediction.sources import find_sources
+from dmtc.progress import Progress
+from dmtc.run_folder import RunFolder
+from dmtc.settings import pick_workers
+
+log = logging.getLogger(__name__)
+
+RECORD = "predictions.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How the networks are asked.
+
+    Attributes:
+        networks: Letters of those whose probabilities are averaged; None for all of the run.
+        checkpoint: "last" or "best" weights.
+        evaluation: As in `conf/evaluation`: the protocol, mirror images and scales.
+        resize: Height and width that are shown, as a factor of the picture's; None: as training read its images.
+        upright: Follow orientation tags.
+    """
+
+    networks: str | None
+    checkpoint: str
+    evaluation: dict[str, Any]
+    resize: float | None
+    upright: bool
+
+
+def chosen_networks(networks: str | None, known: Sequence[str]) -> str:
+    """The letters of the networks that are meant, each once.
+
+    Args:
+        networks: As given; None for all.
+        known: Letters of the run's.
+
+    Raises:
+        ConfigError: One of them is unknown, given twice, or there is none.
+    """
+    letters = "".join(known) if networks is None else networks
+    if not letters or len(set(letters)) < len(letters) or not set(letters) <= set(known):
+        choices = [*known, "".join(known)] if len(known) > 1 else known
+        raise ConfigError(f"job.networks should be {' or '.join(choices)}, the networks of the run, but is {letters!r}")
+    return letters
+
+
+def predict_run(
+    parts: Assembly, folder: RunFolder, inputs: Sequence[str], outputs: Outputs, asking: Asking
+) -> Predicted:
+    """Predict files with the networks of a run, and write `predictions.json` beside what is written of them.
+
+    Several processes share the files.
+
+    Args:
+        parts: Of the run.
+        folder: Of the run.
+        inputs: As in `find_sources`.
+        outputs: What is written, and where.
+        asking: How the networks are asked.
+
+    Raises:
+        ConfigError: A setting is out of range, or what is already there must not be replaced or is not alike.
+        DataError: There is no input, or its names do not suit the layout.
+        WeightsError: The run has no such weights yet.
+        MachineError: Memory does not suffice.
+    """
+    letters = chosen_networks(asking.networks, parts.networks)
+    if asking.checkpoint not in ("last", "best"):
+        raise ConfigError(f"job.checkpoint should be last or best, but is {asking.checkpoint!r}")
+    resize = 1 / parts.task.reduction if asking.resize is None else asking.resize
+    if not 0 < resize < float("inf"):
+        raise ConfigError(f"job.resize should be a factor above 0, or null, but is {asking.resize}")
+    evaluation = build_evaluation(asking.evaluation, "evaluation")
+    sources = find_sources(inputs, outputs.folder)
+    targets = outputs.targets(sources)
+
+    last = {phase.trainee: phase.name for phase in parts.plan}
+    weights = {letter: folder.weights_path(last[letter], asking.checkpoint) for letter in letters}
+    networks = Networks(parts, folder)
+    predictors: list[Predictor] = []
+    for letter in letters:
+        network = networks.after(last[letter], asking.checkpoint)
+        predictor = evaluation.of_pictures(networks.predictor(network))
+        predictors.append(_resizing(predictor, resize))
+    settings = {
+        "run": str(folder.path),
+        "weights": {letter: sha256_of(path) for letter, path in weights.items()},
+        **asdict(asking),
+        "networks": letters,
+        "resize": resize,
+    }
+
+    def prepare() -> list[str]:
+        left = outputs.left_to_do(targets)
+        _begin_record(outputs, settings)
+        return [source.name for source in left]
+
+    names = set(parts.processes.first_says(prepare))
+    batch = parts.run.label_batch
+    left = parts.processes.share([source for source in sources if source.name in names], batch)
+    progress = Progress([], parts.run.progress, silent=not parts.processes.is_first)
+    workers = pick_workers(parts.run.workers, parts.device, parts.processes)
+
+    def loader(dataset: Dataset) -> Loader:
+        return Loader(dataset, parts.augment, workers, parts.device, "skip")
+
+    predict = FilePredictor(
+        ensemble(predictors),
+        outputs,
+        loader,
+        device=parts.device,
+        batch=batch,
+        upright=asking.upright,
+        progress=progress,
+    )
+    try:
+        done = _added_up(parts.processes.gathered(predict({source: targets[source] for source in left})))
+    except Exception as error:
+        memory = (
+            f"run.label_batch={batch} images of one size at once: lower it; or show large images in windows by"
+            " evaluation=sliding"
+        )
+        told = explained(error, outputs.folder, "predicting", memory, "the same command with job.existing=skip")
+        if told is None:
+            raise
+        raise told from error
+    finally:
+        progress.close()
+    if done.turned and parts.processes.is_first:
+        log.warning(
+            "%s an orientation tag, which is not followed, as in training; job.upright=true turns such pictures",
+            "1 image carries" if done.turned == 1 else f"{done.turned} images carry",
+        )
+    parts.processes.first_says(lambda: _write_record(outputs, settings, done))
+    return done
+
+
+def _resizing(predict: Predictor, factor: float) -> Predictor:
+    if factor == 1:
+        return predict
+    return shown_at(predict, lambda height, width: (max(1, round(factor * height)), max(1, round(factor * width))))
+
+
+def _begin_record(outputs: Outputs, settings: dict[str, Any]) -> None:
+    """Write how it is done before anything is done, so that a later command can go on with it."""
+    path = outputs.folder / RECORD
+    if outputs.existing == "skip" and path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error}); job.existing=replace makes all of it anew") from None
+        same = settings.keys() - {"run"}  # a run may have been moved; its weights are told by their hash
+        differing = [key for key in sorted(same) if before.get(key) != settings[key]]
+        if differing:
+            raise ConfigError(
+                f"{path}: what is there was predicted with other settings ({', '.join(differing)}); choose another"
+                " output, or job.existing=replace"
+            )
+    _write_record(outputs, settings, None)
+
+
+def _write_record(outputs: Outputs, settings: dict[str, Any], done: Predicted | None) -> None:
+    task = outputs.task.to_json()
+    record = {
+        "settings": settings,
+        "written": [*outputs.kinds, *([outputs.layout] if outputs.layout else [])],
+        "dataset": task["dataset"],
+        "classes": task["classes"],
+        "done": None if done is None else asdict(done),
+        "version": dmtc.__version__,
+    }
+    write_json(outputs.folder / RECORD, record)
+
+
+def _added_up(parts: Sequence[Predicted]) -> Predicted:
+    return Predicted(
+        images=sum(part.images for part in parts),
+        videos=sum(part.videos for part in parts),
+        frames=sum(part.frames for part in parts),
+        turned=sum(part.turned for part in parts),
+        skipped=sorted(path for part in parts for path in part.skipped),
+        seconds=max(part.seconds for part in parts),
+    )
+
+
+def summary(done: Predicted, folder: Path) -> str:
+    """What was done, in one line."""
+    counts = [(done.images, "image"), (done.videos, "video"), (done.frames, "frame")]
+    what = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts if count]
+    speed = (done.images + done.frames) / max(done.seconds, 1e-9)
+    if not what:
+        return f"nothing was left to do in {folder}"
+    return f"{', '.join(what)} in {done.seconds:.1f} s ({speed:.1f} a second), written to {folder}"

@@ -1,0 +1,128 @@
+"""What is written of a prediction, and where: `DIR/<kind>/<name of the input>.<suffix>`."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from dmtc.data.dataset import few
+from dmtc.data.task import Task
+from dmtc.errors import ConfigError
+from dmtc.prediction.arrays import Prediction
+from dmtc.prediction.coding import confidence_png, jpeg, overlay, palette_png, png, probabilities_npz
+from dmtc.prediction.layouts import layout_encoder, layout_paths
+from dmtc.prediction.sources import Source
+from dmtc.types import UInt8Array
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = {
+    "index": ".png",
+    "palette": ".png",
+    "overlay": ".jpg",
+    "confidence": ".png",
+    "probabilities": ".npz",
+}
+KINDS = tuple(SUFFIXES)
+"""What may be written: class indices, the same in color, the picture under the colors, and how sure the network is."""
+
+Existing = Literal["refuse", "skip", "replace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What is written, and where.
+
+    Attributes:
+        folder: Around all of it.
+        task: Classes and colors.
+        kinds: Of `KINDS`.
+        opacity: Of the colors over the picture, in [0, 1].
+        layout: A name in `LAYOUTS` whose files are written too, or None.
+        existing: What becomes of files that are already there.
+
+    Raises:
+        ConfigError: A value is out of its range, or nothing would be written.
+    """
+
+    folder: Path
+    task: Task
+    kinds: Sequence[str]
+    opacity: float
+    layout: str | None
+    existing: Existing
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise ConfigError(f"job.write takes {', '.join(KINDS)}, but is {list(self.kinds)}")
+        if not self.kinds and self.layout is None:
+            raise ConfigError(f"job.write is empty: nothing would be written; it takes {', '.join(KINDS)}")
+        if not 0 <= self.opacity <= 1:
+            raise ConfigError(f"job.opacity should lie in [0, 1], but is {self.opacity}")
+        if self.existing not in get_args(Existing):
+            raise ConfigError(f"job.existing should be {' or '.join(get_args(Existing))}, but is {self.existing!r}")
+
+    def targets(self, sources: Sequence[Source]) -> dict[Source, dict[str, Path]]:
+        """Files of each source by kind; of a video, its overlay, and folders of one file a frame.
+
+        Raises:
+            ConfigError: The layout is for other classes.
+            DataError: The layout is for images of other names.
+        """
+        layout = {} if self.layout is None else layout_paths(self.layout, self.task, sources)
+        targets = {source: {kind: self._target(source, kind) for kind in self.kinds} for source in sources}
+        for source, path in layout.items():
+            targets[source]["layout"] = self.folder / path
+        return targets
+
+    def _target(self, source: Source, kind: str) -> Path:
+        suffix = SUFFIXES[kind] if not source.is_video else ".mp4" if kind == "overlay" else ""
+        return self.folder / kind / f"{source.name}{suffix}"
+
+    def left_to_do(self, targets: dict[Source, dict[str, Path]]) -> dict[Source, dict[str, Path]]:
+        """The sources that are not done, as `existing` says.
+
+        Raises:
+            ConfigError: Files are there and must not be replaced.
+        """
+        there = [str(path) for paths in targets.values() for path in paths.values() if path.exists()]
+        if not there or self.existing == "replace":
+            return targets
+        if self.existing == "refuse":
+            raise ConfigError(
+                f"{len(there)} files to be written are already there: {few(there)}; choose another output,"
+                " job.existing=skip to go on where an earlier command stopped, or job.existing=replace"
+            )
+        left = {s: paths for s, paths in targets.items() if not all(path.exists() for path in paths.values())}
+        log.info("%d of %d inputs are already done", len(targets) - len(left), len(targets))
+        return left
+
+    def encoders(self) -> dict[str, Callable[[UInt8Array, Prediction], bytes]]:
+        """The file of each kind, from a picture uint8 (H, W, 3) and what is seen in it."""
+        palette = self.task.color_table
+        every: dict[str, Callable[[UInt8Array, Prediction], bytes]] = {
+            "index": lambda _, seen: png(seen.label),
+            "palette": lambda _, seen: palette_png(seen.label, palette),
+            "overlay": lambda image, seen: jpeg(self.overlaid(image, seen)),
+            "confidence": lambda _, seen: confidence_png(seen),
+            "probabilities": lambda _, seen: probabilities_npz(seen),
+        }
+        wanted = {kind: every[kind] for kind in self.kinds}
+        if self.layout is not None:
+            encode = layout_encoder(self.layout)
+            wanted["layout"] = lambda _, seen: encode(seen.label)
+        return wanted
+
+    def overlaid(self, image: UInt8Array, seen: Prediction) -> UInt8Array:
+        """The picture under the colors of its classes."""
+        return overlay(image, seen.label, self.task.color_table, self.opacity)
+
+
+def frame_names(suffix: str) -> Iterator[str]:
+    """`frame_000000.png`, `frame_000001.png`, ..."""
+    number = 0
+    while True:
+        yield f"frame_{number:06d}{suffix}"
+        number += 1

@@ -1,0 +1,108 @@
+"""Which pictures and videos are to be predicted, and what their results are called."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from dmtc.data.dataset import few
+from dmtc.data.listed import IMAGE_SUFFIXES, files_below
+from dmtc.errors import DataError
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to predict.
+
+    Attributes:
+        path: Where it lies.
+        name: What its results are called: the path inside the input, with `/`, mostly without the suffix. No other
+            source has it.
+    """
+
+    path: Path
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video."""
+        return _is_video(self.path)
+
+
+def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
+    """Every image and video that is meant, sorted by name.
+
+    Two files that differ in their suffix alone (`a.jpg`, `a.png`) keep it in their names.
+
+    Args:
+        inputs: Each a file, a folder (searched with all folders in it; hidden ones are passed over), or a pattern with
+            `*`, `?`, `[...]` and `**`.
+        output: Where results are written; if it lies inside an input, nothing in it is taken for one.
+
+    Raises:
+        DataError: An input does not exist or holds no image, or two inputs would get the same name.
+    """
+    found: dict[Path, PurePath] = {}  # the path inside its input by the absolute path: overlapping inputs count once
+    for text in inputs:
+        files = {path.absolute(): inside for path, inside in _files_of(text)}
+        files = {path: inside for path, inside in files.items() if not path.is_relative_to(output.absolute())}
+        if not files:
+            suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+            raise DataError(f"input={text}: no image and no video there (looked for {suffixes})")
+        found = files | found
+    names = _names(found)
+    return sorted((Source(path, names[path]) for path in found), key=lambda source: source.name)
+
+
+def _files_of(text: str) -> Iterator[tuple[Path, PurePath]]:
+    """The files that one input means, each with its path inside the input."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        files = sorted(file for file in files_below(path) if _is_known(file))
+        yield from ((file, file.relative_to(path)) for file in files)
+    elif path.is_file():
+        yield path, PurePath(path.name)
+    elif _WILD.search(str(path)):
+        fixed = next(i for i, part in enumerate(path.parts) if _WILD.search(part))
+        root, pattern = Path(*path.parts[:fixed]), str(PurePath(*path.parts[fixed:]))
+        for file in sorted(root.glob(pattern)):
+            if file.is_file() and _is_known(file):
+                yield file, file.relative_to(root)
+    else:
+        raise DataError(f"input={text}: there is no such file or folder (looked from {Path.cwd()})")
+
+
+def _names(found: dict[Path, PurePath]) -> dict[Path, str]:
+    names = {path: inside.with_suffix("").as_posix() for path, inside in found.items()}
+    while clashing := _clashing(names):
+        longer = {path: found[path].as_posix() for path in clashing if names[path] != found[path].as_posix()}
+        if not longer:
+            pairs = ", ".join(str(path) for path in sorted(clashing)[:2])
+            raise DataError(
+                f"{len(clashing)} inputs would be written under the names of others: {pairs}; give the folder around"
+                f" them as input, or predict them into folders of their own ({few(sorted(set(names.values())))})"
+            )
+        names |= longer
+    return names
+
+
+def _clashing(names: dict[Path, str]) -> list[Path]:
+    """Those of one name, and videos whose folder of frames others would be written into."""
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path, name in names.items():
+        named[name].append(path)
+    folders = {parent.as_posix() for name in named for parent in PurePath(name).parents}
+    return [path for path, name in names.items() if len(named[name]) > 1 or (_is_video(path) and name in folders)]
+
+
+def _is_known(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES or _is_video(path)
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
