@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-_OF_RUNS = ("launch.py", "runs.py")
+_OF_RUNS = ("launch.py", "runs.py", "segmenter.py")
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,8 @@ WITHOUT_EXAMPLE = {
     *("tracking.TensorBoardLogger", "tracking.WandbLogger"),
     # Shown whole in docs/extending.md.
     *("models.Backbone", "models.SegmentationModel"),
+    # Backbones and choices of the group model/tuning use them.
+    *("models.Level", "models.Tuning"),
     # Their neighbors show how they are used.
     *("evaluation.evaluate", "evaluation.evaluation_faults", "tracking.phase_values"),
 }
@@ -88,7 +90,7 @@ def test_types_travel_with_the_package():
     assert (ROOT / "src" / "dmtc" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("page", ["quickstart.md", "faq.md", "experiments.md"])
+@pytest.mark.parametrize("page", ["quickstart.md", "faq.md", "experiments.md", "predict.md", "export.md"])
 def test_commands_compose(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tried = 0
@@ -180,7 +182,7 @@ def test_the_data_set_of_the_page(command, written):
         rows.append(f"{image},{mask if mask.exists() else ''},{'val' if image.stem in val else 'train'}")
     (written / "images.csv").write_text("\n".join(rows))
     check, train = given("data")
-    code, out, err = command(*check, small_run=False)
+    code, out, err = command(*check, *OWN[1:], small_run=False)
     assert code == 0, out + err
     assert "12 images (8 labelled, 2 unlabelled, 2 validation), 2 classes" in out
     code, _, err = command(*train, *OWN[1:], small_run=False)
@@ -226,6 +228,6 @@ def test_what_an_answer_names_is_there(row):
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
     for message in re.findall(r"“([^”]+)”", answer):
         assert message in sources, f"no message says {message!r}"
-    options = [o for o in re.findall(r"`([\w./]+=[^`]*)`", answer) if not re.search(r"=[A-Z_]*$|^run=|^resume=", o)]
+    options = [o for o in re.findall(r"`([\w./]+=[^`]*)`", answer) if not re.search(r"=[A-Z_]*$", o)]
     for option in options:
         settle(dmtc.compose([a for a in translate(shlex.split(option)) if not a.startswith(("-", "hydra"))]))

@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 
 log = logging.getLogger("mkdocs.hooks.mounted")
 
-LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")
 FETCHED = re.compile(
     r"<(?:script|img|iframe|link rel=\"(?:stylesheet|preconnect|icon)\")[^>]*(?:src|href)=\"(?:https?:)?//[^>]*"
 )
@@ -29,7 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     waiting = [(f"docs/{file.src_uri}", Path(str(file.abs_src_path))) for file in files.documentation_pages()]
     while waiting:
         uri, path = waiting.pop()
-        for link in LINK.findall(path.read_text("utf-8")):
+        for link, _ in LINK.findall(path.read_text("utf-8")):
             target = normpath(f"{uri}/../{link}")
             if target.startswith(("docs/", "..")) or target in HOME or files.get_file_from_path(target):
                 continue
@@ -51,8 +51,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def turned(link: re.Match[str]) -> str:
         target = normpath(f"{here}/../{link[1]}")
-        target = HOME.get(target, target.removeprefix("docs/"))
-        return up + target
+        if target in HOME:  # which has other sections
+            return up + HOME[target]
+        return up + target.removeprefix("docs/") + (link[2] or "")
 
     return LINK.sub(turned, markdown)
 

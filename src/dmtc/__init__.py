@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs", "load_runs": "runs"}
-_HOMES["Segmenter"] = "export"
+_HOMES |= {"Segmenter": "export"}
 
 
 def __getattr__(name: str) -> Any:

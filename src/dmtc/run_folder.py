@@ -181,6 +181,10 @@ class RunFolder:
         """Write the phases."""
         write_json(self.path / "plan.json", plan_to_json(plan))
 
+    def has_plan(self) -> bool:
+        """Whether the phases were settled before the run was stopped."""
+        return (self.path / "plan.json").is_file()
+
     def read_plan(self) -> list[Phase]:
         """Read the phases."""
         return plan_from_json(self._read_json("plan.json"))

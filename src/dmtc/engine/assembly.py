@@ -62,7 +62,8 @@ class Assembly:
         if run is not None:
             config = config | {"run": dict(run)}
         import_modules(config.get("imports", ()))
-        return cls(config, folder.read_split(), folder.read_plan(), folder.read_task())
+        plan = folder.read_plan() if folder.has_plan() else None
+        return cls(config, folder.read_split(), plan, folder.read_task())
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -52,6 +52,11 @@ def shown_at(predict: Predictor, size: Callable[[int, int], tuple[int, int]]) ->
     Args:
         predict: Sees the resized images.
         size: From height and width of the images to those that are shown.
+
+    Examples:
+        >>> half = shown_at(lambda images: images.float(), lambda height, width: (height // 2, width // 2))
+        >>> half(torch.zeros(1, 3, 8, 12, dtype=torch.uint8)).shape
+        torch.Size([1, 3, 8, 12])
     """
 
     def predict_resized(images: Tensor) -> Tensor:

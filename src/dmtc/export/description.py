@@ -57,7 +57,7 @@ def describe(
         "networks": "".join(models),
         "checkpoint": checkpoint,
         "task": parts.task.to_json(),
-        "models": {letter: _architecture(parts.model_spec(letter)) for letter in models},
+        "models": {letter: architecture(parts.model_spec(letter)) for letter in models},
         "normalization": {letter: _normalization(model) for letter, model in models.items()},
         "starting_weights": {letter: _start(parts, folder, letter, models[letter]) for letter in models},
         "license": license,
@@ -72,9 +72,9 @@ def as_strings(description: Mapping[str, Any]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in description.items()}
 
 
-def _architecture(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a network is built from. Where its weights once came from is told apart from it."""
-    return {key: value for key, value in spec.items() if key not in ("weights", "normalization")}
+def architecture(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network is built from. Where its weights came from, and how they were trained, is told apart from it."""
+    return {key: value for key, value in spec.items() if key not in ("weights", "normalization", "tuning")}
 
 
 def _normalization(model: SegmentationModel) -> dict[str, Any]:

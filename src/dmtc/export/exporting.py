@@ -10,7 +10,7 @@ from dmtc.errors import ConfigError
 from dmtc.export import onnx_file, torch_files  # noqa: F401  (importing registers them)
 from dmtc.export.agreement import Agreement, compare
 from dmtc.export.card import model_card
-from dmtc.export.description import describe
+from dmtc.export.description import architecture, describe
 from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, require
 from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import CARD, CONFIG, Segmenter, load_exactly

@@ -30,10 +30,15 @@ class Segmenter(PredictsArrays):
         models: The networks by letter; put into evaluation mode.
         description: From `dmtc.export.description.describe`; what `config.json` holds.
 
-    Example:
-        segmenter = dmtc.Segmenter.from_pretrained("exported")
-        mask = segmenter.predict(image)  # uint8 (H, W, 3) RGB in, uint8 (H, W) out
-        picture = segmenter.colored(mask)
+    Examples:
+        >>> import dmtc
+        >>> import numpy as np
+        >>> from dmtc.export import ExportOptions, export_run
+        >>> _ = export_run(dmtc.Run.load("outputs/first"), "safetensors", Path("exported"), ExportOptions())
+        >>> segmenter = dmtc.Segmenter.from_pretrained("exported")
+        >>> mask = segmenter.predict(np.zeros((40, 60, 3), np.uint8))
+        >>> mask.shape, segmenter.colored(mask).shape
+        ((40, 60), (40, 60, 3))
     """
 
     def __init__(self, models: Mapping[str, SegmentationModel], description: Mapping[str, Any]) -> None:

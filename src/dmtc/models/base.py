@@ -193,6 +193,12 @@ def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
     Args:
         spec: `name`, the head's options, `backbone`, `tuning`; `weights` and `normalization` are left out of account.
         where: Its place in the config, for the message, for example "model".
+
+    Examples:
+        >>> import dmtc
+        >>> spec = {"name": "linear", "levels": None, "dropout": 0.1, "embedding_channels": 8}
+        >>> dmtc.models.model_faults(spec | {"backbone": {"name": "tiny"}}, "model")
+        ["model.backbone: missing option 'width'"]
     """
     faults = MODELS.faults(head_options(spec), where)
     for part, registry in (("backbone", BACKBONES), ("tuning", TUNINGS)):

@@ -22,6 +22,11 @@ def recompute_blocks(backbone: nn.Module) -> int:
 
     Returns:
         How many blocks it has.
+
+    Examples:
+        >>> from dmtc.models import BACKBONES
+        >>> recompute_blocks(BACKBONES.build({"name": "tiny", "width": 8}))
+        3
     """
     blocks = _blocks(backbone)
     for block in blocks:

@@ -34,6 +34,7 @@ class Tuning:
 
 
 TUNINGS: Registry[Tuning] = Registry("tuning")
+"""The known ways, as in `model.tuning`."""
 
 
 @TUNINGS.register("full")

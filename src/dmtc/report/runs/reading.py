@@ -74,7 +74,7 @@ def read_run(parts: Assembly, folder: RunFolder) -> RunFacts:
     Raises:
         DataError: It was stopped before it had a plan, or a file is damaged.
     """
-    if not (folder.path / "plan.json").is_file():
+    if not folder.has_plan():
         raise DataError(f"{folder.path} has nothing to report yet: the run was stopped before its first phase")
     plan = folder.read_plan()
     records = {phase.name: record for phase in plan if (record := folder.read_phase(phase.name)) is not None}
