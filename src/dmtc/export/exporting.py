@@ -105,7 +105,7 @@ def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str |
     models: dict[str, SegmentationModel] = {}
     for letter in chosen_networks(networks, run.networks):
         trained = run.model(letter, which=checkpoint)
-        bare = build_model(run.parts.model_spec(letter), run.task.num_classes, projection=False, seed=0)
+        bare = build_model(architecture(run.parts.model_spec(letter)), run.task.num_classes, projection=False, seed=0)
         state = trained.state_dict()
         # The head of the contrastive loss predicts nothing.
         load_exactly(bare, {n: t for n, t in state.items() if not n.startswith("projection.")}, f"network {letter}")
