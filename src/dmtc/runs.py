@@ -70,6 +70,7 @@ class Run(PredictsArrays):
         ((96, 96, 3), (96, 96), dtype('float32'))
         >>> run.predict(pseudo.image).shape
         (96, 96)
+        >>> import torch
         >>> run.model("b")(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape[-2:]
         torch.Size([64, 64])
     """
