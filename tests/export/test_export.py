@@ -121,6 +121,18 @@ def test_nothing_tells_of_this_machine(exported, finished, data_root):
         assert str(Path.home()) not in text
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
+def test_the_code_of_card_and_page_works(exported, monkeypatch):
+    format, folder, _ = exported
+    monkeypatch.chdir(folder)
+    page = Path(__file__).parents[2] / "docs" / "export.md"
+    for text in (Path("README.md").read_text(), page.read_text("utf-8")):
+        (code,) = [block.split("```")[0] for block in text.split("```python\n")[1:] if OPENED[format][0] + '"' in block]
+        names: dict = {}
+        exec(code, names)
+        assert names["classes"].shape == names["confidence"].shape == (1, 480, 640)
+
+
 def test_onnx_has_the_opset_that_was_asked_for(exported):
     import onnx
 

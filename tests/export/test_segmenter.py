@@ -76,6 +76,13 @@ def test_it_predicts_what_the_run_predicts_and_needs_no_run(folder, finished, tm
         segmenter.predict(IMAGE, ensemble="c")
 
 
+def test_the_code_of_the_card_works(folder, finished):
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names = {"image": IMAGE}
+    exec(code.replace("FOLDER or USER/NAME", str(folder)), names)
+    np.testing.assert_array_equal(names["mask"], finished.predict(IMAGE))
+
+
 def test_saved_again_it_is_the_same(folder, tmp_path):
     dmtc.Segmenter.from_pretrained(folder).save_pretrained(tmp_path / "again")
     for name in ("config.json", "README.md"):
