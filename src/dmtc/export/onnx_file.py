@@ -12,6 +12,7 @@ from torch import Tensor
 from dmtc.export.description import as_strings
 from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
 from dmtc.export.module import INPUT, ExportedModule
+from dmtc.export.pooling import with_averaging_matrices
 from dmtc.export.segmenter import Segmenter
 from dmtc.export.torch_files import exported_program
 
@@ -30,7 +31,7 @@ class Onnx(FileFormat):
     def write(self, segmenter: Segmenter, module: ExportedModule, path: Path, size: Size, opset: int) -> None:
         """See `FileFormat.write`."""
         names = {0: "batch"} if size else {0: "batch", 2: "height", 3: "width"}
-        program = exported_program(module, size)
+        program = exported_program(with_averaging_matrices(module), size)
         with _quietly():
             converted = torch.onnx.export(
                 program,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
 from dmtc.export.module import INPUT, ExportedModule
@@ -31,7 +31,7 @@ def dynamic_shapes(size: Size) -> dict[str, dict[int, Any]]:
     return {INPUT: {axis: torch.export.Dim.DYNAMIC for axis in free}}
 
 
-def exported_program(module: ExportedModule, size: Size) -> torch.export.ExportedProgram:
+def exported_program(module: nn.Module, size: Size) -> torch.export.ExportedProgram:
     """The module as a graph.
 
     Raises:

@@ -164,7 +164,8 @@ class SegmentationModel(nn.Module):
         # Enlarged and not padded: a map whose last cells lie beyond the image would be stretched over the image.
         multiple = self.backbone.multiple
         if multiple > 1:
-            height, width = (-(-extent // multiple) * multiple for extent in images.shape[-2:])
+            # Not by the floor of a negative number, which exporters of graphs get wrong.
+            height, width = ((extent + multiple - 1) // multiple * multiple for extent in images.shape[-2:])
             images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=True)
         if self.tuning.freezes_backbone:
             with torch.no_grad():

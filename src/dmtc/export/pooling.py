@@ -1,0 +1,62 @@
+"""Adaptive average pooling for maps of any size, which ONNX has no operator for."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class AveragingMatrices(nn.Module):
+    """`nn.AdaptiveAvgPool2d` as two products with matrices that follow from the map's size.
+
+    The exporter takes adaptive pooling apart into indices that hold for the size of its example alone.
+
+    Args:
+        rows: Cells from top to bottom.
+        columns: Cells from left to right.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, h, w) to (B, channels, rows, columns), equal to adaptive pooling up to rounding."""
+        height, width = features.shape[-2:]
+        vertical = _averaging(height, self.rows, features)
+        horizontal = _averaging(width, self.columns, features)
+        return torch.matmul(torch.matmul(vertical, features), horizontal.transpose(0, 1))
+
+
+def with_averaging_matrices(module: nn.Module) -> nn.Module:
+    """The module itself, or a copy of it with `AveragingMatrices` where it pools to several cells."""
+    if not any(_pools_to_cells(part) for part in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        for name, part in parent.named_children():
+            if _pools_to_cells(part):
+                rows, columns = _cells(part)
+                setattr(parent, name, AveragingMatrices(rows, columns))
+    return module
+
+
+def _averaging(length: int, cells: int, like: Tensor) -> Tensor:
+    """(cells, length): each row averages the pixels of a cell; neighboring cells may share pixels, as in PyTorch."""
+    cell = torch.arange(cells, device=like.device)
+    start = torch.div(cell * length, cells, rounding_mode="floor")
+    end = torch.div((cell + 1) * length + cells - 1, cells, rounding_mode="floor")
+    pixel = torch.arange(length, device=like.device)
+    inside = (pixel >= start[:, None]) & (pixel < end[:, None])
+    return inside.to(like.dtype) / (end - start)[:, None].to(like.dtype)
+
+
+def _pools_to_cells(module: nn.Module) -> bool:
+    """Whether it is adaptive pooling to more than the mean of the map, which ONNX has."""
+    return isinstance(module, nn.AdaptiveAvgPool2d) and _cells(module) != (1, 1)
+
+
+def _cells(module: nn.Module) -> tuple[int, int]:
+    size: Any = module.output_size
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
