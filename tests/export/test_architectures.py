@@ -1,40 +1,28 @@
-"""Architectures of many kinds through every format, for images of any size."""
+"""A head on a backbone of every family through every format."""
 
-import numpy as np
+import runpy
+from pathlib import Path
+
 import pytest
 
-from dmtc.data.task import Task
-from dmtc.export import FORMATS, Segmenter
-from dmtc.export.agreement import compare
-from dmtc.export.module import ExportedModule
-from dmtc.models import build_model
-
-TASK = Task(dataset="camvid", classes=("sky", "road", "car"), palette=np.eye(3, dtype=np.uint8) * 255)
-HEAD = {"name": "deeplabv2", "aspp_rates": [1, 2], "aspp_branches": 2, "embedding_channels": 8}
-BACKBONES = {
-    "resnet50": {"name": "resnet50", "output_stride": 16},
-    "resnet18": {"name": "timm", "arch": "resnet18", "output_stride": 16},
-    "mobilenetv2": {"name": "timm", "arch": "mobilenetv2_050", "output_stride": 16},
-    "mobilenetv3": {"name": "timm", "arch": "mobilenetv3_small_050", "output_stride": 16},
-    "efficientnet": {"name": "timm", "arch": "efficientnet_b0", "output_stride": 16},
-    "convnext": {"name": "timm", "arch": "convnext_atto", "output_stride": 32},
+MAKING = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "making" / "exports.py"))
+PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+ROWS = {
+    " ".join(cell.strip("` ") for cell in line.split("|")[1:3]): [cell.strip() for cell in line.split("|")[3:6]]
+    for line in PAGE.split(MAKING["BEGIN"])[1].split(MAKING["END"])[0].splitlines()
+    if line.startswith("| `") and "model=" not in line
 }
 
 
-def segmenter(backbone: dict) -> Segmenter:
-    spec = HEAD | {"backbone": backbone}
-    model = build_model(spec, TASK.num_classes, projection=False, seed=0)
-    description = {"task": TASK.to_json(), "models": {"a": spec}, "networks": "a"}
-    return Segmenter({"a": model}, description)
+def test_the_page_has_a_row_for_each():
+    assert list(ROWS) == list(MAKING["CASES"])
+    assert not any(cell == "no" for cells in ROWS.values() for cell in cells)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("format", ["onnx", "torchscript", "torch_export"])
-def test_it_exports_for_any_size(backbone, format, tmp_path):
-    one = segmenter(BACKBONES[backbone])
-    module = ExportedModule({"a": one.model("a")}, probabilities=True)
-    kind = FORMATS.build({"name": format})
-    kind.write(one, module, tmp_path / kind.file, None, 20)
-    agreement = compare(module, kind.read(tmp_path / kind.file), None)
+@pytest.mark.parametrize("case", MAKING["CASES"])
+@pytest.mark.parametrize("kind", MAKING["KINDS"])
+def test_it_exports_as_the_page_says(case, kind, tmp_path):
+    told = ROWS[case][MAKING["KINDS"].index(kind)]
+    agreement = MAKING["exported"](case, kind, tmp_path, MAKING["ONE_SIZE"] if "one size" in told else None)
     assert agreement.is_close, agreement.text()

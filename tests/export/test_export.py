@@ -1,6 +1,7 @@
 """`job=export`: every format read back by what others read it with, and what the files say of themselves."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from safetensors import safe_open
 
 import dmtc
 from dmtc.errors import ConfigError
-from dmtc.export import FORMATS, ExportOptions, export_run, formats, onnx_file, torch_files
+from dmtc.export import FORMATS, ExportOptions, export_run, exporting, formats, onnx_file, torch_files
 from dmtc.export.card import headline, model_card
 from dmtc.export.description import published_license
 from dmtc.export.exporting import segmenter_of
@@ -300,6 +301,17 @@ def test_an_architecture_that_an_exporter_refuses_is_told(finished, monkeypatch,
     assert "for images of any size: RuntimeError: Constraints violated (height)!; give the size" in str(told.value)
     assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exporter_that_may_not_end_is_told(finished, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(exporting, "_LONG", 0.01)
+    real = torch_files.TorchScript.write
+    monkeypatch.setattr(torch_files.TorchScript, "write", lambda *given: time.sleep(0.2) or real(*given))
+    with caplog.at_level("WARNING"):
+        export_run(finished, "torchscript", tmp_path / "out", ExportOptions(networks="a"))
+    (told,) = caplog.messages
+    assert "format=torchscript has been at work for 0 s for images of any size" in told
+    assert "give the size of your images by job.size=[H,W], or take another format (onnx, safetensors" in told
 
 
 def test_every_format_is_tested():

@@ -72,3 +72,9 @@ def test_inputs_without_anything_are_told(tmp_path, given, told):
         names(tmp_path / given, output=tmp_path / "out")
     with pytest.raises(DataError, match=r"\*\.bmp: no image"):
         names(tmp_path / "*.bmp", output=tmp_path / "out")
+
+
+def test_files_are_told_as_they_were_given(tmp_path, monkeypatch):
+    touch(tmp_path, "in/a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert [str(source.path) for source in find_sources(["in"], tmp_path / "out")] == ["in/a.jpg"]

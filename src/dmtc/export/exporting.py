@@ -1,6 +1,9 @@
 """From a run to a folder that works without it."""
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,12 @@ from dmtc.models import SegmentationModel, build_model
 from dmtc.prediction import chosen_networks
 from dmtc.runs import Run
 
+log = logging.getLogger(__name__)
+
 RECORD = "export.json"
+
+_LONG = 60.0
+"""Seconds after which it is told that an exporter may not end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +177,8 @@ def _write(
     kind: FileFormat, format: str, segmenter: Segmenter, module: ExportedModule, path: Path, options: ExportOptions
 ) -> None:
     try:
-        kind.write(segmenter, module, path, options.of_size, options.opset)
+        with _patience(format, options):
+            kind.write(segmenter, module, path, options.of_size, options.opset)
     except (OSError, MemoryError):
         raise
     # Exporters fail by errors of many kinds, whose texts are long.
@@ -178,6 +187,19 @@ def _write(
             f"the networks cannot be exported with format={format}{_for(options)}: {_reason(error)};"
             f" {_way(format, options)}"
         ) from error
+
+
+@contextmanager
+def _patience(format: str, options: ExportOptions) -> Iterator[None]:
+    """Tell after a while that it may take for ever: some architectures do not end for images of any size."""
+    told = f"format={format} has been at work for {_LONG:.0f} s{_for(options)}; if it does not end, stop it and {{way}}"
+    timer = threading.Timer(_LONG, lambda: log.warning("%s", told.format(way=_way(format, options))))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _compared(kind: FileFormat, format: str, module: ExportedModule, path: Path, options: ExportOptions) -> Agreement:

@@ -47,14 +47,15 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     Raises:
         DataError: An input does not exist or holds no image, or two inputs would get the same name.
     """
-    found: dict[Path, PurePath] = {}  # the path inside its input by the absolute path: overlapping inputs count once
+    given: dict[Path, tuple[Path, PurePath]] = {}  # by the absolute path: overlapping inputs count once
     for text in inputs:
-        files = {path.absolute(): inside for path, inside in _files_of(text)}
-        files = {path: inside for path, inside in files.items() if not path.is_relative_to(output.absolute())}
+        files = {path.absolute(): (path, inside) for path, inside in _files_of(text)}
+        files = {path: file for path, file in files.items() if not path.is_relative_to(output.absolute())}
         if not files:
             suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
             raise DataError(f"input={text}: no image and no video there (looked for {suffixes})")
-        found = files | found
+        given = files | given
+    found = dict(given.values())
     names = _names(found)
     return sorted((Source(path, names[path]) for path in found), key=lambda source: source.name)
 
