@@ -63,7 +63,7 @@ def logged(small, tmp_path_factory) -> dmtc.Run:
 @pytest.fixture(scope="module")
 def sessions(logged) -> list[list[Record]]:
     """What the W&B client wrote before and after the stop."""
-    return [list(records_of(path)) for path in sorted(logged.folder.path.glob("wandb/offline-run-*/*.wandb"))]
+    return [records_of(path) for path in sorted(logged.folder.path.glob("wandb/offline-run-*/*.wandb"))]
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_supervised_runs_show_validation_images(small, tmp_path):
     options = ["loss=supervised", "logger=wandb", "logger.wandb.mode=offline", "logger.wandb.panels=2"]
     dmtc.train(dmtc.compose([*small, *options]), tmp_path / "run")
     (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
-    (panels,) = (values["images/a"] for values in history_of(list(records_of(path))) if "images/a" in values)
+    (panels,) = (values["images/a"] for values in history_of(records_of(path)) if "images/a" in values)
     assert [text.split()[1] for text in panels["captions"]] == ["val_00000", "val_00003"]
     assert set(panels["all_masks"][0]) == {"truth", "prediction"}
 
@@ -328,7 +328,7 @@ def test_group_is_the_sweep(command, tmp_path):
     assert code == 0, err
     runs = {}
     for path in (tmp_path / "sweeps" / "mine").glob("*/wandb/offline-run-*/*.wandb"):
-        (run,) = only(list(records_of(path)), "run")
+        (run,) = only(records_of(path), "run")
         runs[run.display_name] = run
     assert {name: run.run_group for name, run in runs.items()} == {"seed=0": "mine", "seed=1": "mine"}
     assert len({run.run_id for run in runs.values()}) == 2

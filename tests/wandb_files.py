@@ -6,6 +6,7 @@ record that runs over the end of a block has several pieces.
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,22 @@ _HEADER, _BLOCK = 7, 2**15
 _WHOLE, _LAST = 1, 4
 
 
-def records_of(path: Path) -> Iterator[Record]:
-    """Every record of a .wandb file."""
-    data = path.read_bytes()
+_PATIENCE = 20.0
+"""Seconds that the client's process may take to write down what it has already said to be finished."""
+
+
+def records_of(path: Path) -> list[Record]:
+    """Every record of the .wandb file of a run that has ended."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        records = list(_records(path.read_bytes()))
+        if any(record.WhichOneof("record_type") == "exit" for record in records):
+            return records
+        assert time.monotonic() < until, f"{path} tells of no end of the run"
+        time.sleep(0.1)
+
+
+def _records(data: bytes) -> Iterator[Record]:
     assert data[:4] == b":W&B"
     position, pieces = _HEADER, b""
     while position + 7 <= len(data):

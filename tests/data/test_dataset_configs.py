@@ -24,7 +24,9 @@ def test_yaml_keys_equal_the_signature(path):
 
 
 def test_every_data_set_has_a_yaml():
-    assert set(DATASETS.names()) <= {path.stem for path in FILES}
+    # Other tests of the same process may have registered data sets of a user's.
+    ours = {name for name in DATASETS.names() if DATASETS.builder(name).__module__.startswith("dmtc.")}
+    assert ours == {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("name", DATASETS.names())
