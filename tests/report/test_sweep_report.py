@@ -396,21 +396,26 @@ def test_time_left_is_of_runs_alike_and_as_many_side_by_side():
     assert seconds_left(pending, []) is None
 
 
-def test_part_of_the_readme(tmp_path):
-    """Made anew by docs/making/sweep.py, it leaves the rest as it was, and made twice it is the same."""
-    script = runpy.run_path(str(ROOT / "docs" / "making" / "sweep.py"))
+@pytest.mark.parametrize("name", ["builtin", "camvid", "ratios"])
+def test_part_of_the_readme(name, tmp_path):
+    """Made anew by docs/making/sweeps.py, it leaves the rest as it was, and made twice it is the same."""
+    script = runpy.run_path(str(ROOT / "docs" / "making" / "sweeps.py"))
+    sweep = script["SWEEPS"][name]
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert page.count(script["BEGIN"]) == 1
-    assert script["END"] in page.split(script["BEGIN"])[1]
+    assert page.count(sweep.begin) == 1
+    assert script["END"] in page.split(sweep.begin)[1]
     small_sweep(tmp_path)
-    made = script["with_sweep"](page, tmp_path)
-    assert "![mIoU against the number of labelled images](docs/pictures/sweep.png)" in made
-    assert "| 1/8 (30)   | dmt        | 50.0 ± 0.0 | +5.0" in made
-    assert "python run.py -m loss=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1 " in made
-    assert script["with_sweep"](made, tmp_path) == made
+    made = script["with_sweep"](page, sweep, tmp_path)
+    assert (sweep.picture is None) or f"({sweep.picture})" in made.split(sweep.begin)[1]
+    assert re.search(r"\| 1/8 \(30\) +\| dmt +\| 50.0 ± 0.0 \| \+5.0", made.split(sweep.begin)[1]) or (
+        "supervised" not in sweep.baselines
+    )
+    for command in sweep.commands:
+        assert command in made.split(sweep.begin)[1]
+    assert script["with_sweep"](made, sweep, tmp_path) == made
 
     def outside(text):
-        before, _, rest = text.partition(script["BEGIN"])
+        before, _, rest = text.partition(sweep.begin)
         return before, rest.partition(script["END"])[2]
 
     assert outside(made) == outside(page)
