@@ -67,7 +67,7 @@ SWEEPS = {
             "camvid",
             (
                 f"{_CAMVID} loss=supervised_long,dmt,dmtc seed=0,1,2 hydra.sweep.dir=sweeps/camvid",
-                f"{_CAMVID} loss=supervised_long split.ratio=full seed=0,1,2 hydra.sweep.dir=sweeps/camvid",
+                f"{_CAMVID} loss=supervised_long split.ratio=full seed=0 hydra.sweep.dir=sweeps/camvid",
             ),
             ("supervised_long",),
         ),

@@ -16,8 +16,8 @@ class Memory:
     """Device memory of a part of a step, from what was counted on two small ones.
 
     Attributes:
-        fixed: Bytes of weights, gradients, what the optimizer keeps, and what a loss keeps whatever the images' number.
-        per_image: Bytes kept between forward and backward pass for each image.
+        fixed: Bytes of weights, gradients, what the optimizer keeps, and what a loss needs whatever the images' number.
+        per_image: Bytes that live at once in forward and backward pass for each image.
     """
 
     fixed: int

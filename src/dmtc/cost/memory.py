@@ -1,56 +1,60 @@
 """Memory: what a step keeps, and what the device has free."""
 
-from collections import Counter
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, UntypedStorage, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
-class KeptBytes(saved_tensors_hooks):
-    """Counts what autograd keeps for the backward pass; memory that two operations share counts once.
+class LiveBytes(TorchDispatchMode):
+    """Counts the memory of all tensors that are made inside, while they live; memory that tensors share counts once.
 
-    Args:
-        model: Its parameters are not counted.
+    What is kept for the backward pass, what gradient checkpointing makes again in it, and the results in between are
+    all among them. What an operation needs for itself, inside, is not.
 
     Attributes:
-        peak: The most bytes that were kept at once.
+        peak: The most bytes that lived at once.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.peak = 0
-        self._kept = 0
-        self._users: Counter[int] = Counter()  # by storage
-        self._own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-        super().__init__(lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor)
+        self._now = 0
+        self._living: set[int] = set()  # addresses
 
-    def keep(self, storage: UntypedStorage) -> None:
-        """One more operation keeps a storage."""
-        if storage.data_ptr() not in self._own:
-            self._users[storage.data_ptr()] += 1
-            if self._users[storage.data_ptr()] == 1:
-                self._kept += storage.nbytes()
-                self.peak = max(self.peak, self._kept)
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Carry out one operation, and count what it made."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        before = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
+        for tensor in _tensors(result):
+            storage = tensor.untyped_storage()
+            address = storage.data_ptr()
+            if storage.nbytes() and address not in before and address not in self._living:
+                self._living.add(address)
+                self._now += storage.nbytes()
+                self.peak = max(self.peak, self._now)
+                weakref.finalize(storage, self._freed, address, storage.nbytes())
+        return result
 
-    def drop(self, storage: UntypedStorage) -> None:
-        """One operation less keeps it."""
-        if storage.data_ptr() not in self._own:
-            self._users[storage.data_ptr()] -= 1
-            if self._users[storage.data_ptr()] == 0:
-                self._kept -= storage.nbytes()
+    def _freed(self, address: int, nbytes: int) -> None:
+        self._living.discard(address)
+        self._now -= nbytes
 
 
-class _Kept:
-    """A tensor that an operation keeps until its backward pass is done."""
-
-    def __init__(self, count: KeptBytes, tensor: Tensor) -> None:
-        self.tensor = tensor
-        self._count = count
-        count.keep(tensor.untyped_storage())
-
-    def __del__(self) -> None:
-        self._count.drop(self.tensor.untyped_storage())
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def fixed_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:

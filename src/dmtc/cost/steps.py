@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from dmtc.cost.findings import Memory, StageCost, StepCost
-from dmtc.cost.memory import KeptBytes, fixed_bytes, forget_peak, peak_bytes
+from dmtc.cost.memory import LiveBytes, fixed_bytes, forget_peak, peak_bytes
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.averaging import AveragedWeights
@@ -23,7 +22,7 @@ from dmtc.schedule import Phase
 from dmtc.types import IGNORE_INDEX, Batch, Maps, StepInputs
 
 _FEW, _MORE = 2, 3
-"""Images with which operations and memory are counted; what they differ by is of one image."""
+"""Images with which memory is counted; what they differ by is of one image."""
 
 Terms = list[tuple[str, float, Loss]]
 
@@ -72,9 +71,11 @@ class StageTraining:
         """
         from torch.utils.flop_counter import FlopCounterMode  # loads triton, for which nothing else need wait
 
-        counters = [FlopCounterMode(display=False) for _ in (_FEW, _MORE)]
-        memory = self.memory(counters)
-        operations = counters[1].get_total_flops() - counters[0].get_total_flops()
+        memory = self.memory()
+        with FlopCounterMode(display=False) as counter:
+            maps = self._maps(self._batch(_FEW), compiled=False)
+            (maps.logits.sum() + (0 if maps.embedding is None else maps.embedding.sum())).backward()
+        operations = counter.get_total_flops() // _FEW
         images = self._phase.labelled_batch + self._phase.pseudo_batch
         with_embedding = [name for name, _, loss in self._terms if _needs_embedding(loss)]
         others = [term for term in self._terms if not _needs_embedding(term[2])]
@@ -93,11 +94,10 @@ class StageTraining:
             crops_per_s=crops_per_s,
         )
 
-    def memory(self, around: Sequence[AbstractContextManager[Any]] = (nullcontext(), nullcontext())) -> Memory:
-        """Count what is kept in a step, on two small ones; the network's passes are made within `around`."""
-        self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps
-        sizes = zip((_FEW, _MORE), around, strict=True)
-        few, more = (self._kept(self._batch(images), counter) for images, counter in sizes)
+    def memory(self) -> Memory:
+        """Count what lives in a step, on two small ones."""
+        self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps, and gradients
+        few, more = (self._living(self._batch(images)) for images in (_FEW, _MORE))
         averages = 0 if self._average is None else self._average.bytes()
         fixed = fixed_bytes(self._model, self._optimizer) + averages + few - _FEW * (more - few)
         return Memory(fixed=fixed, per_image=more - few)
@@ -134,15 +134,11 @@ class StageTraining:
             average=self._average,
         )
 
-    def _kept(self, batch: Batch, around: AbstractContextManager[Any]) -> int:
-        """Bytes kept for the backward pass."""
-        of_network, of_losses = KeptBytes(self._model), KeptBytes(self._model)
-        with around, of_network:
-            maps = self._maps(batch, compiled=False)
-            (maps.logits.sum() + (0 if maps.embedding is None else maps.embedding.sum())).backward()
-        with of_losses:
-            self._losses(batch, maps)
-        return of_network.peak + of_losses.peak
+    def _living(self, batch: Batch) -> int:
+        """Bytes of all that a forward and backward pass makes, at most; weights' gradients are there already."""
+        with LiveBytes() as live:
+            self._loss(batch, self._maps(batch, compiled=False)).backward()
+        return live.peak
 
     def _loss_seconds(self, images: int) -> float:
         """Of the loss terms of a step, forward and backward, from the network's maps on."""
@@ -150,21 +146,24 @@ class StageTraining:
         part = self._batch(max(1, images // accumulate))
         with torch.no_grad():
             maps = self._maps(part)
-        return self._watch.one(lambda: self._losses(part, maps)) * accumulate
+
+        def both_passes() -> None:
+            logits = maps.logits.detach().requires_grad_()
+            embedding = None if maps.embedding is None else maps.embedding.detach().requires_grad_()
+            self._loss(part, Maps(logits, embedding)).backward()
+
+        return self._watch.one(both_passes) * accumulate
 
     def _maps(self, batch: Batch, compiled: bool = True) -> Maps:
         maps_of = self._model.maps if compiled else partial(type(self._model).maps, self._model)
         with self._autocast():
             return maps_of(batch.image, embedding=any(_needs_embedding(loss) for _, _, loss in self._terms))
 
-    def _losses(self, batch: Batch, maps: Maps) -> None:
-        logits = maps.logits.detach().requires_grad_()
-        embedding = None if maps.embedding is None else maps.embedding.detach().requires_grad_()
+    def _loss(self, batch: Batch, maps: Maps) -> Tensor:
         generator = torch.Generator(self._parts.device)
-        inputs = StepInputs(logits, embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
+        inputs = StepInputs(maps.logits, maps.embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
         with self._autocast():
-            loss, _ = total_loss(self._terms, inputs)
-        loss.backward()
+            return total_loss(self._terms, inputs)[0]
 
     def _autocast(self) -> torch.autocast:
         precision = self._parts.precision
