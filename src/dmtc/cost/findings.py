@@ -8,7 +8,7 @@ from typing import Any
 from dmtc.schedule import Stage
 
 _WORKING_SPACE = 1.2
-"""What a step of DeepLabV2/ResNet-101 holds on a CPU at its peak, relative to what is counted below."""
+"""For what operations need inside, which is not counted; docs/benchmarks.md has what processes held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

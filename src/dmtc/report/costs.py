@@ -47,7 +47,7 @@ def _memory(cost: Cost) -> str:
     rows = [[stage.stage, *(_size(stage.memory.estimate(n)) for n in _PART_SIZES)] for stage in cost.stages]
     lines = [
         text_table(["memory by images a part", *map(str, _PART_SIZES)], rows),
-        "estimated: weights, gradients, optimizer, what the backward pass needs, and a fifth more for working space;",
+        "estimated: weights, gradients, optimizer, what lives in the forward and backward pass, and a fifth more;",
         "run.accumulate=N splits a batch into N parts",
         *(line for stage in cost.stages if (line := _way_to_fit(cost, stage))),
     ]
