@@ -49,6 +49,8 @@ def command(small, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, st
     from dmtc.cli import main
 
     monkeypatch.chdir(tmp_path)
+    # Hydra composes every config twice, first only to see whether it asks for a sweep: half of a short command's time.
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
 
     def call(*arguments: str, small_run: bool = True) -> tuple[int, str, str]:
         code = 0

@@ -19,12 +19,6 @@ NOISE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 LABEL = (NOISE[..., 0] > 128).astype(np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def composed_once(monkeypatch):
-    """Hydra composes every config twice, first only to see whether it asks for a sweep; half of this file's time."""
-    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
-
-
 class Boom:
     """Runs code when it is unpickled."""
 

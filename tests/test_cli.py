@@ -205,7 +205,7 @@ def test_each_swap_changes_one_part_of_a_working_run(command, small, swap):
     # Full labels leave nothing to pseudo-label; the tiny network's width is no option of other backbones.
     extra = ["loss=supervised"] if swap == "split=full" else []
     rest = [o for o in small if not ("backbone" in swap and "backbone" in o)]
-    code, _, err = command(swap, *rest, *extra, small_run=False)
+    code, _, err = command(swap, *rest, *extra, "schedule.rounds.label_ratios=[1.0]", small_run=False)
     assert code == 0, err
 
 

@@ -133,6 +133,7 @@ def test_a_sweep_over_folds_labels_the_published_images(voc, command, tmp_path):
         "split.fold=0,1,2",
         f"dataset.root={voc}",
         "hydra.sweep.dir=sweep",
+        "schedule.rounds.label_ratios=[1.0]",
         *TINY,
         small_run=False,
     )

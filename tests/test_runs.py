@@ -10,6 +10,7 @@ import dmtc
 from alike import timeless
 from dmtc.engine.execution import Executor
 from dmtc.errors import ConfigError, DataError
+from dmtc.pseudo import PseudoLabelStore
 
 
 def test_results_hold_the_contract(finished):
@@ -45,6 +46,14 @@ def test_results_hold_the_contract(finished):
     last = results["phases"][-1]
     assert (last["trainee"], last["label_from"], last["label_ratio"]) == ("b", "r1-a", 1.0)
     assert last["pseudo"]["coverage"] == 1.0
+
+
+def test_the_time_of_a_round_has_its_labelling_in_it(small, tmp_path, monkeypatch):
+    real = PseudoLabelStore.facts
+    monkeypatch.setattr(PseudoLabelStore, "facts", lambda store: real(store) | {"seconds": 1000.0})
+    results = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path).results
+    assert [phase["seconds"] // 1000 for phase in results["phases"]] == [0, 1, 1]
+    assert results["seconds"] // 1000 == 2
 
 
 def test_a_run_reads_back_from_its_folder(finished):

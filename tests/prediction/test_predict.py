@@ -16,12 +16,6 @@ from dmtc.evaluation import build_evaluation
 from dmtc.prediction import outputs as written
 
 
-@pytest.fixture(autouse=True)
-def composed_once(monkeypatch):
-    """Hydra composes every config twice, first only to see whether it asks for a sweep."""
-    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
-
-
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, np.ndarray]:
     """RGB pictures by name; two sizes."""

@@ -156,11 +156,13 @@ class Executor:
             "pseudo": None,
             "label_images_per_s": None,
         }
-        pseudo_labels = None
+        pseudo_labels, labelling = None, 0.0
         if phase.label_from is not None and phase.label_ratio is not None:
             store = self.folder.store(phase.label_from)
             facts = store.facts()
             record["label_images_per_s"] = facts["images"] / max(facts["seconds"], 1e-9)
+            if next(other for other in parts.plan if other.label_from == phase.label_from) is phase:
+                labelling = facts["seconds"]  # of phases that share a teacher's predictions, counted to the first
             pseudo_labels = store.select(phase.label_ratio)
             if not training.begun:
                 truth = parts.dataset if run.score_pseudo_labels else None
@@ -186,6 +188,7 @@ class Executor:
 
         with self._while(f"training {phase.name}", self._crops(phase)):
             record |= training.run(model, batches, score, self.loader.take_skipped)
+        record["seconds"] += labelling
         if phase.label_from is not None:
             self._warn(training, fallen_score(record["miou_last"], before["miou_last"] if before else None))
         record["warnings"] = course.warnings

@@ -105,7 +105,8 @@ def results_table(results: dict[str, Any]) -> str:
             lines.append(f"network {network}: mIoU {_percent(miou[network]['last'])}{more}")
     if miou["ensemble"] is not None:
         lines.append(f"ensemble:  mIoU {_percent(miou['ensemble'])}")
-    lines.append(f"in {tqdm.format_interval(results['seconds'])} on {results['device']}")
+    spent = tqdm.format_interval(results["seconds"])
+    lines.append(f"in {spent} of labelling, training and scoring on {results['device']}")
     return "\n".join(lines) + "\n"
 
 
