@@ -114,7 +114,7 @@ def recipe_table(recipes: Mapping[str, Record], letters: Mapping[str, str]) -> s
             for step in stage["steps"]
         ]
         added = [percent(stage["embedding_adds"]) for stage in record["stages"] if stage["embedding_adds"] is not None]
-        hours = "-" if record["seconds"] is None else f"{record['seconds'] / 3600:.2g} h"
+        hours = "-" if record["seconds"] is None else f"{record['seconds'] / 3600:,.1f} h"
         device = f"{record['environment']['device']}, {record['precision']}"
         passes = [percent((record[each] or {}).get("efficiency")) for each in ("labelling", "evaluation")]
         rows.append([f"`{record['recipe']}`", device, "; ".join(steps), ", ".join(added) or "-", *passes, hours])

@@ -1,6 +1,7 @@
 """What the tests share: a small generated data set, and overrides that make a whole run take seconds."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,17 @@ import dmtc
 
 # Small tensors: threads would only wait for each other, and sums would depend on their number.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode_is_kept(tmp_path_factory) -> Iterator[None]:
+    """Where Python may not write bytecode, as in many containers, each process of a test would compile torch anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            shared_by_workers = tmp_path_factory.getbasetemp().parent
+            patch.setenv("PYTHONPYCACHEPREFIX", str(shared_by_workers / "bytecode"))
+        yield
 
 
 @pytest.fixture(scope="session")
