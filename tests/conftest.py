@@ -1,5 +1,6 @@
 """What the tests share: a small generated data set, and overrides that make a whole run take seconds."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ def bytecode_is_kept(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if sys.dont_write_bytecode:
             patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-            shared_by_workers = tmp_path_factory.getbasetemp().parent
-            patch.setenv("PYTHONPYCACHEPREFIX", str(shared_by_workers / "bytecode"))
+            own = tmp_path_factory.getbasetemp()
+            shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+            patch.setenv("PYTHONPYCACHEPREFIX", str(shared / "bytecode"))
         yield
 
 
