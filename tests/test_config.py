@@ -85,8 +85,9 @@ def test_different_experiments_take_every_choice_in_turn(group):
         composed(f"experiment={experiment}", f"{group}={choice}")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=() if name == "your_data" else pytest.mark.slow) for name in EXPERIMENTS]
+)
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_experiment_takes_every_choice(experiment, group):
     for choice in [choice for g, choice in CHOICES if g == group]:
