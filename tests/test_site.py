@@ -90,7 +90,9 @@ def test_types_travel_with_the_package():
     assert (ROOT / "src" / "dmtc" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("page", ["quickstart.md", "faq.md", "experiments.md", "predict.md", "export.md"])
+@pytest.mark.parametrize(
+    "page", ["quickstart.md", "walkthrough.md", "faq.md", "experiments.md", "predict.md", "export.md"]
+)
 def test_commands_compose(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tried = 0

@@ -1,6 +1,7 @@
 """`job=export`: every format read back by what others read it with, and what the files say of themselves."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors import safe_open
 
 import dmtc
@@ -20,12 +22,6 @@ from dmtc.export.description import published_license
 from dmtc.export.exporting import segmenter_of
 
 SIZES = [(1, 33, 47), (3, 64, 48), (2, 128, 96)]
-
-
-@pytest.fixture(autouse=True)
-def composed_once(monkeypatch):
-    """Hydra composes every config twice, first only to see whether it asks for a sweep."""
-    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
 
 
 def pictures(count: int, height: int, width: int) -> np.ndarray:
@@ -132,6 +128,22 @@ def test_the_code_of_card_and_page_works(exported, monkeypatch):
         names: dict = {}
         exec(code, names)
         assert names["classes"].shape == names["confidence"].shape == (1, 480, 640)
+
+
+def test_the_script_of_the_walkthrough_writes_the_masks_of_the_run(exported, finished, monkeypatch, tmp_path):
+    format, folder, _ = exported
+    if format != "onnx":
+        return
+    page = (Path(__file__).parents[2] / "docs" / "walkthrough.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(# segment\.py\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = {"a.png": pictures(1, 48, 48)[0], "b.png": pictures(1, 30, 70)[0]}
+    (tmp_path / "new").mkdir()
+    for name, image in shown.items():
+        Image.fromarray(image).save(tmp_path / "new" / name)
+    monkeypatch.setattr("sys.argv", ["segment.py", str(folder / "model.onnx"), f"{tmp_path}/new", f"{tmp_path}/masks"])
+    exec(code, {})
+    for name, image in shown.items():
+        assert (np.asarray(Image.open(tmp_path / "masks" / name)) != finished.predict(image)).mean() < 1e-3
 
 
 def test_onnx_has_the_opset_that_was_asked_for(exported):

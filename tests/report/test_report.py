@@ -24,7 +24,7 @@ def test_results_table_fits_into_80_columns_and_ends_with_the_final_scores(finis
     miou = finished.results["miou"]
     assert lines[-4].startswith(f"network a: mIoU {100 * miou['a']['last']:.1f}, ")
     assert lines[-2] == f"ensemble:  mIoU {100 * miou['ensemble']:.1f}"
-    assert re.fullmatch(r"in \d\d:\d\d on cpu", lines[-1])
+    assert re.fullmatch(r"in \d\d:\d\d of labelling, training and scoring on cpu", lines[-1])
 
 
 def test_scores_table_leaves_absent_classes_blank():
