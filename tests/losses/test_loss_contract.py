@@ -117,6 +117,35 @@ def test_yaml_fits_the_loss(choice, composed, step):
     assert step.logits.grad is not None or step.embedding.grad is not None
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")])
+def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, composed, two_threads):
+    spec = composed(choice)
+    del spec["weight"]
+    loss, generator = LOSSES.build(spec, f"loss.{choice}"), torch.Generator().manual_seed(0)
+    logits, embedding = (torch.randn(2, channels, 21, 21, generator=generator) for channels in (8, 128))
+    label = torch.randint(8, (2, 81, 81), generator=generator)
+    confidence = torch.rand(2, 81, 81, generator=generator)
+
+    def gradients():
+        maps = logits.clone().requires_grad_(), embedding.clone().requires_grad_()
+        draws = torch.Generator().manual_seed(1)
+        evaluate(loss, StepInputs(*maps, label, confidence, torch.tensor([True, False]), draws)).loss.backward()
+        return [map.grad for map in maps if map.grad is not None]
+
+    first = gradients()
+    assert any(gradient.any() for gradient in first)
+    for _ in range(5):
+        assert all(map(torch.equal, gradients(), first))
+
+
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.endswith("/none")])
 def test_none_leaves_the_term_empty(choice, composed):
     assert composed(choice) is None

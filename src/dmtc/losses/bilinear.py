@@ -59,7 +59,8 @@ class FullSizeView:
     def vectors(self, pixel: Tensor) -> Tensor:
         """The vectors of the given pixels, (..., D), with gradient to the map."""
         corner, weight = self.corners(pixel)
-        return (self.cells[corner] * weight.unsqueeze(-1)).sum(-2)
+        # The gradient of indexing is summed by several threads in any order, that of `embedding` always in the same.
+        return (F.embedding(corner, self.cells) * weight.unsqueeze(-1)).sum(-2)
 
     def cosines(self, vector: Tensor, pixel: Tensor) -> Tensor:
         """Dot products of each vector (Q, D) with the unit vectors of its own pixels (Q, N).
