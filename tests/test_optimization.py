@@ -1,9 +1,13 @@
 """Optimizers and learning-rate curves."""
 
+import json
+
 import pytest
 import torch
 
-from dmtc.engine.optimization import OPTIMIZERS, RATES
+import dmtc
+from dmtc.config import settle
+from dmtc.engine.optimization import OPTIMIZERS, RATES, warmed_up
 from dmtc.errors import ConfigError
 
 
@@ -47,3 +51,32 @@ def test_impossible_betas(betas):
 def test_impossible_floor():
     with pytest.raises(ConfigError, match="floor should lie in"):
         RATES.build({"name": "cosine", "floor": 2})
+
+
+def test_warm_up_rises_to_the_curve_and_leaves_the_rest_of_it():
+    poly = RATES.build({"name": "poly", "power": 0.9})
+    warm = warmed_up(poly, 0.4)
+    assert [warm(step / 10) for step in range(4)] == pytest.approx([step / 4 * poly(step / 10) for step in range(4)])
+    assert [warm(step / 10) for step in range(4, 10)] == [poly(step / 10) for step in range(4, 10)]
+    assert warmed_up(poly, 0.0) is poly
+
+
+def test_every_phase_of_a_run_warms_up(small, tmp_path):
+    lengths = ["schedule.limit_steps=5", "schedule.rounds.label_ratios=[0.5]", "schedule/rate=constant"]
+    options = [*small, "loss=cbst", *lengths, "schedule.warmup=0.6", "run.log_every=1"]
+    run = dmtc.train(dmtc.compose(options), tmp_path / "run")
+    rates = {phase["name"]: [] for phase in run.results["phases"]}
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if "learning_rate" in record:
+            rates[record["phase"]].append(record["learning_rate"])
+    start, rounds = (run.config["schedule"][stage]["learning_rate"] for stage in ("start", "rounds"))
+    share = [0, 1 / 3, 2 / 3, 1, 1]
+    assert rates["r0-a"] == pytest.approx([start * one for one in share])
+    assert rates["r1-a"] == pytest.approx([rounds * one for one in share])
+
+
+@pytest.mark.parametrize("warmup", ["1.0", "-0.1", "true", "null", "long"])
+def test_impossible_warm_ups(warmup):
+    with pytest.raises(ConfigError, match=r"schedule\.warmup should be a share of each phase, from 0 to below 1"):
+        settle(dmtc.compose([f"schedule.warmup={warmup}"]))

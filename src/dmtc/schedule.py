@@ -222,6 +222,9 @@ def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
     decay = spec.get("ema")
     if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
         faults.append(f"schedule.ema should be a number between 0 and 1, such as 0.99, or null, but is {decay!r}")
+    warmup = spec.get("warmup", 0.0)
+    if not (isinstance(warmup, int | float) and not isinstance(warmup, bool) and 0 <= warmup < 1):
+        faults.append(f"schedule.warmup should be a share of each phase, from 0 to below 1, but is {warmup!r}")
     return faults
 
 
@@ -276,8 +279,9 @@ def _round_numbers(recipe: Recipe) -> range:
 
 
 def _without_sections(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left for the schedule's own builder; optimizer, rate and ema are the training loop's."""
-    return {k: v for k, v in spec.items() if k not in ("start", "rounds", "limit_steps", "optimizer", "rate", "ema")}
+    """What is left for the schedule's own builder; the other settings are the plan's and the training loop's."""
+    shared = ("start", "rounds", "limit_steps", "optimizer", "rate", "warmup", "ema")
+    return {key: value for key, value in spec.items() if key not in shared}
 
 
 def _steps(section: str, steps: int | None, epochs: float | None, images: int, batch: int) -> int:

@@ -52,3 +52,8 @@ def cosine(*, floor: float) -> RateCurve:
 def constant() -> RateCurve:
     """The phase's learning rate throughout."""
     return lambda done: 1.0
+
+
+def warmed_up(curve: RateCurve, share: float) -> RateCurve:
+    """The curve, times a factor that rises evenly from 0 to 1 over the first `share` of a phase; 0 leaves it as is."""
+    return curve if share == 0 else lambda done: curve(done) * min(1.0, done / share)

@@ -14,7 +14,7 @@ import torch
 
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.averaging import AveragedWeights
-from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.optimization import OPTIMIZERS, RATES, warmed_up
 from dmtc.engine.terms import terms_of_stage
 from dmtc.engine.training import LoopEvents, LoopSettings, LoopState, train_phase
 from dmtc.errors import TrainingError
@@ -125,15 +125,16 @@ class PhaseTraining:
             RunStopped: Asked to stop; a checkpoint is written.
         """
         parts, phase, run = self.parts, self.phase, self.parts.run
-        optimizer, rate = parts.config["schedule"]["optimizer"], parts.config["schedule"]["rate"]
+        schedule = parts.config["schedule"]
         self._model, self._score, self._take_skipped = model, score, take_skipped
         self._optimizer = OPTIMIZERS.build(
-            optimizer,
+            schedule["optimizer"],
             "schedule.optimizer",
             parameters=model.parameter_groups(),
             learning_rate=phase.learning_rate,
         )
-        decay = parts.config["schedule"].get("ema")  # runs from before there was a choice had none
+        # Runs from before there was a choice had neither.
+        decay, warmup = schedule.get("ema"), schedule.get("warmup", 0.0)
         self._average = None if decay is None else AveragedWeights(model, decay)
         state = self._restored()
         self.progress.begin(f"{phase.name} training", phase.steps, "step", state.step)
@@ -144,7 +145,7 @@ class PhaseTraining:
                 batches(state.step),
                 terms_of_stage(parts.terms, phase.stage),
                 self._optimizer,
-                RATES.build(rate, "schedule.rate"),
+                warmed_up(RATES.build(schedule["rate"], "schedule.rate"), warmup),
                 LoopSettings(
                     parts.config["seed"], parts.precision, run.accumulate, run.log_every, run.on_nonfinite == "skip"
                 ),
