@@ -30,6 +30,6 @@ measure loader.py "${dmt[@]}" --threads 1 --handed-over
 measure labelling.py "${dmt[@]}" --repeats 3
 measure contrast.py "${dmtc[@]}" "${reco[@]}" --repeats 3
 measure scaling.py --repeats 3
-measure recipe.py dmtc_voc_1_8 run.device=cpu job.seconds=1 job.steps=1 'job.batches=[]'
+measure recipe.py dmtc_voc_1_8 run.device=cpu
 measure step.py "${dmtc[@]}" --repeats 3
 "$python" "$here/table.py"

@@ -1,7 +1,7 @@
 """What `job=benchmark` measures for a published recipe: made-up images of the real sizes, in the real number.
 
 python benchmarks/recipe.py dmtc_cityscapes_1_8
-python benchmarks/recipe.py dmtc_voc_1_8 run.device=cpu job.seconds=1
+python benchmarks/recipe.py dmtc_voc_1_8 run.device=cpu
 """
 
 import argparse
