@@ -50,6 +50,7 @@ def test_joblib_runs_jobs_at_once_and_gives_the_same(command, tiny, tmp_path, no
     assert facts["threads"] == 1, "two jobs share two cores"
 
 
+@pytest.mark.slow
 def test_submitit_runs_jobs_and_gives_the_same(command, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in this process
     launcher = ("hydra/launcher=submitit_local", "hydra.sweep.dir=sweep")
