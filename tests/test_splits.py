@@ -269,4 +269,5 @@ def test_yaml_keys_equal_the_signature(path):
 
 
 def test_every_rule_has_a_yaml():
-    assert {path.stem for path in CONF} == set(SPLITS.names())
+    ours = {name for name in SPLITS.names() if SPLITS.builder(name).__module__.startswith("dmtc.")}
+    assert {path.stem for path in CONF} == ours

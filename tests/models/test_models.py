@@ -61,7 +61,8 @@ def test_config_gives_exactly_the_options_of_the_builder(path: Path) -> None:
 
 
 def test_every_registered_backbone_is_in_the_config() -> None:
-    assert {load(path)["name"] for path in BACKBONE_FILES} == set(BACKBONES.names())
+    ours = {name for name in BACKBONES.names() if BACKBONES.builder(name).__module__.startswith("dmtc.")}
+    assert {load(path)["name"] for path in BACKBONE_FILES} == ours
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 97), (33, 70), (5, 4)])
