@@ -28,6 +28,7 @@ from dmtc.schedule import SCHEDULES
 from dmtc.settings import RunSettings
 from dmtc.splits import SPLITS
 from dmtc.tracking import LOGGERS
+from registered import own_names
 
 GROUPS = [
     "dataset",
@@ -168,9 +169,7 @@ def test_every_registered_component_has_a_yaml_file():
         JOBS,
     ]
     for registry in registries:
-        # Components of tests and of a user's own modules may be registered beside ours.
-        ours = [name for name in registry.names() if registry.builder(name).__module__.startswith("dmtc.")]
-        assert {(registry.kind, name) for name in ours} <= named
+        assert {(registry.kind, name) for name in own_names(registry)} <= named
 
 
 def test_run_and_augment_settings():

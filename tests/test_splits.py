@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from dmtc.errors import ConfigError, DataError
 from dmtc.splits import SPLITS, Split, dmt_split, list_sha256, parse_ratio
+from registered import own_names
 
 GOLDEN = Path(__file__).parent / "golden"
 PUBLISHED = json.loads((GOLDEN / "published_splits.json").read_text())
@@ -269,5 +270,4 @@ def test_yaml_keys_equal_the_signature(path):
 
 
 def test_every_rule_has_a_yaml():
-    ours = {name for name in SPLITS.names() if SPLITS.builder(name).__module__.startswith("dmtc.")}
-    assert {path.stem for path in CONF} == ours
+    assert {path.stem for path in CONF} == own_names(SPLITS)

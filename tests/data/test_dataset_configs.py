@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from dmtc.data import DATASETS, Augment
 from dmtc.registry import argument_faults
+from registered import own_names
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
 
@@ -24,9 +25,7 @@ def test_yaml_keys_equal_the_signature(path):
 
 
 def test_every_data_set_has_a_yaml():
-    # Other tests of the same process may have registered data sets of a user's.
-    ours = {name for name in DATASETS.names() if DATASETS.builder(name).__module__.startswith("dmtc.")}
-    assert ours == {path.stem for path in FILES}
+    assert own_names(DATASETS) == {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("name", DATASETS.names())

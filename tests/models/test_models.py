@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from dmtc.errors import ConfigError
 from dmtc.models import BACKBONES, MODELS, Normalization, SegmentationModel, build_model
 from dmtc.models.normalization import caffe, imagenet
+from registered import own_names
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 BACKBONE_FILES = sorted((CONF / "backbone").glob("*.yaml"))
@@ -61,8 +62,7 @@ def test_config_gives_exactly_the_options_of_the_builder(path: Path) -> None:
 
 
 def test_every_registered_backbone_is_in_the_config() -> None:
-    ours = {name for name in BACKBONES.names() if BACKBONES.builder(name).__module__.startswith("dmtc.")}
-    assert {load(path)["name"] for path in BACKBONE_FILES} == ours
+    assert {load(path)["name"] for path in BACKBONE_FILES} == own_names(BACKBONES)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 97), (33, 70), (5, 4)])
