@@ -29,6 +29,21 @@ def make(tmp_path, image=GRADIENT, label=LABEL, **changes):
     return Dataset(**{**fields, **changes})
 
 
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"train": ("b",), "test": ("b",)}, "1 ids are in both the training and the test list: b"),
+        ({"val": ("a",), "test": ("a",)}, "1 ids are in both the validation and the test list: a"),
+        ({"train": (), "test": ("b",)}, "1 ids are used for testing but without a mask file: b"),
+        ({"test": ("c",)}, "1 ids are listed but without an image file: c"),
+    ],
+)
+def test_a_test_image_is_used_for_nothing_else_and_has_a_mask(tmp_path, lists, message):
+    with pytest.raises(DataError, match=message):
+        make(tmp_path, **lists)
+    assert make(tmp_path).test == ()
+
+
 def test_sample_reads_rgb_and_indices(tmp_path):
     sample = make(tmp_path).sample("a")
     np.testing.assert_array_equal(sample.image, GRADIENT)

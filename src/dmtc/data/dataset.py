@@ -37,10 +37,11 @@ class Dataset:
         found: The arguments of the builder that would have said what it found out by looking at files. Given these, it
             does not look again, so that a run goes on with what it began with.
         reduction: By how much `images` are smaller than the files that were published: 2 for half height and width.
+        test: The test ids, sorted; each has a mask. Never trained on, never chosen on, scored once at the end.
 
     Raises:
-        DataError: There are more classes than a byte holds, an id is in both lists or has no image, a validation id
-            has no mask, or an id leaves the folder it is in (`../x`). All faults of the lists in one message.
+        DataError: There are more classes than a byte holds, an id is in two lists or has no image, a validation or test
+            id has no mask, or an id leaves the folder it is in (`../x`). All faults of the lists in one message.
 
     Examples:
         >>> from dmtc.data.masks import IndexMasks
@@ -70,19 +71,24 @@ class Dataset:
     notes: tuple[str, ...] = ()
     found: Mapping[str, Any] = field(default_factory=dict)
     reduction: int = 1
+    test: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.palette.shape == (self.num_classes, 3), self.palette.shape
         assert self.palette.dtype == np.uint8, self.palette.dtype
         if not 1 <= self.num_classes <= IGNORE_INDEX:
             raise DataError(f"{self.name}: {self.num_classes} classes; between 1 and {IGNORE_INDEX} are possible")
-        listed = set(self.train) | set(self.val)
+        train, val, test = set(self.train), set(self.val), set(self.test)
+        listed = train | val | test
         faults = [
             f"{len(ids)} ids are {fault}: {few(ids)}"
             for ids, fault in (
-                (set(self.train) & set(self.val), "in both the training and the validation list"),
+                (train & val, "in both the training and the validation list"),
+                (train & test, "in both the training and the test list"),
+                (val & test, "in both the validation and the test list"),
                 (listed - self.images.keys(), "listed but without an image file"),
-                (set(self.val) - self.masks.keys(), "used for validation but without a mask file"),
+                (val - self.masks.keys(), "used for validation but without a mask file"),
+                (test - self.masks.keys(), "used for testing but without a mask file"),
             )
             if ids
         ]
