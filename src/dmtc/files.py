@@ -8,11 +8,14 @@ for what can be checked and made again (a run has thousands of pseudo-label file
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from dmtc.errors import DataError
 
 _UNFINISHED = ".part"
 
@@ -89,3 +92,51 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what is there but no file with an end; nothing is opened, as opening a pipe would wait for a writer.
+
+    Raises:
+        DataError: It is a folder, a pipe, a socket or a device.
+        OSError: Nothing is there, or it cannot be reached.
+    """
+    _refuse_special(path, os.stat(path).st_mode)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading bytes. It never waits, whatever takes the file's place meanwhile.
+
+    Raises:
+        DataError: It is a folder, a pipe, a socket or a device.
+        OSError: It cannot be opened.
+    """
+    require_regular(path)  # first: opening alone can already do something, as with a tape or a terminal
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _refuse_special(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a regular file; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def _refuse_special(path: str | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "special file")
+        raise DataError(f"{os.fspath(path)} is a {kind}, not a regular file")
