@@ -177,9 +177,13 @@ class PseudoLabelStore:
         """The pseudo-labels at a label ratio in (0, 1]."""
         return PseudoLabels(self.folder, tuple(threshold_levels(self.histogram(), label_ratio).tolist()))
 
+    def files(self) -> list[Path]:
+        """The files of the predictions, one an image, in the order of their names."""
+        return sorted(self.folder.glob(f"*{_SUFFIX}"))
+
     def size_bytes(self) -> int:
         """Bytes of the predictions on disk."""
-        return sum(path.stat().st_size for path in self.folder.glob(f"*{_SUFFIX}"))
+        return sum(path.stat().st_size for path in self.files())
 
     def _path(self, id: str) -> Path:
         # Flat, so that no id leaves the store's folder.
