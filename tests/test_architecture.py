@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
     ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption", "torchrun"],
-    ["registry", "files", "processes"],
+    ["registry", "files", "processes", "yaml_files"],
     ["data"],
     ["splits"],
     ["models"],
