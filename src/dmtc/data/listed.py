@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dmtc.data.dataset import Dataset, few
+from dmtc.data.text import read_text
 from dmtc.errors import DataError
 from dmtc.types import UInt8Array
 
@@ -91,13 +93,11 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a text file without surrounding blanks, with their numbers from 1; empty lines are left out.
 
     Raises:
-        DataError: The file is missing or no text.
+        DataError: The file is missing, no regular file, or no text.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a list with one entry a line ({error})") from error
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    # Not splitlines, which also breaks at letters that names may hold, such as U+2028.
+    lines = enumerate(re.split(r"\r\n|\n|\r", read_text(path)), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
 def read_lines(path: Path) -> list[str]:

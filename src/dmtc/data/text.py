@@ -1,0 +1,36 @@
+"""Text files of a data set, as editors on any system save them."""
+
+import codecs
+from pathlib import Path
+
+from dmtc.errors import DataError
+from dmtc.files import read_regular
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_LARGEST = 1 << 28  # bytes; lists of millions of images are smaller, and a video taken for a list is not
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, or in UTF-16 with a byte order mark; the mark is dropped.
+
+    Notepad, Excel and PowerShell write such marks, which no terminal shows.
+
+    Raises:
+        DataError: The file is missing, no regular file, or no text.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path}: too large for a text file ({path.stat().st_size} bytes)")
+        content = read_regular(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a NUL in the path
+        raise DataError(f"{str(path)!a}: cannot be read ({error})") from error
+    encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: no text in UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
+    if "\0" in text:
+        raise DataError(f"{path}: no text in UTF-8 (it holds zero bytes); save it as UTF-8")
+    return text
