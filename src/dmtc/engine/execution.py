@@ -1,7 +1,7 @@
 """Carrying a plan out: for each phase that is not done, let its teacher label, train it, score it, keep it."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,13 +78,20 @@ class Executor:
                 self.interruption.check(f"before phase {to_do[0].name}")
                 self._run_phases(to_do)
 
-    def scores(self, evaluation: Evaluation, which: str = "last", what: str = "scoring") -> dict[str, Scores]:
-        """Scores on the validation images of every network after its last phase, and last of their ensemble.
+    def scores(
+        self,
+        evaluation: Evaluation,
+        which: str = "last",
+        what: str = "scoring",
+        ids: Sequence[str] | None = None,
+    ) -> dict[str, Scores]:
+        """Scores of every network after its last phase, and last of their ensemble.
 
         Args:
             evaluation: The protocol.
             which: "last" or "best" weights of the phase.
             what: What a person sees that this is.
+            ids: The images that are scored; by default the validation images.
         """
         last = {phase.trainee: phase.name for phase in self.parts.plan}
         predictors = {
@@ -92,7 +99,7 @@ class Executor:
             for network in self.parts.networks
         }
         with self._while("scoring the last networks", self._whole_images()):
-            return self._scores(predictors, evaluation, what, self.processes)
+            return self._scores(predictors, evaluation, what, self.processes, ids)
 
     def _run_phases(self, phases: list[Phase]) -> None:
         """Run phases that do not need each other: all processes one, or under `run.parallel_students` each its own."""
@@ -258,10 +265,15 @@ class Executor:
         return {} if store.facts()["images"] == len(ids) else {id: 1 for id in sorted(ids) if id not in store}
 
     def _scores(
-        self, networks: Mapping[str, Predictor], evaluation: Evaluation, what: str, processes: Processes
+        self,
+        networks: Mapping[str, Predictor],
+        evaluation: Evaluation,
+        what: str,
+        processes: Processes,
+        of: Sequence[str] | None = None,
     ) -> dict[str, Scores]:
         batch = self.parts.run.label_batch
-        ids = processes.share(self.parts.dataset.val, batch)
+        ids = processes.share(self.parts.dataset.val if of is None else of, batch)
         images = self._counted(self._heeding(self.loader.images(ids, batch, with_mask=True)))
         self.progress.begin(what, len(ids), "image")
         try:
