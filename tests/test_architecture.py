@@ -17,7 +17,7 @@ STAGES = [
     ["pseudo"],
     ["schedule", "settings", "lengths"],
     ["batches"],
-    ["evaluation", "environment", "changes", "failures"],
+    ["evaluation", "environment", "changes", "moved", "failures"],
     ["tracking", "progress", "checkpoints"],
     ["run_folder", "sweep_folder", "config"],
     ["engine"],

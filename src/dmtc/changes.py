@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmtc.errors import ConfigError
+from dmtc.moved import is_place, is_weights, same_kind
 
 FREE = (
     "run.device",
@@ -27,7 +28,7 @@ _SHOWN = 5
 
 
 def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], hint: str) -> None:
-    """Hold the settings of a run against those that it is to go on with.
+    """Hold the settings of a run against those that it is to go on with. Places may differ: their content is compared.
 
     Args:
         before: Its config, or a part of it.
@@ -38,17 +39,24 @@ def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], hint: st
         ConfigError: Something differs that may change results; the message shows what.
     """
     old, new = _flat(before), _flat(after)
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_free(key)]
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _may_differ(key, old, new)]
     if keys:
         shown = [f"{key}: {_text(old, key)} -> {_text(new, key)}" for key in keys[:_SHOWN]]
         more = [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
         raise ConfigError(
             f"{hint}; {', '.join(keys[:_SHOWN])} cannot be changed ({', '.join(shown + more)}); "
-            f"what can: {', '.join(FREE)}"
+            f"what can: {', '.join(FREE)}, and where data and weights lie"
         )
 
 
-def _is_free(key: str) -> bool:
+def _may_differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    if is_weights(key):
+        return same_kind(old.get(key), new.get(key))
+    return is_place(key) or is_free(key)
+
+
+def is_free(key: str) -> bool:
+    """Whether a setting cannot change results."""
     return any(key == free or key.startswith(f"{free}.") for free in FREE)
 
 

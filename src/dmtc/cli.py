@@ -8,9 +8,9 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -93,7 +93,7 @@ def translate(arguments: Sequence[str]) -> list[str]:
     `model_b` is a group as `model` is.
     """
     translated = []
-    for argument in arguments:
+    for argument in [*_groups_of_run(arguments), *arguments]:
         key, equals, value = argument.partition("=")
         if key == "run" and equals and not (config_folder() / "run" / f"{value}.yaml").is_file():
             translated.append(f"run_dir={_quoted(value)}")
@@ -109,6 +109,25 @@ def translate(arguments: Sequence[str]) -> list[str]:
         else:
             translated.append(in_hydras_terms(argument))
     return translated
+
+
+def _groups_of_run(arguments: Sequence[str]) -> list[str]:
+    """The data set and split of the run that a command is about, where it gives options of theirs but not them."""
+    given = {key: value for key, equals, value in (argument.partition("=") for argument in arguments) if equals}
+    run = given.get("resume") or given.get("run")
+    groups = [
+        group for group in ("dataset", "split") if group not in given and any(k.startswith(f"{group}.") for k in given)
+    ]
+    if not run or not groups or not (Path(run) / "config.yaml").is_file():
+        return []
+    from dmtc.run_folder import RunFolder
+
+    try:
+        stored = RunFolder(run).read_config()
+        names = {group: str(stored[group]["name"]) for group in groups}
+    except (UserError, LookupError, TypeError):
+        return []  # told by whoever needs it
+    return [f"{group}={name}" for group, name in names.items() if (config_folder() / group / f"{name}.yaml").is_file()]
 
 
 def _task(cfg: DictConfig) -> float | None:
@@ -173,12 +192,13 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
     """Go on with a run; what is given along with `resume=` must not change its results."""
     from dmtc.changes import refuse_changes
     from dmtc.launch import resume
+    from dmtc.moved import is_place
     from dmtc.run_folder import RunFolder
 
     stored = RunFolder.existing(cfg.resume).read_config()
     # `group@package` gives a package, which may be another than the group's own name.
-    keys = [override.partition("=")[0].lstrip("+~").rpartition("@")[2].replace("/", ".") for override in overrides]
-    keys = [key for key in keys if key != "resume"]
+    given = [(override.partition("=")[0].lstrip("+~").rpartition("@")[2], override) for override in overrides]
+    keys = [key.replace("/", ".") for key, override in given if key != "resume" and not _names_own(override, stored)]
     asked = {key: OmegaConf.select(cfg, key) for key in keys}
     plain = {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in asked.items()}
     before = {key: OmegaConf.select(OmegaConf.create(stored), key) for key in keys}
@@ -187,9 +207,17 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
         cfg.resume,
         {key.removeprefix("run."): value for key, value in plain.items() if key.startswith("run.")},
         settle(cfg)["logger"] if any(key.partition(".")[0] == "logger" for key in keys) else None,
+        {key: value for key, value in plain.items() if is_place(key)},
     )
     print((run.folder.path / "results.txt").read_text())
     return run.results["miou"]["mean_last"]
+
+
+def _names_own(override: str, stored: Mapping[str, Any]) -> bool:
+    """Whether an override chooses what a run has, such as its data set, for the sake of options that differ."""
+    group, equals, name = override.partition("=")
+    own = stored.get(group) if equals else None
+    return isinstance(own, Mapping) and own.get("name") == name
 
 
 def _report(error: BaseException) -> int:

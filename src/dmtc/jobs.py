@@ -17,6 +17,7 @@ from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
 from dmtc.export import ExportOptions, export_run
 from dmtc.files import write_json
 from dmtc.launch import train
+from dmtc.moved import places_among
 from dmtc.prediction import Asking, Outputs, predict_run
 from dmtc.prediction import summary as predicted_text
 from dmtc.prediction.outputs import Existing
@@ -264,6 +265,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _stored(path: str, config: Config) -> tuple[Assembly, RunFolder]:
-    """The parts of an earlier run, on the machine as it is used now."""
+    """The parts of an earlier run, on the machine as it is used now, with its data where the command says."""
     folder = RunFolder.existing(path)
-    return Assembly.of(folder, config["run"]), folder
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+    return Assembly.of(folder, config["run"], places_among(overrides, config)), folder

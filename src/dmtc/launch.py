@@ -13,11 +13,14 @@ from omegaconf import DictConfig
 from dmtc.allocator import keep_freed_memory
 from dmtc.changes import refuse_changes
 from dmtc.config import settle
+from dmtc.data.record import DataRecord, record_data
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.execution import Executor
 from dmtc.environment import describe_environment
+from dmtc.errors import DataError
 from dmtc.failures import explained
 from dmtc.interruption import Interruption
+from dmtc.moved import relocated
 from dmtc.progress import Progress
 from dmtc.report import gather_results, results_table, write_run_report
 from dmtc.run_folder import RunFolder
@@ -60,7 +63,10 @@ def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None)
 
 
 def resume(
-    folder: str | Path, run_settings: Mapping[str, Any] | None = None, logger: Mapping[str, Any] | None = None
+    folder: str | Path,
+    run_settings: Mapping[str, Any] | None = None,
+    logger: Mapping[str, Any] | None = None,
+    places: Mapping[str, Any] | None = None,
 ) -> Run:
     """Go on where a run stopped, however it did; on the CPU the results are those of a run that never stopped.
 
@@ -68,10 +74,11 @@ def resume(
         folder: Of the run.
         run_settings: Values of the `run` group that may differ from before, such as `device` or `workers`.
         logger: The `logger` group, if it is to differ.
+        places: Where data, lists or starting weights lie now, by dotted key, such as `{"dataset.root": "/mnt/data"}`.
 
     Raises:
         ConfigError: A setting that may change results differs, or another process is writing there.
-        DataError: The folder is no run folder.
+        DataError: The folder is no run folder, or the data are not those that the run began with.
         TrainingError: As in `train`.
         RunStopped: As in `train`.
 
@@ -84,6 +91,7 @@ def resume(
     """
     run_folder = RunFolder.existing(folder)
     config = run_folder.read_config()
+    config = relocated(config, places or {})
     config["run"] = config["run"] | dict(run_settings or {})
     if logger is not None:
         config["logger"] = dict(logger)
@@ -109,10 +117,11 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             at_the_end.enter_context(folder.locked())
             if folder.config_path.is_file():
                 refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
+            data = _same_data(parts, folder)
             folder.tidy()
             folder.write_config(parts.config)
             folder.write_environment(environment)
-            folder.write_split(parts.split)
+            folder.write_split(parts.split, data)
             folder.write_task(parts.dataset.task)
             folder.write_plan(plan)
 
@@ -130,6 +139,23 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             raise
         metrics.finish(results)
     return run
+
+
+def _same_data(parts: Assembly, folder: RunFolder) -> DataRecord:
+    """What the files of the data hold, which is what they held when the run began.
+
+    Raises:
+        DataError: They hold something else now.
+    """
+    if not folder.has_split():
+        return record_data(parts.dataset, parts.split.labelled)
+    folder.require_same_data(parts.dataset)
+    if folder.read_split() != parts.split:
+        raise DataError(
+            f"{folder.path} holds a run with other labelled images; choose another folder (hydra.run.dir=DIR)"
+        )
+    # Of a run from before this was recorded, the data that it goes on with count.
+    return folder.read_data() or record_data(parts.dataset, parts.split.labelled)
 
 
 def _results(

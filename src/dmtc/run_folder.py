@@ -25,6 +25,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dmtc.checkpoints import Checkpoints
+from dmtc.data import Dataset
+from dmtc.data.record import DataRecord, data_differences
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished, write_atomically, write_json
@@ -147,27 +149,31 @@ class RunFolder:
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
     def _find_data(self, dataset: dict[str, Any]) -> None:
-        """Look a data set up from where the run was started, if its folders are not found from here."""
+        """Look a data set up from where the run was started; from here, if it is not there any more."""
         path = self.path / "environment.json"
+        if not path.is_file():
+            return
+        directory = Path(self._read_json(path.name).get("directory", ""))
+        if directory == Path.cwd():
+            return
 
         def found(given: Any) -> Any:
             if isinstance(given, list):
                 return [found(one) for one in given]
-            if not isinstance(given, str) or Path(given).exists() or not path.is_file():
-                return given
-            from_there = Path(self._read_json(path.name).get("directory", ""), given)
-            return str(from_there) if from_there.exists() else given
+            from_there = directory / given if isinstance(given, str) else None
+            return str(from_there) if from_there is not None and from_there.exists() else given
 
-        keys = ("root", "images", "masks", "unlabelled", "val") if dataset.get("name") == "folder" else ("root",)
-        dataset |= {key: found(dataset[key]) for key in keys if key in dataset}
+        files = ("root", "images", "masks", "unlabelled", "val", "test")  # others are read by now, or made where we are
+        dataset |= {key: found(dataset[key]) for key in files if key in dataset}
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""
         write_json(self.path / "environment.json", environment)
 
-    def write_split(self, split: Split) -> None:
-        """Write which images are labelled and which are not, with their hash."""
-        write_atomically(self.path / "split.json", split.to_json() + "\n", durable=True)
+    def write_split(self, split: Split, data: DataRecord | None = None) -> None:
+        """Write which images are labelled and which are not, with their hash, and what the files of the data hold."""
+        content = json.loads(split.to_json()) | ({} if data is None else {"data": data.to_json()})
+        write_atomically(self.path / "split.json", json.dumps(content, indent=1) + "\n", durable=True)
 
     def has_split(self) -> bool:
         """Whether the images were chosen before the run was stopped."""
@@ -176,6 +182,45 @@ class RunFolder:
     def read_split(self) -> Split:
         """Read which images are labelled and which are not."""
         return Split.from_json(self._read_text("split.json"))
+
+    def read_data(self) -> DataRecord | None:
+        """What the files of the data held when the run began; None of runs from before that was recorded.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        content = self._read_json("split.json").get("data")
+        try:
+            return None if content is None else DataRecord.from_json(content)
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{self.path / 'split.json'} is damaged: {type(error).__name__}: {error}") from None
+
+    def data_differences(self, dataset: Dataset) -> list[str]:
+        """In what a data set differs from that which the run began with; one remark each, empty if it is the same.
+
+        Of runs from before contents were recorded, only the names of the training images can be held against it.
+
+        Raises:
+            DataError: What was recorded is damaged.
+        """
+        split, recorded = self.read_split(), self.read_data()
+        try:
+            split.check(dataset.train, dataset.masked)
+        except DataError as error:
+            return [str(error)]
+        return [] if recorded is None else data_differences(recorded, dataset)
+
+    def require_same_data(self, dataset: Dataset) -> None:
+        """See that a data set is that which the run began with.
+
+        Raises:
+            DataError: It is not; the message says in what it differs.
+        """
+        if differing := self.data_differences(dataset):
+            raise DataError(
+                f"these are not the data that {self.path} was begun with: {'; '.join(differing)}; put them back, name"
+                " their place (dataset.root=DIR and the like), or start a new run"
+            )
 
     def write_plan(self, plan: list[Phase]) -> None:
         """Write the phases."""

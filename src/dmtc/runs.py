@@ -1,6 +1,6 @@
 """Reading what a run left behind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,20 @@ class Run(PredictsArrays):
         self._models: dict[tuple[str, str], SegmentationModel] = {}
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls, folder: str | Path, places: Mapping[str, Any] | None = None) -> "Run":
         """Read a run from its folder.
 
+        Args:
+            folder: Of the run.
+            places: Where its data lie now, by dotted key, such as `{"dataset.root": "/mnt/data"}`. That they are not
+                those that the run began with is told when they are first used.
+
         Raises:
+            ConfigError: A place is none.
             DataError: There is no such folder, or it is no run folder.
         """
-        return cls(RunFolder.existing(folder))
+        run_folder = RunFolder.existing(folder)
+        return cls(run_folder, Assembly.of(run_folder, places=places))
 
     @property
     def parts(self) -> Assembly:

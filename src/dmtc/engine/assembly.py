@@ -1,6 +1,6 @@
 """The parts of a run, made from its config when they are first needed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from dmtc.errors import ConfigError
 from dmtc.evaluation import Evaluation, build_evaluation
 from dmtc.lengths import with_lengths
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
+from dmtc.moved import relocated
 from dmtc.processes import Processes, joined
 from dmtc.randomness import seed_of
 from dmtc.run_folder import RunFolder
@@ -36,39 +37,56 @@ class Assembly:
         split: The split of an earlier run, which then is not chosen anew.
         plan: The plan of an earlier run, likewise.
         task: What the data set asks of a network, where it may not be at hand.
+        check_data: Called with the data set before it is used: where it is at another place than the run began with.
     """
 
     def __init__(
-        self, config: Config, split: Split | None = None, plan: list[Phase] | None = None, task: Task | None = None
+        self,
+        config: Config,
+        split: Split | None = None,
+        plan: list[Phase] | None = None,
+        task: Task | None = None,
+        check_data: Callable[[Dataset], None] | None = None,
     ) -> None:
         self.config = config
         self.run = RunSettings(**config["run"])
         self._split = split
         self._plan = plan
         self._task = task
+        self._check_data = check_data
 
     @classmethod
-    def of(cls, folder: RunFolder, run: Mapping[str, Any] | None = None) -> "Assembly":
+    def of(
+        cls, folder: RunFolder, run: Mapping[str, Any] | None = None, places: Mapping[str, Any] | None = None
+    ) -> "Assembly":
         """The parts of an earlier run. Its networks can be made without its data set, if that was moved or deleted.
 
         Args:
             folder: Of the run.
             run: Settings of the machine, if not the run's own.
+            places: Where data lie now, by dotted key (see `dmtc.moved`). Content that is not that which the run began
+                with is an error as soon as the data set is used.
 
         Raises:
+            ConfigError: A place is none.
             DataError: A file of the run is missing or damaged.
         """
         config = folder.read_config()
+        if places:
+            config = relocated(config, places)
         if run is not None:
             config = config | {"run": dict(run)}
         import_modules(config.get("imports", ()))
         plan = folder.read_plan() if folder.has_plan() else None
-        return cls(config, folder.read_split(), plan, folder.read_task())
+        check = folder.require_same_data if places else None
+        return cls(config, folder.read_split(), plan, folder.read_task(), check)
 
     @cached_property
     def dataset(self) -> Dataset:
         """Images, masks and lists."""
         dataset = DATASETS.build(without(self.config["dataset"], "augment", "on_error"), "dataset")
+        if self._check_data is not None:
+            self._check_data(dataset)
         return dataset if self.image_cache is None else replace(dataset, decode_image=self.image_cache)
 
     @cached_property
