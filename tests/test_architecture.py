@@ -8,8 +8,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
-    ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption", "torchrun"],
+    ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption", "torchrun", "system_errors"],
     ["registry", "files", "processes", "yaml_files"],
+    ["ownership"],
     ["data"],
     ["splits"],
     ["models"],
@@ -26,6 +27,7 @@ STAGES = [
     ["runs", "checking"],
     ["launch", "export"],
     ["jobs"],
+    ["output_folder"],
     ["sweeping"],
     ["cli"],
 ]

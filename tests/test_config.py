@@ -267,8 +267,13 @@ def test_imports_register_a_users_component(tmp_path, monkeypatch):
 def test_folder_names():
     assert folder_name("loss=dmt,split.ratio=1/8") == "loss=dmt,split.ratio=1-8"
     assert folder_name("") == "defaults"
-    assert len(folder_name("a" * 500)) < 200
-    assert folder_name("a" * 500) != folder_name("a" * 501)
+    for letter in ("a", "道", "\udcff"):
+        assert len(os.fsencode(folder_name(letter * 500))) < 200
+        assert folder_name(letter * 500) != folder_name(letter * 501)
+    alike = ["split.labelled=a/b.txt", "split.labelled=a-b.txt", "split.ratio=1/8", "split.ratio=1-8", "tag=1/8"]
+    alike += ["tag=1-8", "split.ratio=1/8,tag=a/b", "split.ratio=1-8,tag=a/b", "split.ratio=1/8,tag=a-b"]
+    assert len({folder_name(overrides) for overrides in alike}) == len(alike)
+    assert not [name for name in map(folder_name, alike) if "/" in name]
 
 
 def test_known_keys():

@@ -4,7 +4,6 @@
 SIGTERM or SIGUSR1.
 """
 
-import errno
 import os
 import sys
 import traceback
@@ -23,6 +22,8 @@ from dmtc.config import config_folder, in_hydras_terms, known_keys, settle
 from dmtc.errors import ConfigError, TrainingError, UserError
 from dmtc.hydra_errors import one_line
 from dmtc.interruption import JobStopped, RunStopped
+from dmtc.output_folder import Refused, remove_what_is_empty
+from dmtc.system_errors import told
 from dmtc.torchrun import started_together
 
 
@@ -49,8 +50,12 @@ def _main(arguments: Sequence[str]) -> int:
         return stopped.exit_code
     except KeyboardInterrupt:
         return 130
+    except Refused as refused:
+        return _report(refused.error)
     except BaseException as error:
         return _report(error)
+    finally:
+        remove_what_is_empty()
     return 0
 
 
@@ -229,9 +234,8 @@ def _report(error: BaseException) -> int:
         text, code = _message(error), 2
     elif isinstance(error, TrainingError):
         text, code = _message(error), 1
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES) and error.filename:
-        # Before a run has its folder; once it has, such errors say more.
-        text, code = f"{error.filename}: {error.strerror}", 1 if error.errno == errno.ENOSPC else 2
+    elif isinstance(error, OSError):
+        text, code = told(error)  # once a run has its folder, such errors say more
     telling, code = _ending(code or 1)
     if telling and text is None:
         traceback.print_exception(error)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,10 +30,24 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
 
 
+_LONGEST = 180
+"""Bytes of a folder's name: systems allow 255, and somebody may want to add to it."""
+
+
 def folder_name(overrides: str) -> str:
-    """A folder name for a job of a sweep: its overrides, without slashes, and not longer than systems allow."""
-    name = overrides.replace("/", "-") or "defaults"
-    return name if len(name) <= 180 else f"{name[:160]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    """A folder name for a job of a sweep: its overrides, without slashes, and not longer than systems allow.
+
+    Different overrides have different names: where slashes were taken out, or an end was cut off, a hash tells them
+    apart. Only `split.ratio=1/8` goes without, as nothing else is written `split.ratio=1-8`.
+    """
+    name = re.sub(r"(?<=split\.ratio=)(\d+)/(\d+)(?=,|$)", r"\1-\2", overrides)
+    ambiguous = "/" in name or re.search(r"split\.ratio=\d+-\d", overrides)
+    name = name.replace("/", "-") or "defaults"
+    content = os.fsencode(name)
+    if not ambiguous and len(content) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(os.fsencode(overrides)).hexdigest()[:12]
+    return f"{content[: _LONGEST - 13].decode(errors='ignore')}-{digest}"
 
 
 def sweep_name() -> str | None:

@@ -1,14 +1,11 @@
 """What the machine does to a run (memory, disk, processes), in one line that says what to do."""
 
-import errno
 from pathlib import Path
 
 import torch
 
 from dmtc.errors import TrainingError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+from dmtc.system_errors import FORBIDDEN, FULL
 
 
 class MachineError(TrainingError):
@@ -29,9 +26,9 @@ def explained(error: Exception, folder: Path, doing: str, memory: str, again: st
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
         return MachineError(f"out of memory while {doing}, with {memory} ({text or 'MemoryError'})")
-    if isinstance(error, OSError) and error.errno in (*_FULL, *_FORBIDDEN) and _is_of(error, folder):
-        what = "the disk is full" if error.errno in _FULL else "the folder cannot be written"
-        do = "Make room" if error.errno in _FULL else "Make it writable"
+    if isinstance(error, OSError) and error.errno in (*FULL, *FORBIDDEN) and _is_of(error, folder):
+        what = "the disk is full" if error.errno in FULL else "the folder cannot be written"
+        do = "Make room" if error.errno in FULL else "Make it writable"
         return MachineError(
             f"{what}: {error.filename or folder} ({error.strerror}) while {doing}. Nothing that was saved is lost. "
             f"{do}, then go on with: {resume}"
@@ -47,4 +44,6 @@ def explained(error: Exception, folder: Path, doing: str, memory: str, again: st
 
 def _is_of(error: OSError, folder: Path) -> bool:
     """Whether a file of the run is at fault; one of the data set that cannot be read is another matter."""
-    return error.filename is not None and Path(str(error.filename)).is_relative_to(folder)
+    if error.filename is None:
+        return error.errno in FULL  # the system does not say where; nearly all that is written is of the run
+    return Path(str(error.filename)).is_relative_to(folder)

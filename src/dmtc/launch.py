@@ -16,6 +16,7 @@ from dmtc.config import settle
 from dmtc.data.record import DataRecord, record_data
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.execution import Executor
+from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.environment import describe_environment
 from dmtc.errors import DataError
 from dmtc.failures import explained
@@ -100,6 +101,7 @@ def resume(
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     processes = parts.processes
+    processes.first_says(folder.refuse_foreign)
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
     choices = parts.choices
     parts.settle_by_data()
@@ -111,9 +113,20 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
         environment = describe_environment(parts.device)
 
         def prepare() -> None:
+            refuse_among_inputs(parts, folder.path, "hydra.run.dir")
             for phase in plan:
                 if phase.init_from is None and folder.read_phase(phase.name) is None:
                     parts.try_starting_weights(phase.trainee)
+            if folder.config_path.is_file():
+                write()
+                return
+            try:
+                write()
+            except BaseException:
+                folder.undo_beginning()
+                raise
+
+        def write() -> None:
             at_the_end.enter_context(folder.locked())
             if folder.config_path.is_file():
                 refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
@@ -125,7 +138,8 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             folder.write_task(parts.dataset.task)
             folder.write_plan(plan)
 
-        with _told(folder):
+        again = None if folder.config_path.is_file() else "the same command"
+        with _told(folder, again=again):
             processes.first_says(prepare)
             progress = Progress(plan, parts.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
@@ -202,13 +216,13 @@ def _metrics(parts: Assembly, folder: RunFolder, progress: Progress, environment
 
 
 @contextmanager
-def _told(folder: RunFolder, executor: Executor | None = None) -> Iterator[None]:
+def _told(folder: RunFolder, executor: Executor | None = None, again: str | None = None) -> Iterator[None]:
     """Tell what the machine does to the run in one line each."""
     try:
         yield
     except Exception as error:
         doing, memory = (executor.doing, executor.memory) if executor else ("preparing", "")
-        told = explained(error, folder.path, doing, memory)
+        told = explained(error, folder.path, doing, memory, again)
         if told is None:
             raise
         raise told from error

@@ -6,15 +6,21 @@ report.html  report/  all runs together
 """
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dmtc.files import write_json
+from dmtc.errors import ConfigError, DataError
+from dmtc.files import is_temporary, read_regular, write_json
 
 STATUS_NAME = "status.json"
+
+_LAUNCHERS = (".submitit", ".slurm")
+_OURS = re.compile(rb"^ +app_name: dmtc$", re.MULTILINE)
+"""What Hydra's record of a command says if it was one of dmtc's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,22 @@ class SweepFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
 
+    def refuse_foreign(self) -> None:
+        """Refuse to begin a sweep among files that are no sweep's; nothing is touched.
+
+        Raises:
+            ConfigError: The folder holds such files.
+        """
+        if not self.path.is_dir() or self.read_jobs():
+            return
+        foreign = sorted(path.name for path in self.path.iterdir() if not _is_of_sweeps(path))
+        if foreign:
+            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+            raise ConfigError(
+                f"{self.path} holds files that are no sweep's ({foreign[0]}{more}): nothing is written there; choose a"
+                " folder that is new or empty, with hydra.sweep.dir=DIR"
+            )
+
     def write_jobs(self, jobs: Sequence[Job]) -> None:
         """Note what was asked for, after what earlier commands have asked for in the same folder."""
         known = {job.overrides: job for job in self.read_jobs()} | {job.overrides: job for job in jobs}
@@ -105,9 +127,21 @@ def read_status(folder: Path) -> Status | None:
         return None
 
 
+def _is_of_sweeps(path: Path) -> bool:
+    """Whether something in a folder is of runs, or of a sweep that trained none, by this or an earlier command."""
+    if path.name == "multirun.yaml":
+        try:
+            return _OURS.search(read_regular(path)) is not None
+        except (OSError, DataError):
+            return False
+    if path.is_dir():
+        return (path / "config.yaml").is_file() or read_status(path) is not None or path.name in _LAUNCHERS
+    return path.name == "optimization_results.yaml" or is_temporary(path.name)
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

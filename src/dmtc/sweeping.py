@@ -21,14 +21,21 @@ from omegaconf.errors import OmegaConfBaseException
 from dmtc.errors import TrainingError, UserError
 from dmtc.hydra_errors import one_line
 from dmtc.interruption import JobStopped
+from dmtc.output_folder import look_at_folder_of_run, look_at_folder_of_sweep
 from dmtc.sweep_folder import Job, Status, SweepFolder, read_status, write_status
+from dmtc.system_errors import told
 
 
 class SweepCallback(Callback):
-    """See above. It does nothing in a single run; only sweeps that train are kept and reported."""
+    """See above. Of a single run it looks at the folder; only sweeps that train are kept and reported."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at the folder before Hydra makes it."""
+        look_at_folder_of_run(config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Name the folders of jobs after all that is swept, so that no two share one, and nothing else."""
+        look_at_folder_of_sweep(config)
         parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
         key = "hydra.job.config.override_dirname.exclude_keys"
@@ -39,7 +46,7 @@ class SweepCallback(Callback):
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Note that it has begun."""
-        if _is_counted(config):
+        if _is_counted(config) and _may_be_ours(_folder(config)):
             write_status(_folder(config), Status(_overrides(config), "running", time.time()))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -53,13 +60,14 @@ class SweepCallback(Callback):
         began = before.began if before else time.time()
         if job_return.status == JobStatus.FAILED:
             foreseen = isinstance(
-                result, UserError | TrainingError | JobStopped | HydraException | OmegaConfBaseException
+                result, UserError | TrainingError | JobStopped | HydraException | OmegaConfBaseException | OSError
             )
             trace = None if foreseen else "".join(traceback.format_exception(result))
             status = Status(_overrides(config), "failed", began, time.time(), None, reason_of(result), trace)
         else:
             status = Status(_overrides(config), "done", began, time.time(), result)
-        write_status(_folder(config), status)
+        if _may_be_ours(_folder(config)):
+            write_status(_folder(config), status)
         sweep = SweepFolder(config.hydra.sweep.dir)
         print(_line(name, status, sweep.read_jobs(), sweep.statuses()), file=sys.stderr, flush=True)
 
@@ -85,12 +93,25 @@ def reason_of(error: BaseException) -> str:
         return one_line(error)
     if isinstance(error, JobStopped):
         return "stopped"
+    if isinstance(error, OSError):
+        return told(error)[0]
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError | TrainingError) else f"{type(error).__name__}: {text}"
 
 
 def _is_counted(config: DictConfig) -> bool:
     return config.hydra.mode == RunMode.MULTIRUN and config.job.name == "train"
+
+
+def _may_be_ours(folder: Path) -> bool:
+    """Whether a job's folder holds nobody else's files; the job itself tells that it does."""
+    from dmtc.run_folder import RunFolder  # here: the sweep's own process may train nothing
+
+    try:
+        RunFolder(folder).refuse_foreign()
+    except (UserError, OSError):
+        return False
+    return True
 
 
 def _folder(config: DictConfig) -> Path:

@@ -9,8 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -33,6 +34,7 @@ class DmtcSweeper(BasicSweeper):
             TrainingError: Likewise, but not all through those.
             Exception: A job's error that nobody foresaw, as it is.
         """
+        from dmtc.files import write_atomically
         from dmtc.sweep_folder import Job, SweepFolder
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # noqa: PT018
@@ -40,8 +42,7 @@ class DmtcSweeper(BasicSweeper):
             [*self._parse_config(), *arguments]
         )
         folder = SweepFolder(self.config.hydra.sweep.dir)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder.path / "multirun.yaml")
+        write_atomically(folder.path / "multirun.yaml", OmegaConf.to_yaml(self.config))
         swept = {override.get_key_element() for override in overrides if override.is_sweep_override()}
         batches = self.split_arguments(overrides, self.max_batch_size)
         asked = time.time()
@@ -66,16 +67,28 @@ class DmtcSweeper(BasicSweeper):
         return returned
 
     def _fault(self, overrides: Sequence[str], name: str) -> str | None:
-        """Why a job does not compose, told at once; None if it does."""
+        """Why a job does not compose, or can have no folder, told at once; None if it can be started."""
+        from dmtc.errors import UserError
         from dmtc.hydra_errors import one_line
+        from dmtc.ownership import require_folder
+        from dmtc.system_errors import told
 
+        assert self.config is not None and self.hydra_context is not None  # noqa: PT018
         try:
-            self.validate_batch_is_legal([overrides])
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            with suppress(OmegaConfBaseException):  # a name of the user's own may need what only a job knows
+                name_of_folder = config.hydra.sweep.subdir
+                require_folder(Path(config.hydra.sweep.dir, name_of_folder).absolute(), "hydra.sweep.subdir")
         except (HydraException, OmegaConfBaseException) as error:
             fault = one_line(error)
-            print(f"not started: {name}: {fault}", file=sys.stderr)
-            return fault
-        return None
+        except UserError as error:
+            fault = str(error)
+        except OSError as error:
+            fault, _ = told(error)
+        else:
+            return None
+        print(f"not started: {name}: {fault}", file=sys.stderr)
+        return fault
 
 
 def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:

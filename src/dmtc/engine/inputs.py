@@ -1,0 +1,63 @@
+"""Where a data set's images and masks lie, so that nothing is written among them."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dmtc.engine.assembly import Assembly
+from dmtc.errors import ConfigError, UserError
+from dmtc.ownership import is_inside
+
+
+def refuse_among_inputs(parts: Assembly, path: Path, option: str) -> None:
+    """Refuse to write among the images and masks of a run's data set: the next run would take it for some of them.
+
+    Args:
+        parts: Of the run; its data set may be gone.
+        path: Where something is to be written; it need not exist yet.
+        option: The setting that says so.
+
+    Raises:
+        ConfigError: The path is a folder of images or masks, or lies in one.
+    """
+    for folder in _input_folders(parts, path):
+        if is_inside(path, folder):
+            raise ConfigError(
+                f"{option}={path} lies in {folder}, where the data set's images or masks are; choose another place"
+            )
+
+
+def _input_folders(parts: Assembly, path: Path) -> Iterator[Path]:
+    settings = parts.config["dataset"]
+    yield from _named(settings, "images", "masks", "unlabelled")
+    roots = list(_named(settings, "root"))
+    if roots and not any(is_inside(path, root) for root in roots):
+        return  # the data set need not be read
+    try:
+        dataset = parts.dataset
+        for files in (dataset.images, dataset.masks):
+            # A copy at half size would be made just to be asked for.
+            source: Callable[[str], Path] = getattr(files, "source", files.__getitem__)
+            found = {(os.path.dirname(source(id)), os.path.dirname(id)) for id in files}
+            yield from {_folder_of(folder, inside) for folder, inside in found}
+    except (UserError, OSError):
+        return  # it was moved or deleted
+
+
+def _named(settings: Mapping[str, Any], *keys: str) -> Iterator[Path]:
+    for key in keys:
+        given = settings.get(key)
+        for one in given if isinstance(given, list) else [given]:
+            if isinstance(one, str) and (folder := Path(one).expanduser()).is_dir():
+                yield folder
+
+
+def _folder_of(folder: str, inside: str) -> Path:
+    """The folder that is searched, from the one a file lies in: an id mostly ends in the path inside of it."""
+    path = Path(folder)
+    for part in reversed(Path(inside).parts):
+        if path.name != part:
+            break
+        path = path.parent
+    return path
