@@ -3,7 +3,8 @@
 Axis letters used throughout: B batch, C classes, D embedding channels, H W pixels, h w cells of a feature map.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,25 +57,31 @@ class Batch:
     is_pseudo: Tensor
     ids: tuple[str, ...]
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with each of its tensors changed in the same way."""
+        return Batch(change(self.image), change(self.label), change(self.confidence), change(self.is_pseudo), self.ids)
+
+    def take(self, which: slice) -> "Batch":
+        """Some of its images."""
+        return replace(self.map(lambda tensor: tensor[which]), ids=self.ids[which])
+
+    @classmethod
+    def cat(cls, batches: Sequence["Batch"]) -> "Batch":
+        """All images of several batches of one size."""
+        image, label, confidence, is_pseudo = (
+            torch.cat([getattr(batch, name) for batch in batches])
+            for name in ("image", "label", "confidence", "is_pseudo")
+        )
+        return cls(image, label, confidence, is_pseudo, tuple(id for batch in batches for id in batch.ids))
+
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to a GPU do not block; called by the loader."""
-        return Batch(
-            self.image.pin_memory(),
-            self.label.pin_memory(),
-            self.confidence.pin_memory(),
-            self.is_pseudo.pin_memory(),
-            self.ids,
-        )
+        return self.map(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device, with the label as int64."""
-        return Batch(
-            self.image.to(device, non_blocking=True),
-            self.label.to(device, non_blocking=True).long(),
-            self.confidence.to(device, non_blocking=True),
-            self.is_pseudo.to(device, non_blocking=True),
-            self.ids,
-        )
+        moved = self.map(lambda tensor: tensor.to(device, non_blocking=True))
+        return replace(moved, label=moved.label.long())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,28 +20,12 @@ def joined(batches: Iterable[Batch], batch_size: int) -> Iterator[Batch]:
     for batch in batches:
         size = batch.image.shape[1:]
         if size in waiting:
-            batch = _both(waiting.pop(size), batch)
+            batch = Batch.cat([waiting.pop(size), batch])
         if len(batch.ids) >= batch_size:
-            yield _part(batch, slice(batch_size))
-            batch = _part(batch, slice(batch_size, None))
+            yield batch.take(slice(batch_size))
+            batch = batch.take(slice(batch_size, None))
         if batch.ids:
             waiting[size] = batch
         while sum(len(batch.ids) for batch in waiting.values()) > _WAITING * batch_size:
             yield waiting.pop(next(iter(waiting)))
     yield from waiting.values()
-
-
-def _both(one: Batch, other: Batch) -> Batch:
-    return Batch(
-        torch.cat([one.image, other.image]),
-        torch.cat([one.label, other.label]),
-        torch.cat([one.confidence, other.confidence]),
-        torch.cat([one.is_pseudo, other.is_pseudo]),
-        one.ids + other.ids,
-    )
-
-
-def _part(batch: Batch, which: slice) -> Batch:
-    return Batch(
-        batch.image[which], batch.label[which], batch.confidence[which], batch.is_pseudo[which], batch.ids[which]
-    )

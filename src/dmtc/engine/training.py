@@ -209,13 +209,7 @@ def _parts(batch: Batch, count: int, processes: Processes) -> Iterator[tuple[int
     total = processes.sum((batch.label != IGNORE_INDEX).sum()).clamp(min=1)
     for first in range(count):
         # Every count-th image, so that each part has labelled and pseudo-labelled ones.
-        part = Batch(
-            batch.image[first::count],
-            batch.label[first::count],
-            batch.confidence[first::count],
-            batch.is_pseudo[first::count],
-            batch.ids[first::count],
-        )
+        part = batch.take(slice(first, None, count))
         yield processes.rank + processes.size * first, part, (part.label != IGNORE_INDEX).sum() / total
 
 
