@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,9 +24,9 @@ import dmtc
 from dmtc.config import settle
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.networks import Networks
-from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.optimization import OPTIMIZERS
+from dmtc.engine.step import Step, Student
 from dmtc.engine.terms import terms_of_stage
-from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
 from dmtc.run_folder import RunFolder
 from dmtc.types import Batch
 from published import write_voc
@@ -74,21 +73,21 @@ class Steps:
         self.classes, self.crop = parts.dataset.num_classes, parts.augment.crop
         self.terms = terms_of_stage(parts.terms, "start")
         self.batch = self._noise()
-        self._phase = replace(parts.plan[0], labelled_batch=BATCH, evaluations=1, learning_rate=1e-6)
         self._model = Networks(parts, RunFolder(folder)).instance("a")
-        self._rate = RATES.build(schedule["rate"])
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             parameters=[parameter for parameter in self._model.parameters() if parameter.requires_grad],
             learning_rate=1e-6,
         )
-        self._settings = LoopSettings(0, parts.precision, parts.run.accumulate, parts.run.log_every)
+        self._options = {"precision": parts.precision, "accumulate": parts.run.accumulate}
 
     def train(self, count: int = 1) -> None:
-        """Train so many steps by the library's loop."""
-        events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
-        phase, batches = replace(self._phase, steps=count), [self.batch] * count
-        train_phase(phase, self._model, batches, self.terms, self._optimizer, self._rate, self._settings, events)
+        """Train so many steps by the library's own step."""
+        student = Student(self._model, self.terms, self._optimizer)
+        step = Step([student], batch_size=BATCH, address=(0, "r0-a"), **self._options)
+        self._model.train()
+        for number in range(count):
+            step(number, self.batch, learning_rate=1e-6)
 
     def shares(self) -> dict[str, float]:
         """Shares of a step that forward pass and losses, backward pass and optimizer take, and everything else."""

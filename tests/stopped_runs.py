@@ -19,8 +19,8 @@ import dmtc
 import dmtc.checkpoints
 import dmtc.cli
 import dmtc.config
-import dmtc.engine.execution
-import dmtc.engine.training
+import dmtc.engine.scoring
+import dmtc.engine.step
 import dmtc.files
 import dmtc.jobs
 import dmtc.launch
@@ -29,12 +29,12 @@ import dmtc.run_folder
 
 POINTS = {
     "start": (dmtc.run_folder.RunFolder, "write_split"),
-    "step": (dmtc.engine.training, "total_loss"),
+    "step": (dmtc.engine.step, "total_loss"),
     "checkpoint": (dmtc.checkpoints._Hashing, "write"),
     "checkpoint named": (dmtc.checkpoints.Checkpoints, "_files"),
     "label file": (dmtc.pseudo.store.PseudoLabelStore, "write"),
     "file": (dmtc.files.os, "replace"),
-    "evaluation": (dmtc.engine.execution, "evaluate"),
+    "evaluation": (dmtc.engine.scoring, "evaluate"),
     "phase done": (dmtc.checkpoints.Checkpoints, "remove"),
     "results": (dmtc.launch, "gather_results"),
 }

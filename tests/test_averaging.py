@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import dmtc
-import dmtc.engine.training
+import dmtc.engine.step
 from alike import what_came_of
 from dmtc.config import settle
 from dmtc.engine.averaging import AveragedWeights
@@ -95,12 +95,13 @@ def test_what_is_kept_is_the_average_of_the_steps(short, averaged, tmp_path, mon
 
 def test_scores_are_of_the_averages(averaged):
     """Scored again from the files, the run gives the scores that it gave while training."""
-    from dmtc.engine.execution import Executor
+    from dmtc.engine.context import RunContext
+    from dmtc.engine.scoring import score_last
     from dmtc.progress import Progress
 
     progress = Progress([], "off")
-    executor = Executor(averaged._parts, averaged.folder, progress)
-    scores = executor.scores(averaged._parts.evaluation)
+    context = RunContext(averaged._parts, averaged.folder, progress)
+    scores = score_last(context, averaged._parts.evaluation)
     records = {record["name"]: record for record in averaged.results["phases"]}
     for network in averaged.networks:
         last = [p.name for p in averaged.plan if p.trainee == network][-1]
@@ -109,7 +110,7 @@ def test_scores_are_of_the_averages(averaged):
 
 @pytest.mark.parametrize("call", [3, 7, 14])
 def test_a_stopped_run_goes_on_with_its_averages_to_the_same_results(short, averaged, tmp_path, monkeypatch, call):
-    real, calls = dmtc.engine.training.total_loss, []
+    real, calls = dmtc.engine.step.total_loss, []
 
     def failing(terms, inputs):
         calls.append(1)
@@ -118,7 +119,7 @@ def test_a_stopped_run_goes_on_with_its_averages_to_the_same_results(short, aver
         return real(terms, inputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(dmtc.engine.training, "total_loss", failing)
+        patch.setattr(dmtc.engine.step, "total_loss", failing)
         with pytest.raises(ZeroDivisionError):
             dmtc.train(dmtc.compose([*short, "schedule.ema=0.7"]), tmp_path / "stopped")
     dmtc.resume(tmp_path / "stopped")

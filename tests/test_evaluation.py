@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dmtc.engine.phase_training import _order
+from dmtc.engine.trainer import _order
 from dmtc.errors import ConfigError
 from dmtc.evaluation import (
     averaged,

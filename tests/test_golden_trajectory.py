@@ -1,4 +1,4 @@
-"""Twelve steps of mutual training by the library's own loop give the losses and the network of the published loop."""
+"""Twelve steps of mutual training by the library's own step give the losses and the network of the published loop."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from dmtc.engine.optimization import OPTIMIZERS, RATES
-from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
+from dmtc.engine.step import Step, Student
 from dmtc.losses import DynamicMutualLoss
-from dmtc.schedule import Phase
 from dmtc.types import IGNORE_INDEX, Batch
 from published import GOLDEN, published_model
 
 STEPS = 12
+RATE = 0.001
 FINAL_IMAGES = 999  # number of the "step" whose images the trained network is tried on
 
 
@@ -41,19 +41,18 @@ def batches() -> Iterator[Batch]:
 def test_losses_rates_and_final_network_equal_the_published_ones() -> None:
     golden = np.load(GOLDEN / "mutual_trajectory.npz")
     model = published_model()
-    phase = Phase("r1-a", "rounds", "a", "r0-a", "r0-b", 1.0, STEPS, 0.001, 1, 3, 1)
     sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4}
+    optimizer = OPTIMIZERS.build(sgd, parameters=model.parameters(), learning_rate=RATE)
+    poly = RATES.build({"name": "poly", "power": 0.9})
+    terms = [("mutual", 1.0, DynamicMutualLoss(gamma_agree=5.0, gamma_disagree=5.0))]
+    step = Step([Student(model, terms, optimizer)], batch_size=4, address=(0, "r1-a"))
+    model.train()
     logged: list[dict[str, float]] = []
-    train_phase(
-        phase,
-        model,
-        batches(),
-        [("mutual", 1.0, DynamicMutualLoss(gamma_agree=5.0, gamma_disagree=5.0))],
-        OPTIMIZERS.build(sgd, parameters=model.parameters(), learning_rate=phase.learning_rate),
-        RATES.build({"name": "poly", "power": 0.9}),
-        LoopSettings(seed=0, precision=torch.float32, accumulate=1, log_every=1),
-        LoopEvents(lambda images: None, lambda step, values: logged.append(values), lambda step: None),
-    )
+    for number, one in enumerate(batches()):
+        rate = RATE * poly(number / STEPS)
+        values = step(number, one, rate)
+        logged.append({name: float(value) for name, value in values.sums.items()} | {"learning_rate": rate})
+
     assert len(logged) == STEPS
     assert [values["learning_rate"] for values in logged] == pytest.approx(golden["lr"], rel=1e-5)
     assert [values["loss"] for values in logged] == pytest.approx(golden["loss"], rel=1e-3)

@@ -99,13 +99,13 @@ def test_asked_to_stop_a_sweep_lets_its_processes_save_first():
 def test_a_process_begins_no_job_after_it_was_stopped(command, tiny, tmp_path, monkeypatch):
     """As a launcher that has processes would see it: errors, for it would end all other jobs on Ctrl-C."""
     import dmtc.cli
-    import dmtc.engine.execution
+    import dmtc.engine.runner
 
     def asked(*arguments):
         raise RunStopped(signal.SIGTERM, "here")
 
     monkeypatch.setattr(dmtc.cli, "_stopped_job", None)
-    monkeypatch.setattr(dmtc.engine.execution.Executor, "execute", asked)
+    monkeypatch.setattr(dmtc.engine.runner.Runner, "run", asked)
     monkeypatch.setattr(dmtc.cli, "_is_launched_elsewhere", lambda: True)
     code, _, err = command("-m", *tiny, "seed=0,1", "hydra.sweep.dir=sweep", small_run=False)
     assert code == 143

@@ -16,8 +16,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 import dmtc
 from alike import what_came_of
-from dmtc.engine.execution import Executor
 from dmtc.engine.panels import _fitted
+from dmtc.engine.runner import Runner
 from dmtc.errors import ConfigError
 from dmtc.tracking import LOGGERS, Panel, Tracker
 from wandb_files import history_of, records_of, values_of
@@ -46,7 +46,7 @@ def wandb_stays_here(tmp_path_factory):
 def logged(small, tmp_path_factory) -> dmtc.Run:
     """A run that was stopped before r1-b and gone on with, with all loggers."""
     folder = tmp_path_factory.mktemp("logged") / "run"
-    real = Executor._run_phase
+    real = Runner._run_phase
 
     def stopping(self, phase, processes):
         if phase.name == "r1-b":
@@ -54,7 +54,7 @@ def logged(small, tmp_path_factory) -> dmtc.Run:
         return real(self, phase, processes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Executor, "_run_phase", stopping)
+        patch.setattr(Runner, "_run_phase", stopping)
         with pytest.raises(KeyboardInterrupt):
             dmtc.train(dmtc.compose([*small, *LOGGED]), folder)
     return dmtc.resume(folder)
@@ -191,7 +191,7 @@ def test_the_summary_is_the_results(logged, sessions):
 def test_code_and_report_are_artifacts(logged, sessions):
     artifacts = {artifact.type: artifact for artifact in only(sessions[-1], "artifact")}
     held = {kind: {content.path for content in artifact.manifest.contents} for kind, artifact in artifacts.items()}
-    assert {"engine/training.py", "cli.py"} <= held["code"]
+    assert {"engine/trainer.py", "cli.py"} <= held["code"]
     assert {"report.html", "results.json", "results.txt", "config.yaml"} <= held["report"]
     assert any(path.startswith("pictures/") for path in held["report"])
 

@@ -129,15 +129,15 @@ def test_signals_finish_the_step_save_and_say_how_to_go_on(stopped_runs, undistu
 
 def stop_in_step(monkeypatch, call: int, effect) -> list[int]:
     """Let `effect` take the place of one evaluation of the loss, counted over the whole run."""
-    import dmtc.engine.training
+    import dmtc.engine.step
 
-    real, calls = dmtc.engine.training.total_loss, []
+    real, calls = dmtc.engine.step.total_loss, []
 
     def counted(terms, inputs):
         calls.append(1)
         return effect(real(terms, inputs)) if len(calls) == call else real(terms, inputs)
 
-    monkeypatch.setattr(dmtc.engine.training, "total_loss", counted)
+    monkeypatch.setattr(dmtc.engine.step, "total_loss", counted)
     return calls
 
 
@@ -239,9 +239,9 @@ def test_a_step_that_is_not_finite_is_dropped_and_counted(short, tmp_path, monke
 
 
 def test_a_collapsing_round_is_told(short, tmp_path, monkeypatch, capsys):
-    import dmtc.engine.execution
+    import dmtc.engine.scoring
 
-    real = dmtc.engine.execution.evaluate
+    real = dmtc.engine.scoring.evaluate
     calls = []
 
     def worse(*arguments):
@@ -250,7 +250,7 @@ def test_a_collapsing_round_is_told(short, tmp_path, monkeypatch, capsys):
         # Two scorings a phase; the start's two networks come first.
         return {name: type(scores)(0.6 if len(calls) <= 4 else 0.3, scores.iou, scores.accuracy)}
 
-    monkeypatch.setattr(dmtc.engine.execution, "evaluate", worse)
+    monkeypatch.setattr(dmtc.engine.scoring, "evaluate", worse)
     run = dmtc.train(dmtc.compose(short), tmp_path / "run")
     assert len(run.results["warnings"]) == 2
     assert run.results["warnings"][0].startswith("r1-a: mIoU fell from 0.600 to 0.300")

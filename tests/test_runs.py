@@ -8,7 +8,7 @@ import torch
 
 import dmtc
 from alike import timeless
-from dmtc.engine.execution import Executor
+from dmtc.engine.runner import Runner
 from dmtc.errors import ConfigError, DataError
 from dmtc.pseudo import PseudoLabelStore
 
@@ -190,20 +190,20 @@ def test_same_seed_same_results_other_seed_others(small, tmp_path, finished):
 
 @pytest.mark.parametrize("stop_at", ["r0-b", "r1-b", "r2-a"])
 def test_resume_after_a_stop_between_phases_gives_the_same(small, tmp_path, finished, monkeypatch, stop_at):
-    real = Executor._run_phase
+    real = Runner._run_phase
 
     def stopping(self, phase, processes):
         if phase.name == stop_at:
             raise KeyboardInterrupt
         return real(self, phase, processes)
 
-    monkeypatch.setattr(Executor, "_run_phase", stopping)
+    monkeypatch.setattr(Runner, "_run_phase", stopping)
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         dmtc.train(dmtc.compose(small), folder)
     with pytest.raises(DataError, match="is not finished; go on with"):
         _ = dmtc.Run.load(folder).results
-    monkeypatch.setattr(Executor, "_run_phase", real)
+    monkeypatch.setattr(Runner, "_run_phase", real)
     resumed = dmtc.resume(folder)
     assert timeless(resumed.results) == timeless(finished.results)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import dmtc
-import dmtc.engine.training
+import dmtc.engine.step
 from alike import what_came_of
 from dmtc.config import in_hydras_terms, settle
 from dmtc.errors import ConfigError
@@ -71,7 +71,7 @@ def test_they_teach_each_other_and_are_read_again(run):
 
 
 def test_a_stopped_run_goes_on_to_the_same_results(mixed, run, tmp_path, monkeypatch):
-    real, calls = dmtc.engine.training.total_loss, []
+    real, calls = dmtc.engine.step.total_loss, []
 
     def failing(terms, inputs):
         calls.append(1)
@@ -80,7 +80,7 @@ def test_a_stopped_run_goes_on_to_the_same_results(mixed, run, tmp_path, monkeyp
         return real(terms, inputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(dmtc.engine.training, "total_loss", failing)
+        patch.setattr(dmtc.engine.step, "total_loss", failing)
         with pytest.raises(ZeroDivisionError):
             dmtc.train(dmtc.compose(mixed), tmp_path / "stopped")
     dmtc.resume(tmp_path / "stopped")

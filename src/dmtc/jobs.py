@@ -10,7 +10,8 @@ from dmtc.checking import advise, check_data, summary
 from dmtc.config import Config, compose, config_folder, settle
 from dmtc.cost import measure_cost
 from dmtc.engine.assembly import Assembly
-from dmtc.engine.execution import Executor
+from dmtc.engine.context import RunContext
+from dmtc.engine.scoring import score_last
 from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
@@ -97,9 +98,9 @@ def evaluate_job(
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
 
     progress = Progress([], parts.run.progress)
-    executor = Executor(parts, folder, progress)
+    context = RunContext(parts, folder, progress)
     try:
-        scores = {title: executor.scores(of, checkpoint, f"scoring {title}") for title, of in evaluations.items()}
+        scores = {title: score_last(context, of, checkpoint, f"scoring {title}") for title, of in evaluations.items()}
     finally:
         progress.close()
     classes = parts.dataset.classes

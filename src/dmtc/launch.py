@@ -15,8 +15,10 @@ from dmtc.changes import refuse_changes
 from dmtc.config import settle
 from dmtc.data.record import DataRecord, record_data
 from dmtc.engine.assembly import Assembly
-from dmtc.engine.execution import Executor
+from dmtc.engine.context import Activity, RunContext
 from dmtc.engine.inputs import refuse_among_inputs
+from dmtc.engine.runner import Runner
+from dmtc.engine.scoring import score_last
 from dmtc.environment import describe_environment
 from dmtc.errors import DataError
 from dmtc.failures import explained
@@ -178,7 +180,7 @@ def _results(
     """Carry the plan out and write what came of it; signals are heeded meanwhile."""
     processes = parts.processes
     interruption = Interruption(silent=not processes.is_first)
-    executor = Executor(parts, folder, progress, metrics, interruption)
+    context = RunContext(parts, folder, progress, interruption)
 
     def write() -> dict[str, Any]:
         records = [record for phase in parts.plan if (record := folder.read_phase(phase.name)) is not None]
@@ -186,9 +188,9 @@ def _results(
         folder.write_results(results, results_table(results))
         return results
 
-    with _told(folder, executor), interruption.heeded():
-        executor.execute()
-        *_, final = executor.scores(parts.evaluation).values()
+    with _told(folder, context.activity), interruption.heeded():
+        Runner(context, metrics).run()
+        *_, final = score_last(context, parts.evaluation).values()
         results = processes.first_says(write)
         if parts.run.report:
             processes.first_says(lambda: _report(parts, folder, progress, interruption))
@@ -216,13 +218,13 @@ def _metrics(parts: Assembly, folder: RunFolder, progress: Progress, environment
 
 
 @contextmanager
-def _told(folder: RunFolder, executor: Executor | None = None, again: str | None = None) -> Iterator[None]:
+def _told(folder: RunFolder, activity: Activity | None = None, again: str | None = None) -> Iterator[None]:
     """Tell what the machine does to the run in one line each."""
     try:
         yield
     except Exception as error:
-        doing, memory = (executor.doing, executor.memory) if executor else ("preparing", "")
-        told = explained(error, folder.path, doing, memory, again)
+        activity = activity or Activity()
+        told = explained(error, folder.path, activity.doing, activity.memory, again)
         if told is None:
             raise
         raise told from error

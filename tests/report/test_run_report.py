@@ -11,7 +11,7 @@ import pytest
 
 import dmtc
 from dmtc.engine.assembly import Assembly
-from dmtc.engine.execution import Executor
+from dmtc.engine.context import RunContext
 from dmtc.errors import DataError
 from dmtc.interruption import Interruption, RunStopped
 from dmtc.progress import Progress
@@ -75,21 +75,21 @@ def test_stages_are_scored_as_the_run_itself_does(reported):
 
 def test_predictions_of_earlier_stages_are_those_of_their_weights(reported):
     facts, id = facts_of(reported), reported.dataset.val[0]
-    executor = Executor(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
-    last, first = (predict(executor, facts.stages[i], [id])[id] for i in (-1, 0))
+    context = RunContext(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
+    last, first = (predict(context, facts.stages[i], [id])[id] for i in (-1, 0))
     np.testing.assert_array_equal(last, reported.predict(reported.dataset.image(id)))
     assert (first != last).any()
 
 
 def test_what_is_known_is_not_scored_again(reported, monkeypatch):
     facts = facts_of(reported)
-    executor = Executor(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
+    context = RunContext(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
     kept = reported.folder.path / "report" / "validation.json"
     monkeypatch.setattr(validation, "_score", None)
-    assert len(score_stages(executor, facts.stages, kept)) == 3
-    executor.parts.config = executor.parts.config | {"evaluation": {"name": "another"}}
+    assert len(score_stages(context, facts.stages, kept)) == 3
+    context.parts.config = context.parts.config | {"evaluation": {"name": "another"}}
     with pytest.raises(TypeError):
-        score_stages(executor, facts.stages, kept)
+        score_stages(context, facts.stages, kept)
 
 
 def test_being_stopped_is_heeded_between_images(reported, tmp_path):

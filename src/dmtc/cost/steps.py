@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,9 +12,9 @@ from dmtc.cost.memory import LiveBytes, fixed_bytes, forget_peak, peak_bytes
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.averaging import AveragedWeights
-from dmtc.engine.optimization import OPTIMIZERS, RATES
+from dmtc.engine.optimization import OPTIMIZERS
+from dmtc.engine.step import Step, Student
 from dmtc.engine.terms import terms_of_stage, total_loss
-from dmtc.engine.training import LoopEvents, LoopSettings, train_phase
 from dmtc.losses.base import Loss, inputs_of
 from dmtc.models import SegmentationModel
 from dmtc.schedule import Phase
@@ -28,7 +27,7 @@ Terms = list[tuple[str, float, Loss]]
 
 
 class StageTraining:
-    """Training steps of a stage, done by the training loop itself on made-up images.
+    """Training steps of a stage, as the trainer takes them, on made-up images.
 
     Args:
         parts: Of the recipe.
@@ -52,7 +51,6 @@ class StageTraining:
         self._parts, self._model, self._phase, self._free, self._watch = parts, model, phase, free, watch
         self._crop = parts.augment.crop if crop is None else crop
         self._terms = terms_of_stage(parts.terms, phase.stage)
-        self._rate = RATES.build(schedule["rate"], "schedule.rate")
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             "schedule.optimizer",
@@ -119,20 +117,16 @@ class StageTraining:
         return StepCost(images=images, seconds=seconds.get("all"), estimated_bytes=estimate, peak_bytes=peak), seconds
 
     def _train(self, batch: Batch, terms: Terms, count: int) -> None:
-        phase = replace(self._phase, steps=count, learning_rate=1e-6, evaluations=1)
-        settings = LoopSettings(0, self._parts.precision, self._parts.run.accumulate, log_every=10**9)
-        events = LoopEvents(lambda images: None, lambda step, values: None, lambda step: None)
-        train_phase(
-            phase,
-            self._model,
-            [batch] * count,
-            terms,
-            self._optimizer,
-            self._rate,
-            settings,
-            events,
-            average=self._average,
+        step = Step(
+            [Student(self._model, terms, self._optimizer, self._average)],
+            batch_size=len(batch.ids),
+            address=(0, self._phase.name),
+            precision=self._parts.precision,
+            accumulate=self._parts.run.accumulate,
         )
+        self._model.train()
+        for number in range(count):
+            step(number, batch, learning_rate=1e-6)
 
     def _living(self, batch: Batch) -> int:
         """Bytes of all that a forward and backward pass makes, at most; weights' gradients are there already."""

@@ -1,6 +1,6 @@
 """The terms of the training loss: which losses, and how much each counts in the start and in the rounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +97,7 @@ def needs_embedding(terms: list[Term]) -> bool:
     return any("embedding" in inputs_of(term.loss) for term in counting)
 
 
-def total_loss(active: list[tuple[str, float, Loss]], inputs: StepInputs) -> tuple[Tensor, dict[str, Tensor]]:
+def total_loss(active: Sequence[tuple[str, float, Loss]], inputs: StepInputs) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the terms, and every term's value and logs, detached and still on the device."""
     total = torch.zeros((), device=inputs.logits.device)
     logs: dict[str, Tensor] = {}

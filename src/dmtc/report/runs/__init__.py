@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from dmtc.engine.assembly import Assembly
-from dmtc.engine.execution import Executor
+from dmtc.engine.context import RunContext
 from dmtc.errors import ConfigError, DataError, UserError
 from dmtc.interruption import Interruption
 from dmtc.progress import Progress
@@ -56,12 +56,12 @@ def write_run_report(
         raise DataError(f"{folder.path} has nothing to report yet: no phase is done by every network")
     out = folder.path if out is None else out
     try:
-        executor = Executor(parts, folder, Progress([], "off"), interruption=interruption)
+        context = RunContext(parts, folder, Progress([], "off"), interruption=interruption)
         others = [_other(*other, parts) for other in beside]
         remarks, scores, rows = [], {}, []
         try:
-            scores = score_stages(executor, facts.stages, out / "report" / "validation.json")
-            rows = image_rows(executor, facts.stages, scores, parts.run.pictures, others) if parts.run.pictures else []
+            scores = score_stages(context, facts.stages, out / "report" / "validation.json")
+            rows = image_rows(context, facts.stages, scores, parts.run.pictures, others) if parts.run.pictures else []
         except UserError as error:
             remarks.append(f"Without images and the scores of ensembles: {error}")
         if rows:
@@ -78,12 +78,12 @@ def write_run_report(
     return page
 
 
-def _other(parts: Assembly, folder: RunFolder, own: Assembly) -> tuple[str, Executor, Stage]:
+def _other(parts: Assembly, folder: RunFolder, own: Assembly) -> tuple[str, RunContext, Stage]:
     facts = read_run(parts, folder)
     if parts.dataset.classes != own.dataset.classes or facts.results is None:
         why = "is not finished" if facts.results is None else "has other classes"
         raise ConfigError(f"job.beside: {folder.path} {why}, so it cannot be shown beside this run")
-    return facts.results["method"], Executor(parts, folder, Progress([], "off")), facts.stages[-1]
+    return facts.results["method"], RunContext(parts, folder, Progress([], "off")), facts.stages[-1]
 
 
 def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[Chart]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dmtc.data import Dataset
 from dmtc.data.ids import file_name
-from dmtc.engine.execution import Executor
+from dmtc.engine.context import RunContext
 from dmtc.report.pictures import Panel, color_table, draw_panels, panels_of
 from dmtc.report.runs.reading import Stage
 from dmtc.report.runs.validation import StageScores, predict
@@ -48,31 +48,31 @@ def choose(before: StageScores, after: StageScores, count: int) -> list[tuple[st
 
 
 def image_rows(
-    executor: Executor,
+    context: RunContext,
     stages: Sequence[Stage],
     scores: Mapping[str, StageScores],
     count: int,
-    beside: Sequence[tuple[str, Executor, Stage]],
+    beside: Sequence[tuple[str, RunContext, Stage]],
 ) -> list[ImageRow]:
     """Predict the chosen images at the start, halfway and at the end.
 
     Args:
-        executor: Of the run.
+        context: Of the run.
         stages: Those that are done.
         scores: Of the first and the last of them at least.
         count: Of images.
         beside: Titles of other runs' last stages, whose predictions come before those of the end.
     """
-    dataset, palette = executor.parts.dataset, color_table(executor.parts.dataset)
+    dataset, palette = context.parts.dataset, color_table(context.parts.dataset)
     first, last = scores[stages[0].key], scores[stages[-1].key]
     chosen = choose(first, last, count)
     ids = [id for id, _ in chosen]
     shown = [stages[0]] if len(stages) > 1 else []
     if len(stages) > 3 and not beside:
         shown.append(stages[len(stages) // 2])
-    predictions: list[tuple[str, dict[str, UInt8Array]]] = [(s.title, predict(executor, s, ids)) for s in shown]
+    predictions: list[tuple[str, dict[str, UInt8Array]]] = [(s.title, predict(context, s, ids)) for s in shown]
     predictions += [(title, predict(other, stage, ids)) for title, other, stage in beside]
-    predictions += [(stages[-1].title, predict(executor, stages[-1], ids))]
+    predictions += [(stages[-1].title, predict(context, stages[-1], ids))]
     rows = []
     for id, kind in chosen:
         sample = dataset.sample(id)

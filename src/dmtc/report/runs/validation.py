@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dmtc.engine.execution import Executor
+from dmtc.engine.context import RunContext
 from dmtc.evaluation import Predictor, averaged, confusion_counts, ensemble, scores_of
 from dmtc.files import write_json
 from dmtc.report.runs.reading import Stage
@@ -33,11 +33,11 @@ class StageScores:
     wrong: dict[str, float]
 
 
-def score_stages(executor: Executor, stages: Sequence[Stage], kept: Path) -> dict[str, StageScores]:
+def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> dict[str, StageScores]:
     """Score the stages that matter: all if there are several networks, else the first and the last.
 
     Args:
-        executor: Of the run.
+        context: Of the run.
         stages: Those that are done.
         kept: File with what was found before; written if anything is new.
 
@@ -49,35 +49,35 @@ def score_stages(executor: Executor, stages: Sequence[Stage], kept: Path) -> dic
     """
     several = bool(stages) and len(stages[0].phases) > 1
     wanted = list(stages) if several else [*stages[:1], *stages[1:][-1:]]
-    protocol = executor.parts.config["evaluation"]
+    protocol = context.parts.config["evaluation"]
     known = _read(kept, protocol)
-    scores = {stage.key: known.get(stage.key) or _score(executor, stage) for stage in wanted}
+    scores = {stage.key: known.get(stage.key) or _score(context, stage) for stage in wanted}
     if scores.keys() - known.keys():
         content = {"evaluation": protocol, "stages": {key: asdict(value) for key, value in scores.items()}}
         write_json(kept, content)
     return scores
 
 
-def predict(executor: Executor, stage: Stage, ids: Sequence[str]) -> dict[str, UInt8Array]:
+def predict(context: RunContext, stage: Stage, ids: Sequence[str]) -> dict[str, UInt8Array]:
     """The classes, uint8 (H, W), that the networks of a stage see together in whole validation images."""
-    together = ensemble(_predictors(executor, stage))
+    together = ensemble(_predictors(context, stage))
     masks = {}
-    for batch in executor.loader.images(ids, 1, with_mask=False):
+    for batch in context.loader.images(ids, 1, with_mask=False):
         masks[batch.ids[0]] = together(batch.image).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
     return masks
 
 
-def _predictors(executor: Executor, stage: Stage) -> list[Predictor]:
-    return [executor.networks.predictor(executor.networks.after(phase)) for phase in stage.phases.values()]
+def _predictors(context: RunContext, stage: Stage) -> list[Predictor]:
+    return [context.networks.predictor(context.networks.after(phase)) for phase in stage.phases.values()]
 
 
-def _score(executor: Executor, stage: Stage) -> StageScores:
-    evaluation, dataset = executor.parts.evaluation, executor.parts.dataset
-    predictors = [evaluation.of_frames(predictor) for predictor in _predictors(executor, stage)]
+def _score(context: RunContext, stage: Stage) -> StageScores:
+    evaluation, dataset = context.parts.evaluation, context.parts.dataset
+    predictors = [evaluation.of_frames(predictor) for predictor in _predictors(context, stage)]
     counts = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64)
     wrong: dict[str, float] = {}
-    for batch in executor.loader.images(dataset.val, executor.parts.run.label_batch, with_mask=True):
-        executor.interruption.check("while making the report")
+    for batch in context.loader.images(dataset.val, context.parts.run.label_batch, with_mask=True):
+        context.interruption.check("while making the report")
         image, truth = evaluation.protocol.frame(batch)
         predicted = averaged(predictor(image) for predictor in predictors).argmax(dim=1)
         counts += confusion_counts(predicted, truth, dataset.num_classes).cpu()

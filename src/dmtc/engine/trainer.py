@@ -1,0 +1,287 @@
+"""Training one phase: step, log, save, score, from its start or its last checkpoint to its end."""
+
+import math
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from dmtc.batches import training_requests
+from dmtc.engine.averaging import AveragedWeights
+from dmtc.engine.context import RunContext
+from dmtc.engine.optimization import OPTIMIZERS, RATES, warmed_up
+from dmtc.engine.phase_log import PhaseLog, Stopwatch
+from dmtc.engine.scoring import score_networks
+from dmtc.engine.step import Step, Student
+from dmtc.engine.step_metrics import StepMetrics
+from dmtc.engine.terms import terms_of_stage
+from dmtc.errors import TrainingError
+from dmtc.models import SegmentationModel, save_weights
+from dmtc.processes import LostProcess, Processes
+from dmtc.pseudo.store import PseudoLabels
+from dmtc.schedule import Phase, phases_before
+from dmtc.tracking import Metrics
+from dmtc.types import Batch
+
+
+class Trainer:
+    """Trains one phase.
+
+    Args:
+        phase: What is trained.
+        context: Of the run.
+        metrics: Where logged values go.
+        processes: Which train it together. All do the same; the first one writes and shows it.
+
+    Attributes:
+        log: What came of the phase so far; that of the last checkpoint, if there is one.
+        begun: Whether there is a checkpoint.
+    """
+
+    def __init__(self, phase: Phase, context: RunContext, metrics: Metrics, processes: Processes) -> None:
+        self.phase = phase
+        self.context = context
+        self.metrics = metrics
+        self.processes = processes
+        self._updated_at = time.perf_counter()
+        _reset_peak_memory(context.parts.device)
+        self._checkpoints = context.folder.checkpoints(phase.name)
+        self._saved_at = time.monotonic()
+        warn = context.progress.warn
+        self._saved = processes.first_says(
+            lambda: self._checkpoints.load(
+                lambda path: warn(f"{path} is damaged; going on from what was saved before it")
+            )
+        )
+        self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.parts.plan))
+        self.begun = self._saved is not None
+        self.log = PhaseLog(**self._saved["log"]) if self._saved else PhaseLog()
+        metrics.begin(phase.name, self.log.records)
+
+    def train(self, model: SegmentationModel, pseudo_labels: PseudoLabels | None = None) -> dict[str, Any]:
+        """Train to the end.
+
+        Args:
+            model: With the weights that the phase starts from; those of a checkpoint replace them. It is left with its
+                last weights.
+            pseudo_labels: Labels of the unlabelled images, if the phase learns from any.
+
+        Returns:
+            What came of it, for the phase's record.
+
+        Raises:
+            TrainingError: A loss or gradient is not finite. It shows when values are logged, saved, or about to be
+                scored.
+            RunStopped: Asked to stop; a checkpoint is written.
+        """
+        phase, progress = self.phase, self.context.progress
+        self._build(model)
+        done = self._restore()
+        progress.begin(f"{phase.name} training", phase.steps, "step", done)
+        try:
+            self._train(done, self._batches(done, pseudo_labels))
+        except LostProcess:
+            raise
+        except TrainingError as error:
+            raise TrainingError(f"{error}. {self._way_out()}") from error
+        finally:
+            progress.end()
+        self._save_weights("last")
+        self._update_log()
+        log, images = self.log, phase.steps * self._step.batch_size
+        return {
+            "miou_last": log.evaluations[-1]["miou"],
+            "miou_best": max((each["miou"] for each in log.evaluations), key=_order),
+            "iou_last": log.evaluations[-1]["iou"],
+            "evaluations": log.evaluations,
+            "seconds": log.seconds,
+            "train_images_per_s": images / self._clock.seconds(),
+            "peak_memory_bytes": log.peak_memory,
+            "skipped": log.skipped,
+            "dropped_steps": log.dropped_steps,
+        }
+
+    def _train(self, done: int, batches: Iterator[Batch]) -> None:
+        """The loop, with `done` steps of the phase done before."""
+        phase = self.phase
+        scored_after = {round(phase.steps * (i + 1) / phase.evaluations) for i in range(phase.evaluations)}
+        if done > 0 and done in scored_after:  # saved before, or while, it was scored
+            self._score(done)
+        self._model.train()
+        for number, batch in enumerate(batches, done):
+            learning_rate = phase.learning_rate * self._rate(number / phase.steps)
+            values = self._step(number, batch, learning_rate)
+            self._step_metrics.add(values, batch.ids, self._step.batch_size)
+            done = number + 1
+            if values.fault is not None:
+                self._tell_dropped(done, values.fault, batch)
+            self.context.progress.advance(1, training=True)
+
+            if done % self.context.parts.run.log_every == 0 or done == phase.steps:
+                self._log_steps(done, learning_rate)
+            if done in scored_after or self._wants_save():
+                self._save(done)
+            if done in scored_after:
+                self._score(done)
+                self._model.train()
+        assert done == phase.steps, f"phase {phase.name} has {phase.steps} steps, but batches for {done}"
+
+    def _build(self, model: SegmentationModel) -> None:
+        parts, phase = self.context.parts, self.phase
+        schedule = parts.config["schedule"]
+        optimizer = OPTIMIZERS.build(
+            schedule["optimizer"],
+            "schedule.optimizer",
+            parameters=model.parameter_groups(),
+            learning_rate=phase.learning_rate,
+        )
+        # Runs from before there was a choice had neither.
+        decay, warmup = schedule.get("ema"), schedule.get("warmup", 0.0)
+        self._model = model
+        self._average = None if decay is None else AveragedWeights(model, decay)
+        self._optimizer = optimizer
+        self._rate = warmed_up(RATES.build(schedule["rate"], "schedule.rate"), warmup)
+        self._step = Step(
+            [Student(model, terms_of_stage(parts.terms, phase.stage), optimizer, self._average)],
+            batch_size=phase.labelled_batch + phase.pseudo_batch,
+            address=(parts.config["seed"], phase.name),
+            precision=parts.precision,
+            accumulate=parts.run.accumulate,
+            drop_nonfinite=parts.run.on_nonfinite == "skip",
+            processes=self.processes,
+        )
+
+    def _batches(self, start: int, pseudo_labels: PseudoLabels | None) -> Iterator[Batch]:
+        """The batches from a step on, or this process's part of each."""
+        parts = self.context.parts
+        labelled, seed = parts.split.subsets[self.phase.trainee], parts.config["seed"]
+        steps = training_requests(self.phase, labelled, parts.split.unlabelled, pseudo_labels, seed, start)
+        return self.context.loader.crops(self.processes.share(requests) for requests in steps)
+
+    def _tell_dropped(self, step: int, fault: str, batch: Batch) -> None:
+        ids = [id for of_one in self.processes.gathered(batch.ids) for id in of_one]
+        self.log.dropped_steps.append(step)
+        self.context.progress.warn(f"{self.phase.name}: step {step} is dropped, as {fault} (images {', '.join(ids)})")
+
+    def _log_steps(self, done: int, learning_rate: float) -> None:
+        """Log the mean of each value since the last time."""
+        metrics = self._step_metrics
+        metrics.check(self.phase.name, done, self.phase.steps, self.processes)
+        images_per_s = metrics.images / (self._clock.seconds() - metrics.since)
+        if means := metrics.means():
+            values = {**means, "learning_rate": learning_rate, "images_per_s": images_per_s}
+            self.context.progress.show(self.phase, done, values)
+            self._log(done, {**values, "memory_bytes": _peak_memory(self.context.parts.device)})
+        self._step_metrics = StepMetrics(since=self._clock.seconds())
+
+    def _score(self, done: int) -> None:
+        """Score the network, or the average of its weights, and keep the best."""
+        context, phase, earlier = self.context, self.phase, self.log.evaluations
+        with self._clock.paused():
+            with self._averaged(), context.activity.during(f"scoring {phase.name}", context.memory_of_whole_images()):
+                networks = {phase.trainee: context.networks.predictor(self._model)}
+                evaluation, what = context.parts.evaluation, f"{phase.name} scoring"
+                scores = score_networks(context, networks, evaluation, what, self.processes)[phase.trainee]
+            if not earlier or _order(scores.miou) > max(_order(each["miou"]) for each in earlier):
+                self._save_weights("best")
+            earlier.append({"step": done, "miou": scores.miou, "iou": list(scores.iou), "accuracy": scores.accuracy})
+            self._log(done, {"miou": scores.miou, "accuracy": scores.accuracy})
+
+    def _wants_save(self) -> bool:
+        due = time.monotonic() - self._saved_at >= 60 * self.context.parts.run.checkpoint_minutes
+        # All save, and perhaps stop, after the same step, whichever of them is asked to.
+        signum, due = self.processes.highest(self.context.interruption.signum or 0, due)
+        self.context.interruption.learn(signum)
+        return bool(signum or due)
+
+    def _save(self, done: int) -> None:
+        """Write a checkpoint; all losses and gradients up to here are finite."""
+        self._step_metrics.check(self.phase.name, done, self.phase.steps, self.processes)
+        seconds = self._clock.seconds()
+        with self._clock.paused():
+            self._update_log()
+            content = {
+                "step": done,
+                "seconds": seconds,
+                "model": self._model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "average": None if self._average is None else self._average.state(),
+                "step_metrics": self._step_metrics.state(),
+                "log": asdict(self.log),
+            }
+            self.processes.first_says(lambda: str(self._checkpoints.save(done, content)))
+            self._saved_at = time.monotonic()
+            self.context.interruption.check(f"after step {done} of {self.phase.steps} of phase {self.phase.name}")
+
+    def _restore(self) -> int:
+        """Take the last checkpoint up, if there is one; steps done before."""
+        saved, self._saved = self._saved, None  # it is large
+        if saved is None:
+            self._step_metrics, self._clock = StepMetrics(), Stopwatch()
+            return 0
+        self._model.load_state_dict(saved["model"])
+        self._optimizer.load_state_dict(saved["optimizer"])
+        if self._average is not None:
+            self._average.restore(saved["average"])
+        self._step_metrics = StepMetrics.restored(saved["step_metrics"])
+        self._clock = Stopwatch(saved["seconds"])
+        done = saved["step"]
+        self.context.progress.say(f"{self.phase.name}: going on after step {done} of {self.phase.steps}")
+        self.context.progress.skip(done)
+        return done
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """With the weights that are scored, kept, and go on to later phases: the averages, if there are any."""
+        return nullcontext() if self._average is None else self._average.in_place()
+
+    def _save_weights(self, which: str) -> None:
+        path = self.context.folder.weights_path(self.phase.name, which)
+        with self._averaged():
+            self.processes.first_says(lambda: save_weights(self._model, path))
+
+    def _update_log(self) -> None:
+        log, now = self.log, time.perf_counter()
+        log.seconds += now - self._updated_at
+        self._updated_at = now
+        log.records = self.metrics.count(self.phase.name)
+        here = _peak_memory(self.context.parts.device), self.context.loader.take_skipped()
+        for peak_memory, skipped in self.processes.gathered(here):
+            log.peak_memory = max(log.peak_memory, peak_memory)
+            log.skipped = dict(sorted((Counter(log.skipped) + Counter(skipped)).items()))
+
+    def _log(self, step: int, values: dict[str, float]) -> None:
+        address = {"phase": self.phase.name, "network": self.phase.trainee, "step": step}
+        self.metrics.log({**address, "total_step": self._steps_before + step, **values})
+
+    def _way_out(self) -> str:
+        folder, last = self.context.folder.path, self._checkpoints.last()
+        kept = f"the last good checkpoint is {last.relative_to(folder)}" if last else "no checkpoint yet"
+        return (
+            f"In this phase {kept}. To go on without such steps: python run.py resume={folder} "
+            f"run.on_nonfinite=skip; or start anew with a lower schedule.{self.phase.stage}.learning_rate or with "
+            "run.precision=float32"
+        )
+
+
+def _order(miou: float) -> float:
+    """For comparing scores: NaN, which an absent class makes under `absent: undefined`, is below every number."""
+    return -math.inf if math.isnan(miou) else miou
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: on CUDA the phase's most allocated memory, elsewhere the most the whole process ever held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024
