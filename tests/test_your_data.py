@@ -153,7 +153,7 @@ def test_runs_from_before_kinds_were_recognized_are_read(trained, tmp_path):
     shutil.copytree(run.folder.path, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     config = folder.read_config()
-    for key in ("unlabelled", "mask_suffix", "mask_kind", "values", "ignore_color"):
+    for key in ("unlabelled", "mask_suffix", "mask_kind", "values", "ignore_color", "bands", "value_range"):
         del config["dataset"][key]
     del config["dataset"]["augment"]["fit"], config["schedule"]["start"]["root_steps"]
     folder.write_config(config)

@@ -190,6 +190,8 @@ FOLDER_ARGUMENTS = {
     "colors": None,
     "ignore_value": None,
     "ignore_color": None,
+    "bands": None,
+    "value_range": None,
     "val": None,
     "val_fraction": 0.2,
     "val_seed": 0,

@@ -10,9 +10,8 @@ import torch
 import dmtc
 from dmtc.batches import Loader, training_requests
 from dmtc.config import settle
-from dmtc.data import cache as cache_module
 from dmtc.data.cache import ImageCache
-from dmtc.data.images import read_image
+from dmtc.data.images import ImageReader, read_image
 from dmtc.engine.assembly import Assembly
 from dmtc.errors import ConfigError, DataError
 
@@ -28,16 +27,19 @@ def write(path, image=NOISE):
 def decoded(monkeypatch):
     """Paths of the images that were decoded and not taken from the cache."""
     paths = []
-    monkeypatch.setattr(cache_module, "read_image", lambda path: paths.append(path.name) or read_image(path))
+    read = ImageReader.__call__
+    monkeypatch.setattr(ImageReader, "__call__", lambda reader, path: paths.append(path.name) or read(reader, path))
     return paths
 
 
 def test_an_image_is_decoded_once(tmp_path, decoded):
     path = write(tmp_path / "x.jpg")
+    expected = read_image(path)
+    decoded.clear()
     for cache in (ImageCache(tmp_path / "c"), ImageCache(tmp_path / "c")):
         for _ in range(2):
             image = cache(path)
-            np.testing.assert_array_equal(image, read_image(path))
+            np.testing.assert_array_equal(image, expected)
             assert image.flags.writeable, "as a decoded one"
     assert decoded == ["x.jpg"]
     assert sum(file.stat().st_size for file in (tmp_path / "c").iterdir()) == NOISE.size + 24

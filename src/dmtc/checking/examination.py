@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from dmtc.data import Dataset
 from dmtc.data.dataset import size_text
 from dmtc.data.faults import OTHER_SIZE, FileFault
-from dmtc.data.images import ORIENTATION, PILLOW_FAULTS, decode_image, read_bytes
+from dmtc.data.images import read_bytes
+from dmtc.data.opening import ORIENTATION, PILLOW_FAULTS, open_picture
 from dmtc.data.sizes import image_file
 from dmtc.errors import UserError
 from dmtc.types import IGNORE_INDEX, UInt8Array
@@ -87,7 +87,7 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
         content = read_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         findings += [Finding(kind, str(path), role, stops=False) for kind in _oddities(content)]
-        image = decode_image(content, path)
+        image = dataset.reader.decode(content, path)
         shape = (image.shape[0] // divisor, image.shape[1] // divisor)
         if image.max() < _DARK:
             findings.append(Finding(DARK, str(path), role, stops=False))
@@ -133,7 +133,7 @@ def _poor(pixels: npt.NDArray[np.int64]) -> str | None:
 def _oddities(content: bytes) -> Iterator[str]:
     """What the file's head tells; nothing is decoded."""
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with open_picture(io.BytesIO(content)) as picture:
             mode, info, exif = picture.mode, picture.info, picture.getexif()
             deep = exif.get(_BITS_PER_SAMPLE) if picture.format == "TIFF" else None
     except PILLOW_FAULTS:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from dmtc.data.images import PILLOW_FAULTS, read_image
+from dmtc.data.images import ImageReader, read_image
+from dmtc.data.opening import picture_size
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import write_atomically
 from dmtc.types import UInt8Array
@@ -22,7 +22,7 @@ _SAMPLE = 32
 
 
 class ImageCache:
-    """Reads images as `read_image` does, and keeps their pixels in a folder that any number of runs may share.
+    """Reads images as an `ImageReader` does, and keeps their pixels in a folder that any number of runs may share.
 
     An image is kept when it is first read, and anew when its file has another time or size than then. Nothing is
     locked: processes that decode an image at once each write the same bytes under a name of their own and rename it, so
@@ -31,27 +31,30 @@ class ImageCache:
 
     Args:
         folder: Where the pixels are kept; made when the first are.
+        reader: What reads the files. Pixels that another one has read are told apart.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reader: ImageReader = read_image) -> None:
         self.folder = folder.absolute()
+        self._reader = reader
+        self._read_as = "" if reader == read_image else repr(reader)
         self._told = False
 
     def __call__(self, path: Path) -> UInt8Array:
         """The image in a file, uint8 (H, W, 3), RGB.
 
         Raises:
-            FileFault: As `read_image`.
+            FileFault: As the reader.
         """
         try:
             status = path.stat()
         except (OSError, ValueError):
-            return read_image(path)  # tells what is wrong
+            return self._reader(path)  # tells what is wrong
         # The time is taken first: if the file changes while it is read, it is read again the next time.
         changed = status.st_mtime_ns, status.st_size
         image = self._kept(path, changed)
         if image is None:
-            image = read_image(path)
+            image = self._reader(path)
             self._keep(path, changed, image)
         return image
 
@@ -100,17 +103,19 @@ class ImageCache:
                 log.warning("image cache %s: cannot be written (%s)", self.folder, error.strerror)
 
     def _target(self, path: Path) -> Path:
-        return self.folder / f"{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]}.rgb"
+        name = f"{path.absolute()}{self._read_as}"
+        return self.folder / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:32]}.rgb"
 
 
 def _decoded_bytes(images: Mapping[str, Path], ids: Sequence[str]) -> Iterator[tuple[Path, int]]:
     """Path of each image, and what it takes once it is decoded, by its head alone."""
     for id in ids:
         try:
-            with Image.open(path := images[id]) as picture:
-                yield path, _HEAD.size + 3 * picture.width * picture.height
-        except (DataError, *PILLOW_FAULTS):
+            size = picture_size(path := images[id])
+        except DataError:
             continue  # told when it is read
+        if size is not None:
+            yield path, _HEAD.size + 3 * size[0] * size[1]
 
 
 def _gigabytes(count: float) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dmtc.data.faults import OTHER_SIZE, UNKNOWN_VALUE, FileFault
 from dmtc.data.ids import bad_ids
-from dmtc.data.images import read_image
+from dmtc.data.images import ImageReader, read_image
 from dmtc.data.task import Task
 from dmtc.errors import DataError
 from dmtc.registry import Registry
@@ -32,7 +32,8 @@ class Dataset:
         train: Every training id, with or without a mask, sorted.
         val: The validation ids, sorted; each has a mask.
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
-        decode_image: Reads an image file, as `read_image` does; an `ImageCache` does it quicker.
+        reader: Reads an image file; also says how whoever predicts with the networks is to read them.
+        decode_image: Reads an image file in its place; an `ImageCache` does it quicker.
         notes: What was found out about the data, and how: one line each, for a person.
         found: The arguments of the builder that would have said what it found out by looking at files. Given these, it
             does not look again, so that a run goes on with what it began with.
@@ -67,7 +68,8 @@ class Dataset:
     train: tuple[str, ...]
     val: tuple[str, ...]
     decode_mask: Callable[[Path], UInt8Array]
-    decode_image: Callable[[Path], UInt8Array] = read_image
+    reader: ImageReader = read_image
+    decode_image: Callable[[Path], UInt8Array] | None = None
     notes: tuple[str, ...] = ()
     found: Mapping[str, Any] = field(default_factory=dict)
     reduction: int = 1
@@ -107,7 +109,9 @@ class Dataset:
     @property
     def task(self) -> Task:
         """What it asks of a network."""
-        return Task(dataset=self.name, classes=self.classes, palette=self.palette, reduction=self.reduction)
+        return Task(
+            dataset=self.name, classes=self.classes, palette=self.palette, reduction=self.reduction, reader=self.reader
+        )
 
     @property
     def masked(self) -> tuple[str, ...]:
@@ -122,8 +126,8 @@ class Dataset:
     def image(self, id: str) -> UInt8Array:
         """Read an image.
 
-        Gray images become three equal channels, transparency is dropped, 16 bits become 8. An orientation tag is not
-        followed, because masks carry none.
+        Gray images become three equal channels, transparency is dropped, other numbers become 8 bits (`ImageReader`).
+        An orientation tag is not followed, because masks carry none.
 
         Returns:
             uint8 (H, W, 3), RGB.
@@ -131,7 +135,7 @@ class Dataset:
         Raises:
             DataError: The id is unknown, or its file is missing or no image.
         """
-        return self.decode_image(self._path(self.images, id, "image"))
+        return (self.decode_image or self.reader)(self._path(self.images, id, "image"))
 
     def mask(self, id: str) -> UInt8Array:
         """Read a mask.

@@ -10,6 +10,8 @@ UNREADABLE_MASK = "unreadable mask"
 MASK_CHANNELS = "mask with several channels"
 UNKNOWN_VALUE = "unknown mask value"
 UNLISTED_COLOR = "unlisted mask color"
+IMAGE_VALUES = "image whose values or bands need a setting"
+TOO_LARGE = "file that is too large"
 OTHER_SIZE = "mask of another size than its image"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from dmtc.data.class_lists import ClassList, find_class_list, read_class_list
 from dmtc.data.dataset import DATASETS, Dataset, few
 from dmtc.data.held_out import held_out
+from dmtc.data.images import ImageReader
 from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES
 from dmtc.data.mask_kinds import recognize
 from dmtc.data.mask_reading import MaskKind, MaskReading
@@ -40,6 +41,8 @@ def folder(
     colors: list[list[int]] | None,
     ignore_value: int | None,
     ignore_color: list[int] | None,
+    bands: list[int] | None,
+    value_range: list[float] | None,
     val: str | None,
     val_fraction: float,
     val_seed: int,
@@ -68,6 +71,8 @@ def folder(
         colors: The RGB color of each class: in the masks, or only to draw them in.
         ignore_value: A further value, besides 255, that means "ignored"; None if there is none.
         ignore_color: The color that means "ignored" in masks of colors; None if there is none.
+        bands: See `ImageReader`, as `value_range`.
+        value_range: The values of images that become black and white.
         val: A text file with validation ids, one a line, or a folder with `images` and `masks`.
         val_fraction: Share of the images with masks to validate on, in (0, 1), where nothing else tells them.
         val_seed: Chooses among them. An image keeps its draw when others come or go.
@@ -86,6 +91,7 @@ def folder(
             "dataset.ignore_value is a value, but dataset.colors says that the masks hold colors (ignored is then"
             " dataset.ignore_color); if they do not, say dataset.mask_kind=index"
         )
+    reader = ImageReader.of(bands, value_range)
     base = Path(root).expanduser() if root is not None else None
     image_folders = existing_folders(images, base, ("images",), "images", "images")
     mask_folders = existing_folders(masks, base, ("masks", "labels"), "masks", "masks")
@@ -118,6 +124,7 @@ def folder(
         train=tuple(sorted(train)),
         val=tuple(sorted(validation.ids)),
         decode_mask=reading.decoder(),
+        reader=reader,
         notes=notes,
         found=_found(reading),
     )

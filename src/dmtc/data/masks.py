@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dmtc.data.faults import MASK_CHANNELS, UNKNOWN_VALUE, UNLISTED_COLOR, UNREADABLE_MASK, FileFault
-from dmtc.data.images import PILLOW_FAULTS
+from dmtc.data.opening import PILLOW_FAULTS
 from dmtc.errors import ConfigError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 

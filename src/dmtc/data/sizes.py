@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
 
-from PIL import Image
-
 from dmtc.data.dataset import Dataset
 from dmtc.data.halved import HalvedImages
-from dmtc.data.images import PILLOW_FAULTS
+from dmtc.data.opening import picture_size
 
 _LOOKED_AT = 100
 
@@ -24,11 +22,9 @@ def typical_size(dataset: Dataset, ids: Sequence[str]) -> tuple[int, int] | None
     sizes = []
     for id in ids[:: max(1, -(-len(ids) // _LOOKED_AT))]:
         path, divisor = image_file(dataset, id)
-        try:
-            with Image.open(path) as picture:
-                sizes.append((picture.height // divisor, picture.width // divisor))
-        except PILLOW_FAULTS:
-            continue  # told when it is read
+        size = picture_size(path)
+        if size is not None:  # a fault is told when it is read
+            sizes.append((size[0] // divisor, size[1] // divisor))
     if not sizes:
         return None
     return median_low(height for height, _ in sizes), median_low(width for _, width in sizes)

@@ -1,10 +1,11 @@
 """What a data set asks of a network: all that is needed to predict, when the data set itself is not at hand."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from dmtc.data.images import ImageReader, read_image
 from dmtc.types import UInt8Array
 
 
@@ -17,12 +18,14 @@ class Task:
         classes: Class names; a class's place is its index in the masks.
         palette: uint8 (C, 3), the RGB color a class is drawn in.
         reduction: By how much image files are reduced when they are read: 2 for half height and width.
+        reader: Reads image files as training did.
     """
 
     dataset: str
     classes: tuple[str, ...]
     palette: UInt8Array
     reduction: int = 1
+    reader: ImageReader = read_image
 
     @property
     def num_classes(self) -> int:
@@ -41,7 +44,8 @@ class Task:
         classes = [
             {"name": name, "color": color} for name, color in zip(self.classes, self.palette.tolist(), strict=True)
         ]
-        return {"dataset": self.dataset, "reduction": self.reduction, "classes": classes}
+        content = {"dataset": self.dataset, "reduction": self.reduction, "classes": classes}
+        return content if self.reader == read_image else content | {"images": asdict(self.reader)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Task":
@@ -53,6 +57,7 @@ class Task:
             ValueError: A color is malformed.
         """
         classes = content["classes"]
+        images = content.get("images", {})  # only of settings that are not the usual ones
         palette = np.array([one["color"] for one in classes])
         if palette.shape != (len(classes), 3) or palette.min() < 0 or palette.max() > 255:
             raise ValueError("a color is three numbers in 0..255")
@@ -61,4 +66,5 @@ class Task:
             classes=tuple(one["name"] for one in classes),
             palette=palette.astype(np.uint8),
             reduction=content["reduction"],
+            reader=ImageReader.of(images.get("bands"), images.get("value_range")),
         )

@@ -84,15 +84,20 @@ class Assembly:
     @cached_property
     def dataset(self) -> Dataset:
         """Images, masks and lists."""
+        return self._dataset if self.image_cache is None else replace(self._dataset, decode_image=self.image_cache)
+
+    @cached_property
+    def _dataset(self) -> Dataset:
         dataset = DATASETS.build(without(self.config["dataset"], "augment", "on_error"), "dataset")
         if self._check_data is not None:
             self._check_data(dataset)
-        return dataset if self.image_cache is None else replace(dataset, decode_image=self.image_cache)
+        return dataset
 
     @cached_property
     def image_cache(self) -> ImageCache | None:
         """Where decoded images are kept, if anywhere."""
-        return None if self.run.image_cache is None else ImageCache(Path(self.run.image_cache))
+        folder = self.run.image_cache
+        return None if folder is None else ImageCache(Path(folder), self._dataset.reader)
 
     def cache_forecast(self) -> str | None:
         """What the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""

@@ -17,8 +17,8 @@ import torch
 from dmtc.batches import Loader
 from dmtc.data import Dataset
 from dmtc.data.faults import FileFault
-from dmtc.data.images import has_orientation, read_image
 from dmtc.data.masks import IndexMasks
+from dmtc.data.opening import has_orientation
 from dmtc.data.task import Task
 from dmtc.evaluation import Predictor
 from dmtc.files import replacing_folder, write_atomically
@@ -194,7 +194,8 @@ def _as_dataset(images: Sequence[Source], task: Task, upright: bool) -> tuple[Da
         train=tuple(sources),
         val=(),
         decode_mask=IndexMasks(),
-        decode_image=partial(read_image, upright=upright),
+        reader=task.reader,
+        decode_image=partial(task.reader, upright=upright),
     )
     return dataset, sources
 

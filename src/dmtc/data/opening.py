@@ -1,0 +1,136 @@
+"""Opening picture files with Pillow: files with an end, of the formats that are read, of any size that memory holds."""
+
+import io
+import mmap
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from dmtc.data.faults import TOO_LARGE, FileFault
+from dmtc.data.tiff import facts_of_tiff, is_tiff
+from dmtc.errors import DataError
+from dmtc.files import open_regular
+
+PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, MemoryError)
+"""What Pillow raises for files that are broken, or that claim to be larger than any picture."""
+
+ORIENTATION = 0x0112
+"""The tag of EXIF that says how a picture is to be turned."""
+
+_PLUGINS = (
+    PngImagePlugin,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    WebPImagePlugin,
+    PpmImagePlugin,
+)  # importing them registers them
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+_LARGE = 1 << 26  # pixels from which on memory is asked for
+_MOST_PIXELS = 1 << 30
+"""OpenCV's own limit, for pictures and masks alike."""
+
+
+def open_picture(file: BinaryIO) -> Image.Image:
+    """Open a picture as `Image.open` does, but of any size, and in the formats that data sets come in alone.
+
+    `Image.open` refuses pictures of more than 178,956,970 pixels, as files from strangers may claim to be huge;
+    orthophotos and slides are. The limit is a variable of the whole process, so it is passed by here and not changed:
+    other threads, and the program around, keep it. What does not fit into memory is told by `require_room`.
+
+    Raises:
+        UnidentifiedImageError: It is of no such format.
+        Exception: One of `PILLOW_FAULTS`.
+    """
+    prefix = file.read(16)
+    for name in _FORMATS:
+        factory, accepts = Image.OPEN[name]
+        accepted = True if accepts is None else accepts(prefix)
+        if accepted and not isinstance(accepted, str):
+            file.seek(0)
+            return factory(file, "")
+    raise UnidentifiedImageError("it is no image")
+
+
+def require_room(path: Path, height: int, width: int, bytes_of_pixel: float) -> None:
+    """Refuse a huge picture for which memory is short, before it is decoded.
+
+    Raises:
+        FileFault: It is larger than any picture may be, or than what is free.
+    """
+    pixels = height * width
+    if pixels < _LARGE:
+        return
+    remedy = "cut images and masks into tiles"
+    if pixels > _MOST_PIXELS:
+        raise FileFault(f"{path}: {width}x{height} pixels are too many ({_MOST_PIXELS} at most); {remedy}", TOO_LARGE)
+    need, free = pixels * bytes_of_pixel, _free_bytes()
+    if free is not None and need > free:
+        raise FileFault(
+            f"{path}: {width}x{height} pixels take {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free;"
+            f" {remedy}",
+            TOO_LARGE,
+        )
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Height and width, by the head of a file; None if it cannot be told."""
+    try:
+        with _head(path) as (file, content):
+            if is_tiff(content[:4]):
+                facts = facts_of_tiff(content)
+                return facts.height, facts.width
+            with open_picture(file) as picture:
+                return picture.height, picture.width
+    except (DataError, *PILLOW_FAULTS):
+        return None
+
+
+def has_orientation(path: Path) -> bool:
+    """Whether a file carries an orientation tag by which viewers would turn it; only its head is read."""
+    try:
+        with _head(path) as (file, content):
+            return orientation_of(content if is_tiff(content[:4]) else file) not in (0, 1)
+    except (DataError, OSError, ValueError):
+        return False
+
+
+def orientation_of(content: "bytes | mmap.mmap | BinaryIO") -> int:
+    """The orientation tag, 1 to 8; 1 where there is none that can be read."""
+    try:
+        if isinstance(content, (bytes, mmap.mmap)) and is_tiff(content[:4]):
+            return facts_of_tiff(content).orientation
+        with open_picture(io.BytesIO(content) if isinstance(content, (bytes, mmap.mmap)) else content) as picture:
+            return picture.getexif().get(ORIENTATION, 1)
+    except PILLOW_FAULTS:
+        return 1
+
+
+@contextmanager
+def _head(path: Path) -> Iterator[tuple[BinaryIO, mmap.mmap]]:
+    """A file, and its bytes without reading them all."""
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield file, content
+
+
+def _free_bytes() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
