@@ -278,3 +278,16 @@ def test_metrics_are_one_json_object_a_line(finished):
     assert all(record["step"] == 2 for record in records)
     rounds = [record for record in records if record["phase"] == "r1-a" and "loss" in record]
     assert "mutual/student_wins" in rounds[0]
+
+
+def test_with_all_labels_a_method_is_its_start(small, tmp_path, capsys):
+    """A sweep over label ratios may include `full` for every method; what is left out is told."""
+    shown = ["run.progress=lines", "run.report=true", "run.pictures=1"]
+    run = dmtc.train(dmtc.compose([*small, *shown, "split.ratio=full"]), tmp_path / "run")
+    assert [phase["name"] for phase in run.results["phases"]] == ["r0-a", "r0-b"]
+    assert 0 < run.results["miou"]["ensemble"] < 1
+    assert run.results["split"]["unlabelled"] == 0
+    assert (run.folder.path / "report.html").is_file()
+    lines = capsys.readouterr().err.splitlines()
+    names = "r1-a, r1-b, r2-a, r2-b"
+    assert f"no image is unlabelled: the phases that learn from pseudo-labels are left out ({names})" in lines

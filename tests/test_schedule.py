@@ -6,7 +6,7 @@ import pytest
 import dmtc
 from dmtc.config import settle
 from dmtc.errors import ConfigError
-from dmtc.schedule import Counts, build_plan, independent_phases, networks_of, plan_from_json, plan_to_json
+from dmtc.schedule import Counts, build_plan, independent_phases, left_out, networks_of, plan_from_json, plan_to_json
 
 COUNTS = Counts(labelled={"a": 371, "b": 371}, unlabelled=2604)
 
@@ -92,9 +92,26 @@ def test_plan_survives_json():
     assert plan_from_json(plan_to_json(plan)) == plan
 
 
-def test_rounds_without_unlabelled_images_are_refused():
-    with pytest.raises(ConfigError, match="the split leaves none"):
-        build_plan(spec(), dataclasses.replace(COUNTS, unlabelled=0))
+ALL_LABELLED = Counts(labelled={"a": 2975, "b": 2975}, unlabelled=0)
+
+
+def test_rounds_are_left_out_where_no_image_is_unlabelled():
+    """So that a sweep over label ratios may end with all labels, whatever the methods in it."""
+    plan = build_plan(spec(), ALL_LABELLED)
+    assert [phase.name for phase in plan] == ["r0-a", "r0-b"]
+    names = left_out(spec(), ALL_LABELLED)
+    assert names == [f"r{number}-{network}" for number in range(1, 6) for network in "ab"]
+    assert left_out(spec(), COUNTS) == []
+
+
+@pytest.mark.parametrize("length", [["steps=30", "epochs=null"], ["steps=null", "epochs=2"]])
+def test_the_long_baseline_stays_as_long_with_all_labels(length):
+    """By steps the same, by epochs of rounds that would go through all images."""
+    long = spec("schedule=supervised_long", "schedule.start.steps=50", *(f"schedule.rounds.{one}" for one in length))
+    (phase,) = build_plan(long, ALL_LABELLED)
+    of_round = 30 if "steps=30" in length else 2 * math.ceil(2975 / long["rounds"]["pseudo_batch"])
+    assert phase.steps == 50 + 5 * of_round
+    assert left_out(long, ALL_LABELLED) == []
 
 
 @pytest.mark.parametrize(

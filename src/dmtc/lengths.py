@@ -22,13 +22,14 @@ def with_lengths(schedule: Mapping[str, Any], labelled: int, unlabelled: int) ->
     Args:
         schedule: The `schedule` part of a config, checked.
         labelled: Images that the start counts.
-        unlabelled: Images that the rounds count.
+        unlabelled: Images that the rounds count; if there are none, they count the labelled ones.
 
     Returns:
         The schedule with `steps`, and a line about each stage whose length was computed.
     """
     done, notes = dict(schedule), []
-    for stage, kind, images in (("start", "labelled", labelled), ("rounds", "unlabelled", unlabelled)):
+    of_rounds = ("unlabelled", unlabelled) if unlabelled else ("labelled", labelled)
+    for stage, (kind, images) in (("start", ("labelled", labelled)), ("rounds", of_rounds)):
         settings = schedule[stage]
         factor = settings.get("root_steps")
         if factor is None or settings["steps"] is not None or settings["epochs"] is not None:

@@ -88,6 +88,15 @@ class Counts:
     labelled: Mapping[str, int]
     unlabelled: int
 
+    @property
+    def for_rounds(self) -> int:
+        """Images that the lengths of rounds count: the unlabelled ones, or all where none is unlabelled.
+
+        No round is trained then, but a baseline that is as long as all rounds keeps about the length that it has at the
+        label ratios at which it is compared with them.
+        """
+        return self.unlabelled or max(self.labelled.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -120,7 +129,7 @@ class Recipe:
     def round_phase(self, number: int, trainee: str, teacher: str) -> Phase:
         """Training of one network in a round, on the pseudo-labels of the previous round's teacher."""
         rounds = self.rounds
-        steps = _steps("rounds", rounds.steps, rounds.epochs, self.counts.unlabelled, rounds.pseudo_batch)
+        steps = _steps("rounds", rounds.steps, rounds.epochs, self.counts.for_rounds, rounds.pseudo_batch)
         return Phase(
             name=f"r{number}-{trainee}",
             stage="rounds",
@@ -235,8 +244,11 @@ def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
         spec: `name`, `start`, `rounds`, `limit_steps`, and arguments of the schedule itself.
         counts: Images to learn from.
 
+    Where no image is unlabelled, phases that learn from stored pseudo-labels are left out (see `left_out`): so every
+    method can be trained at every label ratio, all labels included.
+
     Raises:
-        ConfigError: A fault in the settings, or rounds without any unlabelled image.
+        ConfigError: A fault in the settings.
 
     Examples:
         >>> start = {"epochs": None, "steps": 100, "learning_rate": 0.01, "labelled_batch": 4, "evaluations": 1}
@@ -248,6 +260,16 @@ def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
         r1-a r0-a r0-a 0.5
         r2-a r1-a r1-a 1.0
     """
+    return [phase for phase in _whole_plan(spec, counts) if counts.unlabelled or phase.label_from is None]
+
+
+def left_out(spec: Mapping[str, Any], counts: Counts) -> list[str]:
+    """Names of the phases that `build_plan` leaves out, as there is no unlabelled image to learn from."""
+    kept = {phase.name for phase in build_plan(spec, counts)}
+    return [phase.name for phase in _whole_plan(spec, counts) if phase.name not in kept]
+
+
+def _whole_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
     raise_faults(schedule_faults(spec))
     recipe = Recipe(
         start=StartSettings(**spec["start"]),
@@ -255,13 +277,7 @@ def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
         counts=counts,
         limit_steps=spec.get("limit_steps"),
     )
-    plan = SCHEDULES.build(_without_sections(spec), "schedule", recipe=recipe)
-    if counts.unlabelled == 0 and any(phase.label_from for phase in plan):
-        raise ConfigError(
-            f"schedule {spec['name']!r} learns from unlabelled images, but the split leaves none; "
-            "choose a smaller split.ratio or loss=supervised"
-        )
-    return plan
+    return SCHEDULES.build(_without_sections(spec), "schedule", recipe=recipe)
 
 
 def plan_to_json(plan: list[Phase]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from dmtc.moved import relocated
 from dmtc.processes import Processes, joined
 from dmtc.randomness import seed_of
 from dmtc.run_folder import RunFolder
-from dmtc.schedule import Counts, Phase, build_plan, networks_of
+from dmtc.schedule import Counts, Phase, build_plan, left_out, networks_of
 from dmtc.settings import RunSettings, pick_device, pick_precision
 from dmtc.splits import SPLITS, Split
 
@@ -148,7 +148,7 @@ class Assembly:
         given, fitted = Augment(**self.config["dataset"]["augment"]), self.augment
         height, width = fitted.crop
         crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
-        return [*self._lengths[1], *(crop if fitted.crop != given.crop else [])]
+        return [*self._lengths[1], *(crop if fitted.crop != given.crop else []), *self._left_out()]
 
     @cached_property
     def _lengths(self) -> tuple[dict[str, Any], list[str]]:
@@ -166,11 +166,20 @@ class Assembly:
         """The phases in order."""
         if self._plan is not None:
             return self._plan
-        labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
-        plan = build_plan(self.schedule, Counts(labelled, len(self.split.unlabelled)))
+        plan = build_plan(self.schedule, self._counts)
         for phase in plan:
             terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
         return plan
+
+    @property
+    def _counts(self) -> Counts:
+        labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
+        return Counts(labelled, len(self.split.unlabelled))
+
+    def _left_out(self) -> list[str]:
+        if not (names := left_out(self.schedule, self._counts)):
+            return []
+        return [f"no image is unlabelled: the phases that learn from pseudo-labels are left out ({', '.join(names)})"]
 
     @cached_property
     def terms(self) -> list[Term]:
