@@ -8,9 +8,10 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
-    ["errors", "types", "randomness", "hydra_errors", "allocator", "interruption", "torchrun", "system_errors"],
+    ["errors", "types", "randomness", "allocator", "interruption", "torchrun", "system_errors"],
     ["registry", "files", "processes", "yaml_files"],
-    ["ownership"],
+    ["ownership", "config_files", "options"],
+    ["config_schema", "hydra_errors", "overrides"],
     ["data"],
     ["splits"],
     ["models"],

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dmtc.cli import translate
+from dmtc.overrides import translate
 from dmtc.progress import Progress
 from trees import OWN
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import dmtc
-from dmtc.config import check, config_folder, folder_name, known_keys, settle
+from dmtc.config import check, folder_name, known_keys, settle
+from dmtc.config_files import config_folder
 from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
 from dmtc.engine.optimization import OPTIMIZERS, RATES

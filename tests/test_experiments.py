@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import dmtc
-from dmtc.config import config_folder, settle
+from dmtc.config import settle
+from dmtc.config_files import config_folder
 from published import GOLDEN
 from trees import write_cityscapes, write_voc
 

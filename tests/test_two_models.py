@@ -7,8 +7,9 @@ import pytest
 import dmtc
 import dmtc.engine.step
 from alike import what_came_of
-from dmtc.config import in_hydras_terms, settle
+from dmtc.config import settle
 from dmtc.errors import ConfigError
+from dmtc.overrides import in_hydras_terms
 
 VIT = [
     "model_b=linear",

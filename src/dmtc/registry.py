@@ -82,10 +82,12 @@ class Registry(Generic[T]):
             spec: `name` plus keyword arguments.
             where: Its place in the config, for the message, for example "loss.mutual".
         """
+        if not isinstance(spec, Mapping):
+            return [f"{where} should be `name:` and its options, but is {spec!r}"]
         name = spec.get("name")
         if name is None:
             return [f"{where}: no `name:` given (known: {', '.join(self.names())})"]
-        if name not in self._builders:
+        if not isinstance(name, str) or name not in self._builders:
             return [f"{where}: unknown {self.kind} {_unknown(str(name), self._builders)}"]
         arguments = {key: value for key, value in spec.items() if key != "name"}
         return argument_faults(self._builders[name], arguments, where, self.runtime)
@@ -116,6 +118,8 @@ def argument_faults(
     runtime = frozenset(runtime)
     hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
     parameters = {key: value for key, value in inspect.signature(builder).parameters.items() if key not in runtime}
+    if not isinstance(arguments, Mapping):
+        return [f"{where} should be settings by name, but is {arguments!r}"]
     faults = []
     for key, value in arguments.items():
         if key in runtime:
@@ -139,7 +143,7 @@ def raise_faults(faults: list[str]) -> None:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=1)
+    nearest = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"{name!r}.{hint} Known: {', '.join(known) or 'none'}"
 

@@ -1,7 +1,6 @@
 """The one reader of YAML files: nothing is constructed, nothing blocks, and every fault is one line with its place."""
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from dmtc.errors import DataError
+from dmtc.files import open_regular
 
 _LARGEST = 4 << 20
 """Bytes of a file beyond which it is nobody's settings."""
@@ -43,22 +43,15 @@ def read_text(path: str | Path, largest: int = _LARGEST) -> str:
         DataError: There is no such file, it is none (a folder, a pipe, a device), too large, or not UTF-8.
     """
     try:
-        # Opening a pipe waits for its writer; without O_NONBLOCK it would do so for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: is {kind_of_file(status.st_mode)}, not a file")
-        if status.st_size > largest:
-            raise DataError(f"{path}: is no such file: {status.st_size / 1e6:.0f} MB are more than any has")
-        with open(descriptor, "rb", closefd=False) as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > largest:
+                raise DataError(f"{path}: is no such file: {size / 1e6:.0f} MB are more than any has")
             content = file.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
-    finally:
-        os.close(descriptor)
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # a name that holds a zero byte, say
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,16 +89,6 @@ def parse_yaml(text: str, where: str) -> Any:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{where}: a value cannot be read ({_line(error)})") from None
-
-
-def kind_of_file(mode: int) -> str:
-    """What something is that is no regular file, for messages.
-
-    Args:
-        mode: As `os.stat` gives it.
-    """
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 @dataclass(slots=True)
@@ -179,10 +162,6 @@ def _count(stack: list[_Open], nodes: int, where: str, event: Any) -> None:
 
 def _place(where: str, mark: Any) -> str:
     return where if mark is None else f"{where}:{mark.line + 1}:{mark.column + 1}"
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _line(text: object) -> str:

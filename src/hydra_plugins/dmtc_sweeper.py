@@ -68,8 +68,7 @@ class DmtcSweeper(BasicSweeper):
 
     def _fault(self, overrides: Sequence[str], name: str) -> str | None:
         """Why a job does not compose, or can have no folder, told at once; None if it can be started."""
-        from dmtc.errors import UserError
-        from dmtc.hydra_errors import one_line
+        from dmtc.config import fault_of_composing
         from dmtc.ownership import require_folder
         from dmtc.system_errors import told
 
@@ -79,12 +78,10 @@ class DmtcSweeper(BasicSweeper):
             with suppress(OmegaConfBaseException):  # a name of the user's own may need what only a job knows
                 name_of_folder = config.hydra.sweep.subdir
                 require_folder(Path(config.hydra.sweep.dir, name_of_folder).absolute(), "hydra.sweep.subdir")
-        except (HydraException, OmegaConfBaseException) as error:
-            fault = one_line(error)
-        except UserError as error:
-            fault = str(error)
         except OSError as error:
             fault, _ = told(error)
+        except Exception as error:
+            fault = str(fault_of_composing(error))
         else:
             return None
         print(f"not started: {name}: {fault}", file=sys.stderr)

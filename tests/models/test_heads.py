@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from dmtc.config import config_folder
+from dmtc.config_files import config_folder
 from dmtc.engine.optimization import OPTIMIZERS
 from dmtc.errors import ConfigError
 from dmtc.models import SegmentationModel, build_model
