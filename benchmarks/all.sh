@@ -25,6 +25,7 @@ measure() {
 }
 
 measure startup.py
+measure side_by_side.py
 measure loader.py "${dmt[@]}" --threads 1
 measure loader.py "${dmt[@]}" --threads 1 --handed-over
 measure labelling.py "${dmt[@]}" --repeats 3

@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
-    ["errors", "types", "randomness", "allocator", "interruption", "torchrun", "system_errors"],
+    ["errors", "types", "randomness", "allocator", "interruption", "torchrun", "system_errors", "waiting"],
     ["registry", "files", "processes", "yaml_files"],
     ["ownership", "config_files", "options"],
     ["config_schema", "hydra_errors", "overrides"],

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, and with which code it exits."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -224,3 +225,17 @@ def test_translate():
     resumed = translate(["resume=it's"])
     assert resumed[0].endswith("it\\'s'")
     assert resumed[1].startswith("hydra.run.dir='/")
+
+
+@pytest.mark.parametrize("own", [None, "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_threads_wait_passively_unless_the_user_says_how(own, monkeypatch, command):
+    """Told before torch is imported: tests/test_config.py holds `--help` to need none of it."""
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+    for name in names:
+        monkeypatch.setenv(name, "none")  # so that it is set back
+        monkeypatch.delenv(name)
+    if own is not None:
+        monkeypatch.setenv(own, "user's")
+    assert command("--help")[0] == 0
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    assert found == ({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"} if own is None else {own: "user's"})

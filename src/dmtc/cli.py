@@ -27,6 +27,7 @@ from dmtc.output_folder import Refused, remove_what_is_empty
 from dmtc.overrides import translate
 from dmtc.system_errors import told
 from dmtc.torchrun import started_together
+from dmtc.waiting import wait_passively
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
     global _began
+    wait_passively()  # before torch is imported
     _began = False
     forget_loaded()
     # Hydra would print its own traceback and always exit with 1; with this it hands errors to us.
