@@ -15,6 +15,7 @@ FREE = (
     "run.label_batch",
     "run.score_pseudo_labels",
     "run.report",
+    "run.test",  # scored after everything else is done
     "run.pictures",
     "run.checkpoint_minutes",
     "run.on_nonfinite",  # matters only where the run would have ended without results

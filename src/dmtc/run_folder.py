@@ -220,6 +220,7 @@ class RunFolder:
             kind = "index" if dataset.get("colors") is None else "rgb"
             before = {"unlabelled": None, "mask_suffix": "", "mask_kind": kind, "values": None, "ignore_color": None}
             before |= {"bands": None, "value_range": None}
+            before |= {"image_prefix": "", "image_suffix": "", "mask_prefix": "", "pairing": None, "test": None}
             config["dataset"] = before | dataset
         return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 

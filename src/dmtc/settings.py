@@ -35,6 +35,7 @@ class RunSettings:
     debug: bool
     image_cache: str | None
     gradient_checkpointing: bool = False  # which runs from before there was a choice do not name
+    test: bool = True  # likewise
 
 
 _LEAST: dict[str, int] = {

@@ -19,7 +19,8 @@ def test_yaml_keys_equal_the_signature(path):
     augment = spec.pop("augment")
     assert spec.pop("on_error") == "stop"
     assert DATASETS.faults(spec, "dataset") == []
-    assert spec.keys() - {"name"} == inspect.signature(DATASETS.builder(path.stem)).parameters.keys()
+    parameters = inspect.signature(DATASETS.builder(path.stem)).parameters.keys()
+    assert spec.keys() - {"name"} == parameters - DATASETS.runtime
     assert argument_faults(Augment, augment, "dataset.augment") == []
     Augment(**augment)
 
@@ -30,6 +31,6 @@ def test_every_data_set_has_a_yaml():
 
 @pytest.mark.parametrize("name", DATASETS.names())
 def test_builders_have_no_defaults_and_only_keywords(name):
-    for parameter in inspect.signature(DATASETS.builder(name)).parameters.values():
+    for key, parameter in inspect.signature(DATASETS.builder(name)).parameters.items():
         assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        assert parameter.default is inspect.Parameter.empty
+        assert parameter.default is inspect.Parameter.empty or key in DATASETS.runtime

@@ -140,9 +140,12 @@ def test_lists_of_validation_images_may_name_files(tmp_path):
 def test_masks_with_an_ending_of_their_own(tmp_path):
     pictures(tmp_path / "images", ["a", "b"])
     masks(tmp_path / "masks", ["a_mask", "b_mask"])
-    with pytest.raises(DataError, match=r"no image has a mask: .*; is it dataset\.mask_suffix=_mask\?"):
-        read(root=tmp_path)
     assert set(read(root=tmp_path, mask_suffix="_mask").masks) == {"a", "b"}
+    (tmp_path / "masks/stray_mask.png").write_bytes((tmp_path / "masks/a_mask.png").read_bytes())
+    with pytest.raises(
+        DataError, match=r"no image has a mask: .*; is it dataset\.mask_suffix=_mask \(2 of 3 masks\)\?"
+    ):
+        read(root=tmp_path)
 
 
 def test_masks_beside_their_images(tmp_path):

@@ -9,15 +9,17 @@ from typing import Any, Literal
 import numpy as np
 
 from dmtc.data.class_lists import ClassList, find_class_list, read_class_list
-from dmtc.data.dataset import DATASETS, Dataset, few
-from dmtc.data.held_out import held_out
+from dmtc.data.dataset import DATASETS, Dataset
+from dmtc.data.division import DivisionSettings, divide
 from dmtc.data.images import ImageReader
-from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES
+from dmtc.data.listed import MASK_SUFFIXES
 from dmtc.data.mask_kinds import recognize
 from dmtc.data.mask_reading import MaskKind, MaskReading
 from dmtc.data.mask_survey import survey_masks
 from dmtc.data.masks import ColorMasks, distinct_colors
-from dmtc.data.places import Paired, existing_folders, further_images, pair_files
+from dmtc.data.paired import pair_files, require_pairs
+from dmtc.data.pairing import given_pairing
+from dmtc.data.places import places_of
 from dmtc.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,11 @@ def folder(
     images: str | list[str] | None,
     masks: str | list[str] | None,
     unlabelled: str | list[str] | None,
+    image_prefix: str,
+    image_suffix: str,
+    mask_prefix: str,
     mask_suffix: str,
+    pairing: list[str] | None,
     mask_kind: Literal["auto"] | MaskKind,
     classes: list[str] | str | None,
     values: list[int] | None,
@@ -44,25 +50,35 @@ def folder(
     bands: list[int] | None,
     value_range: list[float] | None,
     val: str | None,
+    test: str | None,
     val_fraction: float,
     val_seed: int,
+    open_test: bool = True,
 ) -> Dataset:
     """Pair `images/<id>.<suffix>` with `masks/<id>.<suffix>`; folders may be nested.
 
-    The validation images are, in this order of preference: those that `val` names; those in `images/val` if there are
-    both `images/train` and `images/val`; those listed in `root/val.txt`; else a share of the images with masks. All
-    other images are training images.
+    Parts are known by the names of folders, at any depth, and of lists in `root`, in any case: `train`; `val`, `valid`,
+    `validation`, `eval`; `test`, `testing`, `holdout`; `unlabelled`. What `val`, `test` and `unlabelled` name comes
+    before lists, and lists before folders. Without any validation part a share of the images with masks is held out.
+    Images in no part are training images; where there is a list of these, only images without masks are, besides.
+    Images of a test part are never trained on, unless `unlabelled` names them.
 
     What is recognized (kind of masks, classes) is returned as the arguments that say so, in `Dataset.found`; given
     these, no mask is opened before it is needed.
 
     Args:
-        root: The folder that holds `images` and `masks` (or `labels`), and perhaps `classes.yaml` and `val.txt`.
+        root: The folder that holds `images` and `masks` (or `labels`), or parts with these, and perhaps `classes.yaml`
+            and lists such as `val.txt`.
         images: The folder of images, or several, if it is not `root/images`. JPEG, PNG, WebP, TIFF or BMP.
         masks: The folder of masks, or several, if it is neither `root/masks` nor `root/labels`. The same formats;
             JPEG and lossy WebP for a single class alone.
         unlabelled: A folder of further images without masks, or several.
-        mask_suffix: What the name of a mask has at its end more than that of its image, such as "_mask".
+        image_prefix: What the name of an image begins with and that of its mask does not, such as "img_".
+        image_suffix: What it ends with, such as "_sat".
+        mask_prefix: What the name of a mask begins with and that of its image does not.
+        mask_suffix: What it ends with, such as "_mask".
+        pairing: Patterns of the names of an image and of its mask, in place of these: see `Pairing`. None tries equal
+            names first and then what makes all masks fit, if that is beyond doubt.
         mask_kind: See `MaskKind`; "auto" looks at the masks.
         classes: Class names in index order, or a file (see `read_class_list`). None looks for `classes.yaml` and
             `classes.txt` in `root`, or without it in the folders of masks and around them; without such a file every
@@ -73,9 +89,11 @@ def folder(
         ignore_color: The color that means "ignored" in masks of colors; None if there is none.
         bands: See `ImageReader`, as `value_range`.
         value_range: The values of images that become black and white.
-        val: A text file with validation ids, one a line, or a folder with `images` and `masks`.
+        val: A text file with validation ids (see `read_ids`), or a folder with images and masks.
+        test: Likewise, of the images that are scored once at the end.
         val_fraction: Share of the images with masks to validate on, in (0, 1), where nothing else tells them.
         val_seed: Chooses among them. An image keeps its draw when others come or go.
+        open_test: Whether masks of the test part may be opened to see what they are.
 
     Raises:
         ConfigError: An option is out of range or does not fit the others.
@@ -93,40 +111,43 @@ def folder(
         )
     reader = ImageReader.of(bands, value_range)
     base = Path(root).expanduser() if root is not None else None
-    image_folders = existing_folders(images, base, ("images",), "images", "images")
-    mask_folders = existing_folders(masks, base, ("masks", "labels"), "masks", "masks")
-    paired = pair_files(image_folders, mask_folders, mask_suffix, _MASK_SUFFIXES)
-    _require_pairs(paired, image_folders, mask_folders, mask_suffix)
-    more = [] if unlabelled is None else existing_folders(unlabelled, None, (), "unlabelled", "unlabelled images")
-    around = [base] if base is not None else [one for folder in mask_folders for one in (folder, folder.parent)]
+    names = given_pairing(pairing, image_prefix, image_suffix, mask_prefix, mask_suffix)
+    places = places_of(base, images, masks, names)
+    paired = pair_files(places, names, _MASK_SUFFIXES, guessing=pairing is None)
+    require_pairs(paired, places, _MASK_SUFFIXES)
+    folders = dict.fromkeys(folder for place in places for folder in place.masks)
+    around = [base] if base is not None else [one for folder in folders for one in (folder, folder.parent)]
     given = _Given(classes, values, colors, ignore_value, ignore_color).class_list(around)
-    validation = held_out(val, base, image_folders, paired, val_fraction, val_seed, mask_suffix, _MASK_SUFFIXES)
-    image_files = {**paired.images, **validation.images}
-    further = further_images(more, image_files)
-    image_files |= further
-    mask_files = {**paired.masks, **validation.masks}
+    parts = divide(
+        base,
+        paired,
+        DivisionSettings(val=val, test=test, unlabelled=unlabelled, fraction=val_fraction, seed=val_seed),
+        _MASK_SUFFIXES,
+    )
 
-    reading, note = _reading(mask_files, given, mask_kind)
-    names, table = reading.names, reading.classes.colors
+    looked_at = {id: path for id, path in parts.masks.items() if open_test or id not in parts.test}
+    reading, note = _reading(looked_at, given, mask_kind)
+    classes_found, table = reading.names, reading.classes.colors
     for what, entries in (("colors", table), ("values", reading.classes.values)):
-        if entries is not None and len(entries) != len(names):
-            raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(names)} classes")
-    train = image_files.keys() - validation.ids - validation.withdrawn
-    notes = (note, _classes_note(names, given), validation.note, *_unlabelled_note(more, further))
+        if entries is not None and len(entries) != len(classes_found):
+            raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(classes_found)} classes")
+    notes = (*paired.notes, note, _classes_note(classes_found, given), *parts.notes)
     for one in notes:
         log.info("%s", one)
     return Dataset(
         name="folder",
-        classes=names,
-        palette=distinct_colors(len(names)) if table is None else np.array(table, np.uint8),
-        images={id: path for id, path in image_files.items() if id not in validation.withdrawn},
-        masks={id: path for id, path in mask_files.items() if id not in validation.withdrawn},
-        train=tuple(sorted(train)),
-        val=tuple(sorted(validation.ids)),
+        classes=classes_found,
+        palette=distinct_colors(len(classes_found)) if table is None else np.array(table, np.uint8),
+        images=parts.images,
+        masks=parts.masks,
+        train=tuple(sorted(parts.train)),
+        val=tuple(sorted(parts.val)),
+        test=tuple(sorted(parts.test)),
         decode_mask=reading.decoder(),
         reader=reader,
         notes=notes,
-        found=_found(reading),
+        found=_found(reading)
+        | ({} if paired.pairing == names else {"pairing": [paired.pairing.image, paired.pairing.mask]}),
     )
 
 
@@ -156,28 +177,6 @@ class _Given:
         if listed.colors is not None:
             ColorMasks(listed.colors, listed.ignore_color)  # refuses colors that are malformed or given twice
         return listed
-
-
-def _require_pairs(paired: Paired, images: list[Path], masks: list[Path], suffix: str) -> None:
-    if not paired.images:
-        raise DataError(f"{_all(images)}: no images there (looked for {', '.join(IMAGE_SUFFIXES)})")
-    if not paired.masks:
-        strays = [path.stem for path in paired.orphans]
-        ids = list(paired.images)[:1000]
-        ends = {stem.removeprefix(id) for id in ids for stem in strays[:1000] if stem.startswith(id) and stem != id}
-        same = f"have the same name, but for {suffix!r} at the end of a mask's" if suffix else "have the same name"
-        hint = f"; is it dataset.mask_suffix={ends.pop()}?" if len(ends) == 1 else ""
-        raise DataError(
-            f"no image has a mask: an image and its mask {same}, but {_all(images)} holds {few(list(paired.images))}"
-            f" and {_all(masks)} holds {few(strays) or 'nothing'}{hint}"
-        )
-    if paired.orphans:
-        log.warning(
-            "%d masks in %s have no image and are not used: %s",
-            len(paired.orphans),
-            _all(masks),
-            few([path.name for path in paired.orphans]),
-        )
 
 
 def _reading(masks: Mapping[str, Path], given: ClassList, kind: Literal["auto"] | MaskKind) -> tuple[MaskReading, str]:
@@ -215,13 +214,3 @@ def _classes_note(names: tuple[str, ...], given: ClassList) -> str:
         f"from {given.source}" if given.names is not None else "called after the masks; classes.yaml would name them"
     )
     return f"classes: {len(names)} ({shown}), {source}"
-
-
-def _unlabelled_note(folders: list[Path], images: Mapping[str, Path]) -> list[str]:
-    if not folders:
-        return []
-    return [f"unlabelled: {len(images)} further images from {_all(folders)}"]
-
-
-def _all(folders: list[Path]) -> str:
-    return few([str(folder) for folder in folders])

@@ -17,7 +17,12 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
-def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
+def find_files(
+    folder: Path,
+    suffixes: Sequence[str],
+    wanted: Callable[[str, Path], bool] | None = None,
+    any_name: bool = False,
+) -> dict[str, Path]:
     """Every file below a folder with one of the suffixes, by id; hidden files and folders are passed over.
 
     Links to folders are followed, as data sets often lie on several disks; one that leads back to a folder around it is
@@ -26,7 +31,8 @@ def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[
     Args:
         folder: Where to look.
         suffixes: Of the files, in small letters.
-        ending: What the names have before their suffix; taken off. Files without it are passed over.
+        wanted: Told the id and path of a file, whether it is one of them; by default all are.
+        any_name: Of files with the same id the first one is enough: it is only the names that matter.
 
     Returns:
         Paths by id, in the order of ids. An id is the path inside the folder without its suffix, with `/`.
@@ -40,10 +46,11 @@ def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[
         if path.suffix.lower() not in suffixes:
             continue
         id = path.relative_to(folder).with_suffix("").as_posix()
-        if not id.endswith(ending):
+        if wanted is not None and not wanted(id, path):
             continue
-        id = id.removesuffix(ending)
         if id in found:
+            if any_name:
+                continue
             twice.append(f"{found[id]} and {path} have the same id {id!r}")
         else:
             found[id] = path

@@ -1,54 +1,53 @@
-"""Where the images and masks of `dataset=folder` lie: one folder of each, or several, and how they are paired."""
+"""Where the images and masks of `dataset=folder` lie: folders that the settings name, or that are called so."""
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmtc.data.dataset import few
+from dmtc.data.guessing import look_like_masks
 from dmtc.data.listed import IMAGE_SUFFIXES, find_files
+from dmtc.data.pairing import Pairing
+from dmtc.data.part_names import Part, part_of
 from dmtc.errors import DataError
+
+_IMAGES = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos")
+_MASKS = ("masks", "labels", "mask", "label", "segmentationclass", "annotations", "annotation", "gt")
+"""What folders of images and of masks are called, in small letters and in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
-    """Files by id.
+class Place:
+    """A folder of images.
 
     Attributes:
-        images: Every image.
-        masks: The masks of some of them.
-        orphans: Masks that no image has the name of.
+        images: The folder.
+        masks: Folders in which their masks may lie; the same one, where they lie beside the images.
+        beginning: What the ids of its images begin with.
     """
 
-    images: Mapping[str, Path]
-    masks: Mapping[str, Path]
-    orphans: Sequence[Path]
+    images: Path
+    masks: tuple[Path, ...]
+    beginning: str = ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether masks lie beside the images."""
+        return any(os.path.samefile(self.images, masks) for masks in self.masks)
 
 
-def existing_folders(
-    given: str | list[str] | None, base: Path | None, usual: Sequence[str], key: str, what: str
-) -> list[Path]:
-    """The folders that were named, or the first of the usual ones that exists.
+def named_folders(given: str | Sequence[str], key: str, what: str) -> list[Path]:
+    """The folders that a setting names.
 
     Args:
         given: What the setting says.
-        base: The folder that the usual ones lie in, if there is one.
-        usual: Names of folders.
         key: The setting, for messages.
         what: What should lie there, for messages.
 
     Raises:
-        DataError: There is none, or one of several is missing or named twice.
+        DataError: One is missing or named twice, or there is none.
     """
-    if given is None and base is None:
-        raise DataError(f"folder needs dataset.{key}=DIR, the folder of {what}, as no dataset.root is given")
-    if given is None:
-        candidates = [base / name for name in usual if base]
-        found = next((folder for folder in candidates if folder.is_dir()), None)
-        if found is not None:
-            return [found]
-        wanted = " or ".join(map(str, candidates))
-        raise DataError(f"there is no folder {wanted}; it should hold the {what} (or set dataset.{key}=DIR)")
     folders = [Path(one).expanduser() for one in ([given] if isinstance(given, str) else given)]
     for place, folder in enumerate(folders):
         if not folder.is_dir():
@@ -60,73 +59,53 @@ def existing_folders(
     return folders
 
 
-def pair_files(images: Sequence[Path], masks: Sequence[Path], suffix: str, mask_suffixes: Sequence[str]) -> Paired:
-    """Pair images and masks by their path inside their folders.
+def places_of(
+    root: Path | None, images: str | list[str] | None, masks: str | list[str] | None, pairing: Pairing
+) -> list[Place]:
+    """Where images and their masks lie.
 
-    The id of an image is its path inside its folder, without its suffix. Where there are several folders of images, the
-    part of the folder's path that tells it from the others comes before. As many folders of masks as of images belong
-    to these one by one; otherwise any mask may belong to any image.
+    As many folders of masks as of images belong to these one by one; otherwise any mask may belong to any image. Where
+    neither is named, these are `root/images` and `root/masks`, the folders of parts in `root` (`train/images` and
+    `train/masks`, `train_images` and `train_masks`, or `train` with masks beside the images), or `root` itself with
+    masks beside the images.
 
     Args:
-        images: Folders of images.
-        masks: Folders of masks.
-        suffix: What the name of a mask has at its end more than that of its image, such as "_mask".
-        mask_suffixes: File suffixes of masks.
+        root: `dataset.root`.
+        images: `dataset.images`.
+        masks: `dataset.masks`.
+        pairing: What names of images and masks are, as far as the settings say.
 
     Raises:
-        DataError: A folder holds two images of one name, or two masks or two images fit each other.
+        DataError: A folder is missing, or `root` is arranged in another way; the message says what to set.
     """
-    beginnings = distinct_beginnings(images)
-    one_by_one = len(images) == len(masks)
-    ids: list[dict[str, str]] = []  # of each folder: id by path inside it
-    files: dict[str, Path] = {}
-    for folder, beginning in zip(images, beginnings, strict=True):
-        found = find_files(folder, IMAGE_SUFFIXES)
-        # Masks may lie beside their images, and are no images then.
-        inside = {id: path for id, path in found.items() if not (suffix and id.endswith(suffix))}
-        ids.append({id: beginning + id for id in inside})
-        files |= {beginning + id: path for id, path in inside.items()}
-    paired: dict[str, Path] = {}
-    orphans: list[Path] = []
-    for place, folder in enumerate(masks):
-        targets = ids[place : place + 1] if one_by_one else ids
-        for name, path in find_files(folder, mask_suffixes, ending=suffix).items():
-            fitting = [of[name] for of in targets if name in of]
-            if len(fitting) > 1:
-                raise DataError(
-                    f"{path} fits {few(fitting)}; name as many folders in dataset.masks as in dataset.images, in the"
-                    " same order"
-                )
-            if fitting and fitting[0] in paired:
-                raise DataError(f"{paired[fitting[0]]} and {path} are masks of one image, {fitting[0]}; keep one")
-            if fitting:
-                paired[fitting[0]] = path
-            else:
-                orphans.append(path)
-    return Paired(dict(sorted(files.items())), dict(sorted(paired.items())), orphans)
+    if images is None and root is None:
+        raise DataError("folder needs dataset.images=DIR, the folder of images, as no dataset.root is given")
+    if masks is None and root is None:
+        raise DataError("folder needs dataset.masks=DIR, the folder of masks, as no dataset.root is given")
+    if images is None and masks is None and root is not None:
+        return _recognized(root, pairing)
+    usual = _kinds(root) if root is not None else {}
+    image_folders = _named_or_usual(images, usual.get("images"), root, "images", ("images",))
+    mask_folders = _named_or_usual(masks, usual.get("masks"), root, "masks", ("masks", "labels"))
+    beginnings = distinct_beginnings(image_folders)
+    if len(image_folders) == len(mask_folders):
+        return [
+            Place(*one) for one in zip(image_folders, [(masks,) for masks in mask_folders], beginnings, strict=True)
+        ]
+    return [Place(folder, tuple(mask_folders), start) for folder, start in zip(image_folders, beginnings, strict=True)]
 
 
-def further_images(folders: Sequence[Path], known: Mapping[str, Path]) -> dict[str, Path]:
-    """Images of further folders by id, but for those that are known already under another id.
+def inner_place(folder: Path) -> Place | None:
+    """Images and masks in a folder: `images` and `masks`, or pictures side by side; None if there are neither."""
+    kinds = _kinds(folder)
+    if "images" in kinds:
+        return Place(kinds["images"], (kinds["masks"],) if "masks" in kinds else ())
+    return Place(folder, (folder,)) if find_some_image(folder) else None
 
-    Raises:
-        DataError: Another image has the same id.
-    """
-    if not folders:
-        return {}
-    there = {identity(path) for path in known.values()} - {None}
-    more: dict[str, Path] = {}
-    for folder, beginning in zip(folders, distinct_beginnings(folders, always=True), strict=True):
-        for id, path in find_files(folder, IMAGE_SUFFIXES).items():
-            if identity(path) in there:
-                continue
-            if beginning + id in known:
-                raise DataError(
-                    f"{known[beginning + id]} and {path} have the same id {beginning + id!r}; rename the folder"
-                    f" {folder}"
-                )
-            more[beginning + id] = path
-    return more
+
+def find_some_image(folder: Path) -> bool:
+    """Whether any image lies below a folder."""
+    return bool(find_files(folder, IMAGE_SUFFIXES, any_name=True))
 
 
 def distinct_beginnings(folders: Sequence[Path], always: bool = False) -> list[str]:
@@ -152,3 +131,89 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _recognized(root: Path, pairing: Pairing) -> list[Place]:
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root} (dataset.root)")
+    kinds, parts = _kinds(root), list(_places_of_parts(root))
+    if "images" in kinds and ("masks" in kinds or not any(place.masks for place in parts)):
+        masks = _named_or_usual(None, kinds.get("masks"), root, "masks", ("masks", "labels"))
+        return [Place(kinds["images"], tuple(masks)), *parts]
+    if any(place.masks for place in parts):
+        return [*([Place(kinds["images"], ())] if "images" in kinds else []), *parts]
+    direct = [path.stem for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if look_like_masks(direct) or any(pairing.is_mask(name) for name in direct):
+        return [Place(root, (root,))]
+    _named_or_usual(None, kinds.get("images"), root, "images", ("images",))
+    raise AssertionError("one of both is missing")
+
+
+def _places_of_parts(root: Path) -> Iterator[Place]:
+    """Folders in `root` that are called after parts."""
+    masks: dict[Part, list[Path]] = {}
+    images: list[tuple[Part, Path]] = []
+    for folder in _folders(root):
+        part = part_of(folder.name)
+        if part is None:
+            continue
+        words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder.name).lower()))
+        if words & {*_MASKS}:
+            masks.setdefault(part, []).append(folder)
+        else:
+            images.append((part, folder))
+    for part, folder in images:
+        beginning = f"{folder.name}/"
+        kinds = _kinds(folder)
+        if "images" in kinds:
+            yield Place(kinds["images"], (kinds["masks"],) if "masks" in kinds else (), beginning)
+        elif part in masks:
+            yield Place(folder, tuple(masks[part]), beginning)
+        elif "masks" not in kinds and find_some_image(folder):
+            yield Place(folder, (folder,), beginning)
+
+
+def _named_or_usual(
+    given: str | list[str] | None, found: Path | None, root: Path | None, kind: str, usual: Sequence[str]
+) -> list[Path]:
+    if given is not None:
+        return named_folders(given, kind, kind)
+    if found is not None:
+        return [found]
+    assert root is not None
+    wanted = " or ".join(str(root / name) for name in usual)
+    around = next(
+        (folder for folder in _folders(root) if len(_kinds(folder)) == 2 and part_of(folder.name) is None), None
+    )
+    hint = f"; is it dataset.root={around}?" if around is not None else ""
+    raise DataError(
+        f"there is no folder {wanted}; it should hold the {kind} (or set dataset.{kind}=DIR){hint or _options(root)}"
+    )
+
+
+def _options(root: Path) -> str:
+    return (
+        "; other pictures and masks are named by dataset.images=DIR dataset.masks=DIR dataset.val=DIR, and"
+        f" {root / 'train'} and {root / 'val'} may each hold images and masks"
+    )
+
+
+def _kinds(folder: Path) -> dict[str, Path]:
+    """The folders of images and of masks in a folder, as far as there are any."""
+    by_name: dict[str, Path] = {}
+    for inside in reversed(_folders(folder)):
+        by_name[inside.name.lower()] = inside
+    by_name |= {inside.name: inside for inside in _folders(folder) if inside.name in by_name}
+    found = {}
+    for kind, names in (("images", _IMAGES), ("masks", _MASKS)):
+        name = next((name for name in names if name in by_name), None)
+        if name is not None:
+            found[kind] = by_name[name]
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be read ({error.strerror})") from error

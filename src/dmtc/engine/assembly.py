@@ -88,7 +88,9 @@ class Assembly:
 
     @cached_property
     def _dataset(self) -> Dataset:
-        dataset = DATASETS.build(without(self.config["dataset"], "augment", "on_error"), "dataset")
+        dataset = DATASETS.build(
+            without(self.config["dataset"], "augment", "on_error"), "dataset", open_test=self.run.test
+        )
         if self._check_data is not None:
             self._check_data(dataset)
         return dataset
