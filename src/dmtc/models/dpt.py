@@ -3,9 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmtc.models.base import MODELS, Backbone, SegmentationModel
-from dmtc.models.layers import PixelClassifier, conv_norm_relu, projection_head, refuse_sizes, resized_like
-from dmtc.models.levels import Reassembled, several_levels
+from dmtc.models.base import MODELS
+from dmtc.models.four_levels import FourLevelModel
+from dmtc.models.layers import conv_norm_relu, resized_like
+from dmtc.models.levels import Reassembled
 
 
 class ResidualUnit(nn.Module):
@@ -68,43 +69,15 @@ class FusionDecoder(nn.Module):
 
 
 @MODELS.register("dpt")
-class DPT(SegmentationModel):
+class DPT(FourLevelModel):
     """The head of the dense prediction transformer, for plain transformers and hierarchical backbones.
 
-    Args:
-        num_classes: Classes C.
-        backbone: The feature extractor, with at least four maps.
-        projection: Whether a loss needs an embedding.
-        levels: Numbers of four maps (blocks of a plain transformer), from 0, the last the deepest; None spreads them.
-        channels: Of the head's maps.
-        dropout: Share of channels that are dropped before the classifier, in [0, 1).
-        embedding_channels: Channels D of the embedding, which is computed from what the classifier sees.
-
-    Raises:
-        ConfigError: A size below 1, a share outside [0, 1), no such levels, or a backbone with fewer than four maps.
+    Args and errors: those of `FourLevelModel`.
 
     Source: Ranftl et al. 2021 (DPT), section 3, its segmentation head. Deviations: logits have a quarter of the patch's
         stride (3.5 pixels for a patch of 14), where the last fusion doubles the size once more; the class token is
         dropped, where DPT adds it to every patch; all four maps have the same number of channels.
     """
 
-    every_level = True
-
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        backbone: Backbone,
-        projection: bool,
-        levels: list[int] | None,
-        channels: int,
-        dropout: float,
-        embedding_channels: int,
-    ) -> None:
-        refuse_sizes(dropout=dropout, channels=channels, embedding_channels=embedding_channels)
-        chosen = several_levels(backbone, levels, 4, "dpt")
-        reassembled = Reassembled(backbone, chosen, channels)
-        decoder = FusionDecoder(reassembled, channels)
-        classifier = PixelClassifier(channels, num_classes, dropout)
-        head = projection_head(channels, embedding_channels) if projection else None
-        super().__init__(backbone, classifier, head, decoder, chosen, reassembled.stride)
+    head = "dpt"
+    decoder_of = FusionDecoder

@@ -4,19 +4,40 @@ Pretrained backbones, vision transformers above all, lose what they know when a 
 layers as fast as a fresh head must move.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from torch import nn
 
 from dmtc.errors import ConfigError
 from dmtc.registry import Registry
 
-if TYPE_CHECKING:
-    from dmtc.models.base import SegmentationModel
-
 Group: TypeAlias = dict[str, Any]
 """A group of parameters as torch's optimizers take it: `params`, `lr_scale`, and `weight_decay` where it differs."""
+
+
+class _Layered(Protocol):
+    def depths(self) -> dict[str, int]: ...
+
+    def undecayed(self) -> set[str]: ...
+
+
+class Tunable(Protocol):
+    """What is asked of a network: its parameters, and how deep each of its backbone's lies."""
+
+    @property
+    def backbone(self) -> _Layered:
+        """See `Backbone`."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """See `nn.Module`."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """See `nn.Module`."""
+        ...
 
 
 class Tuning:
@@ -28,7 +49,7 @@ class Tuning:
 
     freezes_backbone: bool = False
 
-    def groups(self, model: "SegmentationModel") -> list[nn.Parameter] | list[Group]:
+    def groups(self, model: Tunable) -> list[nn.Parameter] | list[Group]:
         """The parameters to train: a plain list, or groups with a factor `lr_scale` of the learning rate."""
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -82,7 +103,7 @@ class LayerDecay(Tuning):
         if not self.backbone_rate > 0:
             raise ConfigError(f"model.tuning.backbone_rate should be above 0, but is {self.backbone_rate}")
 
-    def groups(self, model: "SegmentationModel") -> list[Group]:
+    def groups(self, model: Tunable) -> list[Group]:
         """One group for each layer of the backbone and one for the heads, each in two if vectors do not decay."""
         depths, undecayed = model.backbone.depths(), model.backbone.undecayed()
         layers = max(depths.values()) + 1

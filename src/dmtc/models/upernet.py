@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from dmtc.models.base import MODELS, Backbone, SegmentationModel
-from dmtc.models.layers import PixelClassifier, conv_norm_relu, pooled, projection_head, refuse_sizes, resized_like
-from dmtc.models.levels import Reassembled, several_levels
+from dmtc.models.base import MODELS
+from dmtc.models.four_levels import FourLevelModel
+from dmtc.models.layers import conv_norm_relu, pooled, resized_like
+from dmtc.models.levels import Reassembled
 
 _CELLS = (1, 2, 3, 6)
 """Sides of the grids over which the deepest map is averaged."""
@@ -41,42 +42,14 @@ class UnifiedDecoder(nn.Module):
 
 
 @MODELS.register("upernet")
-class UPerNet(SegmentationModel):
+class UPerNet(FourLevelModel):
     """UPerNet's head, for hierarchical backbones, and for plain transformers whose maps are first made into a pyramid.
 
-    Args:
-        num_classes: Classes C.
-        backbone: The feature extractor, with at least four maps.
-        projection: Whether a loss needs an embedding.
-        levels: Numbers of four maps (blocks of a plain transformer), from 0, the last the deepest; None spreads them.
-        channels: Of the head's maps.
-        dropout: Share of channels that are dropped before the classifier, in [0, 1).
-        embedding_channels: Channels D of the embedding, which is computed from what the classifier sees.
-
-    Raises:
-        ConfigError: A size below 1, a share outside [0, 1), no such levels, or a backbone with fewer than four maps.
+    Args and errors: those of `FourLevelModel`.
 
     Source: Xiao et al. 2018 (UPerNet), section 3.1; Bao et al. 2022 (BEiT), for the pyramid of a plain transformer.
         Deviations: the averaged maps have no batch normalization; there is no auxiliary head.
     """
 
-    every_level = True
-
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        backbone: Backbone,
-        projection: bool,
-        levels: list[int] | None,
-        channels: int,
-        dropout: float,
-        embedding_channels: int,
-    ) -> None:
-        refuse_sizes(dropout=dropout, channels=channels, embedding_channels=embedding_channels)
-        chosen = several_levels(backbone, levels, 4, "upernet")
-        reassembled = Reassembled(backbone, chosen, channels)
-        decoder = UnifiedDecoder(reassembled, channels)
-        classifier = PixelClassifier(channels, num_classes, dropout)
-        head = projection_head(channels, embedding_channels) if projection else None
-        super().__init__(backbone, classifier, head, decoder, chosen, reassembled.stride)
+    head = "upernet"
+    decoder_of = UnifiedDecoder
