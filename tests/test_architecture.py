@@ -22,6 +22,7 @@ STAGES = [
     ["evaluation", "environment", "changes", "moved", "failures"],
     ["tracking", "progress", "checkpoints"],
     ["run_folder", "sweep_folder", "config"],
+    ["run_beginning"],
     ["engine"],
     ["cost", "prediction"],
     ["report"],

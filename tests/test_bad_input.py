@@ -408,6 +408,7 @@ def test_there_are_many_cases():
 @pytest.mark.parametrize("id", ["../../outside", "/outside", "a/../../../outside", "..\\outside"])
 def test_pseudo_labels_and_pictures_stay_in_the_run_folder(finished, tmp_path, id):
     """Even for ids that no data set would let through."""
+    from dmtc.files import write_atomically
     from dmtc.pseudo import PseudoLabelStore
     from dmtc.report.pictures import Panel
     from dmtc.report.runs.images import ImageRow, draw_rows
@@ -415,7 +416,8 @@ def test_pseudo_labels_and_pictures_stay_in_the_run_folder(finished, tmp_path, i
     inside = tmp_path / "deep" / "run"
     PseudoLabelStore(inside / "labels").write(id, LABEL, LABEL.astype(np.uint16))
     panels = [Panel("image", np.zeros((8, 8, 3), np.uint8))] * 2
-    draw_rows([ImageRow(id, "most improved", 0.0, 0.0, panels)], finished.dataset, inside / "pictures")
+    for name, content in draw_rows([ImageRow(id, "most improved", 0.0, 0.0, panels)], finished.dataset).items():
+        write_atomically(inside / "pictures" / name, content)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) == 2
     assert all(path.parent.parent == inside for path in written)

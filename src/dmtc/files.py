@@ -88,27 +88,39 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: It cannot be written; the error names `path` or a file in it.
     """
     path = Path(path)
-    temporary = None
+    with _folders_above(path), _working_folder(_temporary(path), path) as temporary:
+        yield temporary
+        if os.path.lexists(path):
+            old = _temporary(path)
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+
+
+@contextmanager
+def adding_to_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder inside a folder that is there, from which files can be moved into it; then it is gone.
+
+    Raises:
+        OSError: It cannot be written; the error names a file as it will be called.
+    """
+    with _working_folder(_temporary(Path(path, "new")), Path(path)) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _working_folder(temporary: Path, final: Path) -> Iterator[Path]:
     try:
-        with _folders_above(path):
-            temporary = _temporary(path)
-            try:
-                with _held(temporary, folder=True):
-                    yield temporary
-                    if os.path.lexists(path):
-                        old = _temporary(path)
-                        os.replace(path, old)
-                        os.replace(temporary, path)
-                        shutil.rmtree(old)
-                    else:
-                        os.replace(temporary, path)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with _held(temporary, folder=True):
+            yield temporary
     except OSError as error:
-        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
-        inside = temporary is not None and named.is_relative_to(temporary)
-        shown = path / named.relative_to(temporary) if temporary is not None and inside else named
+        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else final
+        shown = final / named.relative_to(temporary) if named.is_relative_to(temporary) else named
         raise OSError(error.errno, error.strerror or str(error), str(shown)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:
@@ -121,6 +133,14 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
             if is_temporary(name):
                 _remove_abandoned(Path(above, name))
         folders[:] = [name for name in folders if not is_temporary(name)]
+
+
+def remove_unfinished_of(path: Path) -> None:
+    """The same for what was to become `path`, beside it."""
+    shown = _temporary(path).name.rsplit(".", 2)[0]
+    for name in os.listdir(path.parent):
+        if is_temporary(name) and name.startswith(f"{shown}."):
+            _remove_abandoned(path.with_name(name))
 
 
 def is_temporary(name: str) -> bool:

@@ -20,6 +20,7 @@ from dmtc.export import ExportOptions, export_run
 from dmtc.files import write_json
 from dmtc.launch import train
 from dmtc.moved import places_among
+from dmtc.ownership import require_own_file
 from dmtc.prediction import Asking, Outputs, predict_run
 from dmtc.prediction import summary as predicted_text
 from dmtc.prediction.outputs import Existing
@@ -223,6 +224,8 @@ def benchmark_job(
             "job.steps should be at least 1, job.seconds above 0 and job.batches a list of whole numbers above 0, but"
             f" they are {steps}, {seconds} and {batches}"
         )
+    if output is not None:
+        require_own_file(Path(output), "job.output", {"precision", "environment"})
     parts = Assembly(config)
     progress = Progress([], "off" if parts.run.progress == "off" else "lines")
     cost = measure_cost(parts, network=network, steps=steps, seconds=seconds, batches=batches, tell=progress.say)

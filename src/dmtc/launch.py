@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from dmtc import run_beginning
 from dmtc.allocator import keep_freed_memory
 from dmtc.changes import refuse_changes
 from dmtc.config import settle
@@ -103,8 +104,9 @@ def resume(
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     processes = parts.processes
-    processes.first_says(folder.refuse_foreign)
+    processes.first_says(lambda: run_beginning.refuse_foreign(folder))
     plan = parts.plan  # finds every fault of data set, split and schedule before anything is written
+    _refuse_among_inputs(parts, folder)
     choices = parts.choices
     parts.settle_by_data()
     parts.refuse_processes()
@@ -115,7 +117,6 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
         environment = describe_environment(parts.device)
 
         def prepare() -> None:
-            refuse_among_inputs(parts, folder.path, "hydra.run.dir")
             for phase in plan:
                 if phase.init_from is None and folder.read_phase(phase.name) is None:
                     parts.try_starting_weights(phase.trainee)
@@ -125,7 +126,7 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             try:
                 write()
             except BaseException:
-                folder.undo_beginning()
+                run_beginning.undo(folder)
                 raise
 
         def write() -> None:
@@ -172,6 +173,14 @@ def _same_data(parts: Assembly, folder: RunFolder) -> DataRecord:
         )
     # Of a run from before this was recorded, the data that it goes on with count.
     return folder.read_data() or record_data(parts.dataset, parts.split.labelled)
+
+
+def _refuse_among_inputs(parts: Assembly, folder: RunFolder) -> None:
+    written = {"hydra.run.dir": folder.path, "run.image_cache": parts.run.image_cache}
+    written["dataset.cache"] = parts.config["dataset"].get("cache")
+    for option, path in written.items():
+        if path is not None:
+            refuse_among_inputs(parts, Path(path).expanduser(), option)
 
 
 def _results(

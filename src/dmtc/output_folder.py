@@ -40,13 +40,13 @@ def look_at_folder_of_run(config: DictConfig) -> None:
         folder = Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute()
         if config.get("resume") is not None or config.job.get("name") == "train":
             # Imported here: a misspelt option needs no torch.
+            from dmtc.run_beginning import refuse_foreign
             from dmtc.run_folder import RunFolder
 
             if config.get("resume") is not None:
                 RunFolder.existing(config.resume)
             else:
-                require_folder(folder, "hydra.run.dir")
-                RunFolder(folder).refuse_foreign()
+                refuse_foreign(RunFolder(folder))
         else:
             require_folder(folder, "hydra.run.dir")
         _note(folder)

@@ -64,6 +64,30 @@ def require_folder(path: Path, option: str) -> None:
         raise ConfigError(f"{option}={path} is a file; choose a folder")
 
 
+def require_own_file(path: Path, option: str, keys: set[str]) -> None:
+    """Refuse to write a JSON file over anything but an earlier one of the same kind.
+
+    Args:
+        path: The file; it need not exist yet.
+        option: The setting that names it.
+        keys: What every file of the kind holds.
+
+    Raises:
+        ConfigError: Something else is there.
+        OSError: The path is too long, leads through a file, or cannot be reached.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option}={path} is a folder; name a file")
+    try:
+        own = json.loads(read_regular(path)).keys() >= keys
+    except FileNotFoundError:
+        return
+    except (ValueError, AttributeError, RecursionError):
+        own = False
+    if not own:
+        raise ConfigError(f"{option}={path} is there and is not by this job; it is left alone: name another file")
+
+
 class Manifest:
     """Which files of a folder were written by commands of one kind.
 
@@ -77,6 +101,7 @@ class Manifest:
         self.folder = folder
         self.path = folder / f".dmtc-{kind}.json"
         self._kind = kind
+        self._job = kind.rpartition("-")[2]
         self._option = option
 
     def exists(self) -> bool:
@@ -98,19 +123,16 @@ class Manifest:
             reason = " ".join(str(error).split())
             raise ConfigError(
                 f"{self.path} does not say which files here are dmtc's ({reason}); choose another {self._option}, or"
-                f" delete it together with the files that an earlier job={self._kind} wrote here"
+                f" delete it together with the files that an earlier job={self._job} wrote here"
             ) from None
         return files
 
-    def refuse_foreign(
-        self, names: Iterable[str], earlier: Callable[[str], bool] = lambda name: False, do: str = ""
-    ) -> None:
+    def refuse_foreign(self, names: Iterable[str], earlier: Callable[[str], bool] = lambda name: False) -> None:
         """Stop before anything is written, if files to be written are there and nobody recorded them.
 
         Args:
             names: Files to be written, as in `recorded`.
             earlier: Whether a file of that name is known to be of a version that wrote no manifest.
-            do: What else to do about it, for the message.
 
         Raises:
             ConfigError: There is such a file, or the manifest is damaged.
@@ -121,8 +143,8 @@ class Manifest:
             more = f" and {len(foreign) - 1} more files" if len(foreign) > 1 else ""
             were, are = ("were", "are") if len(foreign) > 1 else ("was", "is")
             raise ConfigError(
-                f"{self.folder / foreign[0]}{more} {were} not written by job={self._kind} and {are} left alone; choose"
-                f" another {self._option}{do}"
+                f"{self.folder / foreign[0]}{more} {were} not written by an earlier job={self._job} and {are} left"
+                f" alone; choose another {self._option}"
             )
 
     def record(self, names: Iterable[str]) -> None:

@@ -13,7 +13,6 @@ report.html  report/  pictures/                            the same to look at
 .lock                                                      held by the process that is writing here
 """
 
-import contextlib
 import json
 import os
 import platform
@@ -24,32 +23,16 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
-from hydra.core.hydra_config import HydraConfig
 
 from dmtc.checkpoints import Checkpoints
 from dmtc.data import Dataset
 from dmtc.data.record import DataRecord, data_differences
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
-from dmtc.files import (
-    is_temporary,
-    read_regular,
-    remove_empty,
-    remove_unfinished,
-    write_atomically,
-    write_json,
-)
-from dmtc.ownership import is_inside, require_folder
+from dmtc.files import read_regular, remove_unfinished, write_atomically, write_json
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.schedule import Phase, plan_from_json, plan_to_json
 from dmtc.splits import Split
-from dmtc.sweep_folder import STATUS_NAME, read_status
-
-_RUNS = {"dataset", "loss", "schedule"}
-"""What no config of a run is without: another program's config.yaml is no run's."""
-
-_PARTS = ("phases", "pseudo_labels", "report", "pictures", "tensorboard", "wandb")
-"""Folders inside that of a run which hold nothing else."""
 
 
 class RunFolder:
@@ -75,58 +58,9 @@ class RunFolder:
             )
         return folder
 
-    def refuse_foreign(self) -> None:
-        """Refuse to begin a run among files that are no run's; nothing is touched.
-
-        Raises:
-            ConfigError: The folder holds such files, or is none.
-        """
-        require_folder(self.path, "hydra.run.dir")
-        if not self.path.is_dir() or (self.config_path.is_file() and self.read_config().keys() >= _RUNS):
-            return
-        foreign = sorted(path.name for path in self.path.iterdir() if not self._is_of_a_beginning(path))
-        if foreign:
-            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-            raise ConfigError(
-                f"{self.path} holds files that are no run's ({foreign[0]}{more}): nothing is written there; choose a"
-                " folder that is new or empty, with hydra.run.dir=DIR"
-            )
-
-    def _is_of_a_beginning(self, path: Path) -> bool:
-        """Whether a file is left by a run that was killed before it had its config, or made just before a run."""
-        if path.name == STATUS_NAME:
-            return read_status(self.path) is not None
-        hydra = HydraConfig.get() if HydraConfig.initialized() else None
-        of_hydra = () if hydra is None else (hydra.output_subdir, f"{hydra.job.name}.log")
-        return path.name == self._lock_path.name or path.name in of_hydra or is_temporary(path.name)
-
-    def refuse_own_parts(self, path: Path, option: str) -> None:
-        """Refuse to write something else where the run keeps its own files.
-
-        Raises:
-            ConfigError: The path is the folder of one of them, or lies in it.
-        """
-        for name in _PARTS:
-            if is_inside(path, self.path / name):
-                raise ConfigError(f"{option}={path} lies in {self.path / name}, which is the run's own; choose another")
-
-    def undo_beginning(self) -> None:
-        """Delete what a new run has written before its first phase, and the folder if nothing else is in it."""
-        names = (
-            self.config_path.name,
-            "environment.json",
-            "split.json",
-            "task.json",
-            "plan.json",
-            self._lock_path.name,
-        )
-        for name in names:
-            with contextlib.suppress(OSError):
-                (self.path / name).unlink()
-        remove_empty([self.path])
-
     @property
-    def _lock_path(self) -> Path:
+    def lock_path(self) -> Path:
+        """Held by the process that is writing here."""
         return self.path / ".lock"
 
     @contextmanager
@@ -136,7 +70,7 @@ class RunFolder:
         Raises:
             ConfigError: Another one is writing here.
         """
-        path = self._lock_path
+        path = self.lock_path
         lock = FileLock(path, timeout=0)
         self.path.mkdir(parents=True, exist_ok=True)
         try:

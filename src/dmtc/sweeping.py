@@ -105,10 +105,12 @@ def _is_counted(config: DictConfig) -> bool:
 
 def _may_be_ours(folder: Path) -> bool:
     """Whether a job's folder holds nobody else's files; the job itself tells that it does."""
-    from dmtc.run_folder import RunFolder  # here: the sweep's own process may train nothing
+    # Here: the sweep's own process may train nothing.
+    from dmtc.run_beginning import refuse_foreign
+    from dmtc.run_folder import RunFolder
 
     try:
-        RunFolder(folder).refuse_foreign()
+        refuse_foreign(RunFolder(folder))
     except (UserError, OSError):
         return False
     return True

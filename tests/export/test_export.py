@@ -178,6 +178,7 @@ def test_by_the_command_line(command, finished, tmp_path):
     assert out.splitlines()[0].startswith("written to out/model.pt (")
     assert out.splitlines()[1].startswith("compared with the networks: largest difference of a probability ")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".dmtc-export.json",
         "README.md",
         "config.json",
         "export.json",

@@ -1,7 +1,5 @@
 """The built-in data set: pictures drawn once into a cache folder, then read like any other."""
 
-import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ from dmtc.data.listed import read_listed
 from dmtc.data.masks import IndexMasks
 from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
 from dmtc.errors import ConfigError, DataError
+from dmtc.files import remove_unfinished_of, replacing_folder
 from dmtc.randomness import generator_of
 from dmtc.types import UInt8Array
 
@@ -66,15 +65,11 @@ def _make(target: Path, seed: int, counts: dict[str, int], size: int) -> None:
     with FileLock(target.with_name(f".{target.name}.lock")):
         if target.exists():
             return
-        unfinished = target.with_name(f".{target.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-        try:
+        remove_unfinished_of(target)  # by a process that was killed
+        with replacing_folder(target) as unfinished:
             for part, count in counts.items():
                 _draw_part(unfinished, part, count, seed, size)
             (unfinished / "classes.txt").write_text("\n".join(CLASSES) + "\n", "utf-8")
-            os.replace(unfinished, target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _draw_part(folder: Path, part: str, count: int, seed: int, size: int) -> None:

@@ -47,17 +47,24 @@ seen = segmenter.prediction(image)  # .label .confidence .probabilities
 }
 
 
-def model_card(description: Mapping[str, Any], format: str, size: tuple[int, int] | None = None) -> str:
+def model_card(
+    description: Mapping[str, Any],
+    format: str,
+    size: tuple[int, int] | None = None,
+    beside: Mapping[str, tuple[int, int] | None] | None = None,
+) -> str:
     """The card as Markdown, with the head that the Hugging Face Hub reads.
 
     Args:
         description: From `describe`.
         format: A name in `FORMATS`.
         size: Height and width of the images, if the file takes no others.
+        beside: Formats of further files of the same networks in the folder, with their `size`.
     """
     task = description["task"]
     names = [one["name"] for one in task["classes"]]
-    sizes = "any height and width" if size is None else f"height {size[0]} and width {size[1]} alone"
+    known = {name: of for name, of in (beside or {}).items() if name in _USE}
+    uses = [_USE[name].format(sizes=_sizes(of)) for name, of in {format: size, **known}.items()]
     networks = description["networks"]
     which = f"network {networks}" if len(networks) == 1 else f"the mean of networks {' and '.join(networks)}"
     parts = [
@@ -65,7 +72,7 @@ def model_card(description: Mapping[str, Any], format: str, size: tuple[int, int
         f"# {description['method']} on {task['dataset']}: {len(names)} classes",
         f"Semantic segmentation by {which}, {description['checkpoint']} weights, trained with dmtc"
         f" {description['version']}.",
-        "## Use\n\n" + _USE[format].format(sizes=sizes),
+        "## Use\n\n" + "\n\n".join(uses),
         _input(description),
         "## Scores\n\n" + _scores(description),
         "## Classes\n\n" + _classes(description),
@@ -73,6 +80,10 @@ def model_card(description: Mapping[str, Any], format: str, size: tuple[int, int
         "## License\n\n" + _license(description),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _sizes(size: tuple[int, int] | None) -> str:
+    return "any height and width" if size is None else f"height {size[0]} and width {size[1]} alone"
 
 
 def headline(description: Mapping[str, Any]) -> tuple[float, str] | None:

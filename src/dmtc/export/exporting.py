@@ -2,29 +2,30 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dmtc
+from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.errors import ConfigError
 from dmtc.export import onnx_file, torch_files  # noqa: F401  (importing registers them)
 from dmtc.export.agreement import Agreement, compare
 from dmtc.export.card import model_card
 from dmtc.export.description import architecture, describe
+from dmtc.export.folder import RECORD, ExportFolder
 from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, require
 from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import CARD, CONFIG, Segmenter, load_exactly
-from dmtc.files import replacing_folder, write_atomically, write_json
+from dmtc.files import write_atomically, write_json
 from dmtc.models import SegmentationModel, build_model
 from dmtc.prediction import chosen_networks
+from dmtc.run_beginning import refuse_own_parts
 from dmtc.runs import Run
 
 log = logging.getLogger(__name__)
-
-RECORD = "export.json"
 
 _LONG = 60.0
 """Seconds after which it is told that an exporter may not end."""
@@ -132,7 +133,8 @@ def export_run(
 ) -> Exported:
     """Write networks of a run as a file, compare it with them, and describe it in `config.json` and `README.md`.
 
-    The folder appears when all of it is done and replaces an earlier export.
+    The files appear when all of them are done. In the folder of an earlier export they replace that of the same format;
+    what else lies there is left alone.
 
     Args:
         run: The run.
@@ -154,23 +156,31 @@ def export_run(
     require(format, kind.writing_needs)
     if push is not None and format != "safetensors":
         raise ConfigError(f"job.push uploads what format=safetensors writes, but the format is {format}")
-    folder = run.folder.path / "export" / format if output is None else output
-    _refuse_other_content(folder)
+    place = ExportFolder(run.folder.path / "export" / format if output is None else output, format, kind.file)
+    refuse_among_inputs(run.parts, place.path, "output")
+    refuse_own_parts(run.folder, place.path, "output")
+    place.refuse_foreign()
     segmenter = segmenter_of(run, options.networks, options.checkpoint, options.license)
     models = {letter: segmenter.model(letter) for letter in segmenter.networks}
     module = ExportedModule(models, options.probabilities)
     missing = missing_packages(kind.reading_needs)
     unchecked = f"{' and '.join(missing)} is not installed (pip install 'dmtc[export]')" if missing else None
     agreement = None
-    with replacing_folder(folder) as unfinished:
+    beside = place.formats_beside(segmenter.description)
+    with place.writing() as unfinished:
         _write(kind, format, segmenter, module, unfinished / kind.file, options)
         if not missing:
             agreement = _compared(kind, format, module, unfinished / kind.file, options)
-        write_atomically(unfinished / CARD, model_card(segmenter.description, format, options.of_size))
+        write_atomically(unfinished / CARD, model_card(segmenter.description, format, options.of_size, _sizes(beside)))
         write_json(unfinished / CONFIG, segmenter.description)
-        write_json(unfinished / RECORD, _record(format, kind, module, options, agreement, unchecked))
+        record = _record(format, kind, module, options, agreement, unchecked)
+        write_json(unfinished / RECORD, record | {"beside": beside})
     pushed = None if push is None else segmenter.push_to_hub(push, private=private)
-    return Exported(folder / kind.file, agreement, unchecked, pushed)
+    return Exported(place.path / kind.file, agreement, unchecked, pushed)
+
+
+def _sizes(records: Mapping[str, Any]) -> dict[str, Size]:
+    return {name: None if one["size"] is None else (one["size"][0], one["size"][1]) for name, one in records.items()}
 
 
 def _write(
@@ -233,14 +243,6 @@ def _way(format: str, options: ExportOptions) -> str:
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-
-
-def _refuse_other_content(folder: Path) -> None:
-    """An earlier export may be replaced, and nothing else."""
-    if folder.is_dir() and not (folder / RECORD).is_file() and any(folder.iterdir()):
-        raise ConfigError(f"output={folder} holds other files; choose a folder that is new or of an earlier export")
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"output={folder} is a file; choose a folder")
 
 
 def _record(

@@ -1,6 +1,7 @@
 """Networks with their classes and colors, in the layout of the Hugging Face Hub: saved, loaded, predicted with."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError, UserError, WeightsError
 from dmtc.export.card import model_card
 from dmtc.export.description import FORMAT_VERSION, as_strings
-from dmtc.files import write_atomically, write_json
+from dmtc.files import read_regular, write_atomically, write_json
 from dmtc.models import SegmentationModel, build_model, read_weights
 from dmtc.models.weight_files import save_tensors
 from dmtc.prediction import PredictsArrays
@@ -83,9 +84,11 @@ class Segmenter(PredictsArrays):
         """Write `config.json`, `model.safetensors` and a model card, `README.md`, into a folder.
 
         Raises:
+            ConfigError: Files of these names are there that are not of an earlier call.
             OSError: They cannot be written.
         """
         folder = Path(folder)
+        _refuse_foreign(folder)
         tensors = {
             f"{letter}.{name}": tensor
             for letter, model in self._models.items()
@@ -159,6 +162,19 @@ class Segmenter(PredictsArrays):
             name = api.create_repo(repo_id=repo_id, private=private, exist_ok=True).repo_id
             done = api.upload_folder(repo_id=name, folder_path=folder, revision=revision, commit_message=commit_message)
         return str(done)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    there = [name for name in (CONFIG, WEIGHTS, CARD) if os.path.lexists(folder / name)]
+    if there:
+        try:
+            own = json.loads(read_regular(folder / CONFIG))["library"] == "dmtc"
+        except (OSError, ValueError, LookupError, TypeError):
+            own = False
+        if not own:
+            raise ConfigError(
+                f"{folder / there[0]} is not of networks of dmtc and is left alone; choose another folder"
+            )
 
 
 def load_exactly(model: SegmentationModel, tensors: Mapping[str, Tensor], where: str) -> None:

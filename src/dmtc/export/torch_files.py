@@ -1,5 +1,6 @@
 """TorchScript and `torch.export`: files that need PyTorch alone; and what both exporters of PyTorch are given."""
 
+import io
 import json
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
 from dmtc.export.module import INPUT, ExportedModule
 from dmtc.export.segmenter import Segmenter
+from dmtc.files import write_atomically
 
 DESCRIPTION = "dmtc.json"
 """Name of the description inside both files."""
@@ -53,7 +55,9 @@ class TorchScript(FileFormat):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # it warns of whatever could depend on the size: that is tried afterwards
             traced = torch.jit.trace(module, example(size), check_trace=False)
-            torch.jit.save(traced, path, _extra_files={DESCRIPTION: json.dumps(segmenter.description)})
+            content = io.BytesIO()  # PyTorch would end the whole process, not raise, if it found the disk full
+            torch.jit.save(traced, content, _extra_files={DESCRIPTION: json.dumps(segmenter.description)})
+        write_atomically(path, content.getvalue())
 
     def read(self, path: Path) -> Reading:
         """See `FileFormat.read`."""
@@ -73,7 +77,9 @@ class TorchExport(FileFormat):
         program = exported_program(module, size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(segmenter.description)})
+            content = io.BytesIO()  # as above
+            torch.export.save(program, content, extra_files={DESCRIPTION: json.dumps(segmenter.description)})
+        write_atomically(path, content.getvalue())
 
     def read(self, path: Path) -> Reading:
         """See `FileFormat.read`."""

@@ -31,6 +31,9 @@ from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 
+_LONGEST_NAME = 255
+"""Bytes, on all the usual file systems."""
+
 
 @dataclass(slots=True)
 class Predicted:
@@ -95,6 +98,10 @@ class FilePredictor:
             OSError: A file cannot be written.
         """
         done, begun = Predicted(), time.monotonic()
+        for source in [one for one, paths in targets.items() if not all(map(_fits, paths.values()))]:
+            log.warning("skipped: %s: its name is too long for a result of that name", source.path)
+            done.skipped.append(str(source.path))
+            targets = {one: paths for one, paths in targets.items() if one != source}
         images = [source for source in targets if not source.is_video]
         if images:
             self._progress.begin("predicting", len(images), "image")
@@ -198,6 +205,10 @@ def _as_dataset(images: Sequence[Source], task: Task, upright: bool) -> tuple[Da
         decode_image=partial(task.reader, upright=upright),
     )
     return dataset, sources
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path.name)) <= _LONGEST_NAME
 
 
 def _with_first(first: list[UInt8Array], rest: Iterator[list[UInt8Array]]) -> Iterator[list[UInt8Array]]:

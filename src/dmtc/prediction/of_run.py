@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,16 +12,19 @@ import dmtc
 from dmtc.batches import Loader
 from dmtc.data import Dataset
 from dmtc.engine.assembly import Assembly
+from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.engine.networks import Networks
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import Predictor, build_evaluation, ensemble, shown_at
 from dmtc.failures import explained
-from dmtc.files import write_json
+from dmtc.files import read_regular, write_json
 from dmtc.models.weight_files import sha256_of
+from dmtc.ownership import require_folder
 from dmtc.prediction.files import FilePredictor, Predicted
 from dmtc.prediction.outputs import Outputs
 from dmtc.prediction.sources import find_sources
 from dmtc.progress import Progress
+from dmtc.run_beginning import refuse_own_parts
 from dmtc.run_folder import RunFolder
 from dmtc.settings import pick_workers
 
@@ -92,7 +96,10 @@ def predict_run(
     if not 0 < resize < float("inf"):
         raise ConfigError(f"job.resize should be a factor above 0, or null, but is {asking.resize}")
     evaluation = build_evaluation(asking.evaluation, "evaluation")
+    require_folder(outputs.folder, "output")
+    refuse_own_parts(folder, outputs.folder, "output")
     sources = find_sources(inputs, outputs.folder)
+    refuse_among_inputs(parts, outputs.folder, "output")
     targets = outputs.targets(sources)
 
     last = {phase.trainee: phase.name for phase in parts.plan}
@@ -112,8 +119,12 @@ def predict_run(
     }
 
     def prepare() -> list[str]:
-        left = outputs.left_to_do(targets)
-        _begin_record(outputs, settings)
+        before = _earlier_record(outputs)
+        written = [] if outputs.manifest.exists() else before.get("written", [])
+        left = outputs.left_to_do(targets, ["layout" if kind == outputs.layout else kind for kind in written])
+        _refuse_other_settings(outputs, settings, before)
+        outputs.manifest.record([RECORD, *outputs.names_of(targets)])
+        _write_record(outputs, settings, None)
         return [source.name for source in left]
 
     names = set(parts.processes.first_says(prepare))
@@ -152,7 +163,12 @@ def predict_run(
             "%s an orientation tag, which is not followed, as in training; job.upright=true turns such pictures",
             "1 image carries" if done.turned == 1 else f"{done.turned} images carry",
         )
-    parts.processes.first_says(lambda: _write_record(outputs, settings, done))
+
+    def finish() -> None:
+        _write_record(outputs, settings, done)
+        outputs.manifest.forget_gone()
+
+    parts.processes.first_says(finish)
     return done
 
 
@@ -162,22 +178,39 @@ def _resizing(predict: Predictor, factor: float) -> Predictor:
     return shown_at(predict, lambda height, width: (max(1, round(factor * height)), max(1, round(factor * width))))
 
 
-def _begin_record(outputs: Outputs, settings: dict[str, Any]) -> None:
-    """Write how it is done before anything is done, so that a later command can go on with it."""
+def _earlier_record(outputs: Outputs) -> dict[str, Any]:
+    """The record of an earlier command in the folder; empty if there is none.
+
+    Raises:
+        ConfigError: A file of that name is there which is none.
+        DataError: It is damaged, and is to be gone on with.
+    """
     path = outputs.folder / RECORD
-    if outputs.existing == "skip" and path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
+    if not os.path.lexists(path):
+        return {}
+    try:
+        record = json.loads(read_regular(path))
+        if not isinstance(record["settings"], dict) or not isinstance(record["written"], list):
+            raise TypeError("it is not by job=predict")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        outputs.manifest.refuse_foreign([RECORD])
+        if outputs.existing == "skip":
             raise DataError(f"{path} is damaged ({error}); job.existing=replace makes all of it anew") from None
-        same = settings.keys() - {"run"}  # a run may have been moved; its weights are told by their hash
-        differing = [key for key in sorted(same) if before.get(key) != settings[key]]
-        if differing:
-            raise ConfigError(
-                f"{path}: what is there was predicted with other settings ({', '.join(differing)}); choose another"
-                " output, or job.existing=replace"
-            )
-    _write_record(outputs, settings, None)
+        return {}
+    return record
+
+
+def _refuse_other_settings(outputs: Outputs, settings: dict[str, Any], record: dict[str, Any]) -> None:
+    """Refuse to go on with what was predicted otherwise."""
+    if outputs.existing != "skip" or not record:
+        return
+    same = settings.keys() - {"run"}  # a run may have been moved; its weights are told by their hash
+    differing = [key for key in sorted(same) if record["settings"].get(key) != settings[key]]
+    if differing:
+        raise ConfigError(
+            f"{outputs.folder / RECORD}: what is there was predicted with other settings ({', '.join(differing)});"
+            " choose another output, or job.existing=replace"
+        )
 
 
 def _write_record(outputs: Outputs, settings: dict[str, Any], done: Predicted | None) -> None:

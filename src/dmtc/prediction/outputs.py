@@ -1,6 +1,7 @@
 """What is written of a prediction, and where: `DIR/<kind>/<name of the input>.<suffix>`."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Literal, get_args
 from dmtc.data.dataset import few
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError
+from dmtc.ownership import Manifest
 from dmtc.prediction.arrays import Prediction
 from dmtc.prediction.coding import confidence_png, jpeg, overlay, palette_png, png, probabilities_npz
 from dmtc.prediction.layouts import layout_encoder, layout_paths
 from dmtc.prediction.sources import Source
+from dmtc.prediction.videos import is_whole_video
 from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,8 @@ SUFFIXES = {
     "confidence": ".png",
     "probabilities": ".npz",
 }
+_FRAME = re.compile(r"frame_\d{6,}\.(png|npz)")
+
 KINDS = tuple(SUFFIXES)
 """What may be written: class indices, the same in color, the picture under the colors, and how sure the network is."""
 
@@ -81,12 +86,36 @@ class Outputs:
         suffix = SUFFIXES[kind] if not source.is_video else ".mp4" if kind == "overlay" else ""
         return self.folder / kind / f"{source.name}{suffix}"
 
-    def left_to_do(self, targets: dict[Source, dict[str, Path]]) -> dict[Source, dict[str, Path]]:
+    @property
+    def manifest(self) -> Manifest:
+        """Which files in the folder are predictions."""
+        return Manifest(self.folder, "predict", "output")
+
+    def names_of(self, targets: dict[Source, dict[str, Path]]) -> dict[str, str]:
+        """Kind of each file, by its name as in the manifest; a folder of frames ends in `/`."""
+        return {
+            path.relative_to(self.folder).as_posix() + ("/" if source.is_video and kind != "overlay" else ""): kind
+            for source, paths in targets.items()
+            for kind, path in paths.items()
+        }
+
+    def left_to_do(
+        self, targets: dict[Source, dict[str, Path]], earlier: Sequence[str] = ()
+    ) -> dict[Source, dict[str, Path]]:
         """The sources that are not done, as `existing` says.
 
+        Args:
+            targets: As by `targets`.
+            earlier: Kinds of files that a version without manifests has written here.
+
         Raises:
-            ConfigError: Files are there and must not be replaced.
+            ConfigError: Files are there and must not be replaced: they are no predictions, or `existing` says so.
         """
+        names = self.names_of(targets)
+        self.manifest.refuse_foreign(names, lambda name: names[name] in earlier)
+        for name in names:
+            if name.endswith("/"):
+                _refuse_other_than_frames(self.folder / name)
         there = [str(path) for paths in targets.values() for path in paths.values() if path.exists()]
         if not there or self.existing == "replace":
             return targets
@@ -95,7 +124,7 @@ class Outputs:
                 f"{len(there)} files to be written are already there: {few(there)}; choose another output,"
                 " job.existing=skip to go on where an earlier command stopped, or job.existing=replace"
             )
-        left = {s: paths for s, paths in targets.items() if not all(path.exists() for path in paths.values())}
+        left = {s: paths for s, paths in targets.items() if not all(_is_done(path) for path in paths.values())}
         log.info("%d of %d inputs are already done", len(targets) - len(left), len(targets))
         return left
 
@@ -118,6 +147,19 @@ class Outputs:
     def overlaid(self, image: UInt8Array, seen: Prediction) -> UInt8Array:
         """The picture under the colors of its classes."""
         return overlay(image, seen.label, self.task.color_table, self.opacity)
+
+
+def _refuse_other_than_frames(folder: Path) -> None:
+    """Refuse to replace a folder of frames in which something else lies."""
+    if folder.is_dir():
+        foreign = next((path for path in sorted(folder.iterdir()) if not _FRAME.fullmatch(path.name)), None)
+        if foreign is not None:
+            raise ConfigError(f"{foreign} is no frame of a video and is left alone; choose another output")
+
+
+def _is_done(path: Path) -> bool:
+    """Whether a result is there, and whole: earlier versions gave a video its name even if the disk was full."""
+    return path.exists() and (path.suffix != ".mp4" or path.is_dir() or is_whole_video(path))
 
 
 def frame_names(suffix: str) -> Iterator[str]:

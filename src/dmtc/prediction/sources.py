@@ -8,7 +8,8 @@ from pathlib import Path, PurePath
 
 from dmtc.data.dataset import few
 from dmtc.data.listed import IMAGE_SUFFIXES, files_below
-from dmtc.errors import DataError
+from dmtc.errors import ConfigError, DataError
+from dmtc.ownership import is_inside
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
@@ -45,12 +46,17 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
         output: Where results are written; if it lies inside an input, nothing in it is taken for one.
 
     Raises:
+        ConfigError: The output is an input, or an input lies in it.
         DataError: An input does not exist or holds no image, or two inputs would get the same name.
     """
     given: dict[Path, tuple[Path, PurePath]] = {}  # by the absolute path: overlapping inputs count once
     for text in inputs:
         files = {path.absolute(): (path, inside) for path, inside in _files_of(text)}
-        files = {path: file for path, file in files.items() if not path.is_relative_to(output.absolute())}
+        inside_output = _those_inside(output, {path.parent for path in files})
+        files = {path: file for path, file in files.items() if path.parent not in inside_output}
+        if inside_output and not files and is_inside(around := _around(text), output):
+            where = "is the input folder" if is_inside(output, around) else f"holds input={text}"
+            raise ConfigError(f"output={output} {where}: results would lie among the pictures; name another folder")
         if not files:
             suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
             raise DataError(f"input={text}: no image and no video there (looked for {suffixes})")
@@ -58,6 +64,11 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     found = dict(given.values())
     names = _names(found)
     return sorted((Source(path, names[path]) for path in found), key=lambda source: source.name)
+
+
+def _those_inside(output: Path, folders: set[Path]) -> set[Path]:
+    """The folders that are, or lie in, the output, whatever they are called here."""
+    return {folder for folder in folders if is_inside(folder, output)} if output.exists() else set()
 
 
 def _files_of(text: str) -> Iterator[tuple[Path, PurePath]]:
@@ -69,13 +80,24 @@ def _files_of(text: str) -> Iterator[tuple[Path, PurePath]]:
     elif path.is_file():
         yield path, PurePath(path.name)
     elif _WILD.search(str(path)):
-        fixed = next(i for i, part in enumerate(path.parts) if _WILD.search(part))
-        root, pattern = Path(*path.parts[:fixed]), str(PurePath(*path.parts[fixed:]))
+        root, pattern = _split(path)
         for file in sorted(root.glob(pattern)):
             if file.is_file() and _is_known(file):
                 yield file, file.relative_to(root)
     else:
         raise DataError(f"input={text}: there is no such file or folder (looked from {Path.cwd()})")
+
+
+def _split(path: Path) -> tuple[Path, str]:
+    """The folder that a pattern begins in, and the rest of it."""
+    fixed = next(i for i, part in enumerate(path.parts) if _WILD.search(part))
+    return Path(*path.parts[:fixed]), str(PurePath(*path.parts[fixed:]))
+
+
+def _around(text: str) -> Path:
+    """The folder that an input, which is there, is searched in."""
+    path = Path(text).expanduser()
+    return path if path.is_dir() else path.parent if path.exists() else _split(path)[0]
 
 
 def _names(found: dict[Path, PurePath]) -> dict[Path, str]:

@@ -1,6 +1,8 @@
 """Videos by OpenCV: frame by frame in, and out again."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +14,18 @@ import numpy as np
 
 from dmtc.data.faults import FileFault
 from dmtc.errors import DataError
-from dmtc.files import replacing
+from dmtc.files import replacing, require_regular
 from dmtc.types import UInt8Array
 
 UNREADABLE_VIDEO = "unreadable video"
 
 _USUAL_RATE = 25.0
+
+_ROOM = 1 << 16
+"""Bytes without which a disk counts as full. Nobody else would notice: OpenCV tells nothing of a write that failed."""
+
+_OFTEN = 25
+"""Frames after which it is looked how full the disk is."""
 
 # FFmpeg would write lines of its own about every file that it cannot read, besides ours.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -48,6 +56,10 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        try:
+            require_regular(path)
+        except (DataError, OSError) as error:
+            raise FileFault(f"{path}: cannot be read as a video ({error})", UNREADABLE_VIDEO) from None
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             self._capture.release()
@@ -79,17 +91,38 @@ class VideoFile:
     """A video, open for writing."""
 
     def __init__(self, path: Path, rate: float, height: int, width: int) -> None:
+        self.path = path
+        self.frames = 0
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
         if not self._writer.isOpened():
+            _require_room(path)  # what it then cannot do either
             raise DataError(f"{path}: this OpenCV cannot write MP4 videos; leave overlay out of job.write")
 
     def write(self, frame: UInt8Array) -> None:
-        """Append a frame uint8 (H, W, 3), RGB."""
+        """Append a frame uint8 (H, W, 3), RGB.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self.frames % _OFTEN == 0:
+            _require_room(self.path)
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self.frames += 1
 
     def close(self) -> None:
         """Write what is left."""
         self._writer.release()
+
+    def verify(self) -> None:
+        """Read it back, as OpenCV tells nothing of what could not be written.
+
+        Raises:
+            OSError: It is not whole.
+        """
+        _require_room(self.path)
+        found = _readable_frames(self.path)
+        if found != self.frames:
+            raise OSError(errno.EIO, f"only {found} of {self.frames} frames could be written", str(self.path))
 
 
 @contextmanager
@@ -106,14 +139,33 @@ def writing_video(path: Path, rate: float, height: int, width: int) -> Iterator[
         DataError: OpenCV was built without the encoder.
         OSError: It cannot be written.
     """
-    with replacing(path) as temporary:
-        unfinished = temporary.with_name(f"{temporary.name}.mp4")  # OpenCV goes by the suffix
+    with replacing(path, suffix=".mp4") as unfinished:  # OpenCV goes by the suffix
+        video = VideoFile(unfinished, rate, height, width)
         try:
-            video = VideoFile(unfinished, rate, height, width)
-            try:
-                yield video
-            finally:
-                video.close()
-            os.replace(unfinished, temporary)
+            yield video
         finally:
-            unfinished.unlink(missing_ok=True)
+            video.close()
+        video.verify()
+
+
+def is_whole_video(path: Path) -> bool:
+    """Whether a video is there with its frames' places, which are written last."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0 and capture.grab()
+    finally:
+        capture.release()
+
+
+def _readable_frames(path: Path) -> int:
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
+
+
+def _require_room(path: Path) -> None:
+    if shutil.disk_usage(path.parent).free < _ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -6,7 +6,6 @@ pseudo-labels is decided when they are read, so one pass of the teacher serves e
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,13 @@ import numpy.typing as npt
 
 from dmtc.data.ids import file_name
 from dmtc.errors import DataError
-from dmtc.files import replacing, write_atomically, write_json
+from dmtc.files import is_temporary, remove_empty, replacing, write_atomically, write_json
 from dmtc.pseudo.coding import decode, encode
 from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_confidences, threshold_levels
 from dmtc.types import Float32Array, UInt8Array
 
 _CONFIDENCE = level_confidence()
-_DONE, _SUFFIX = "store.json", ".zst"
+_HISTOGRAM, _DONE, _SUFFIX = "histogram.npy", "store.json", ".zst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ class PseudoLabelStore:
     def finish(self, histogram: npt.NDArray[np.int64], **facts: float) -> None:
         """Write the histogram and mark the store complete."""
         # Plain .npy of integers: read back without pickle.
-        with replacing(self.folder / "histogram.npy", durable=True) as unfinished, open(unfinished, "wb") as file:
+        with replacing(self.folder / _HISTOGRAM, durable=True) as unfinished, open(unfinished, "wb") as file:
             np.save(file, histogram)
         write_json(self.folder / _DONE, facts)
 
@@ -142,9 +141,15 @@ class PseudoLabelStore:
         return any(self.folder.glob("*.level.png"))
 
     def clear(self) -> None:
-        """Delete everything: an unfinished labelling pass begins anew."""
-        if self.folder.is_dir():
-            shutil.rmtree(self.folder)
+        """Delete all that is written here: an unfinished labelling pass begins anew."""
+        if not self.folder.is_dir():
+            return
+        outdated = self.is_outdated()
+        for path in self.folder.iterdir():
+            own = path.name in (_HISTOGRAM, _DONE) or path.suffix == _SUFFIX or is_temporary(path.name)
+            if own or (outdated and path.suffix == ".png"):
+                path.unlink(missing_ok=True)
+        remove_empty([self.folder])
 
     def facts(self) -> dict[str, float]:
         """What `finish` was told: images, seconds, bytes.
@@ -164,7 +169,7 @@ class PseudoLabelStore:
         Raises:
             DataError: The file is missing or damaged, or holds objects, which are never loaded.
         """
-        path = self.folder / "histogram.npy"
+        path = self.folder / _HISTOGRAM
         try:
             histogram = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

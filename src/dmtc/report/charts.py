@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # matplotlib takes a while to import: only what draws pays for it
@@ -110,10 +109,10 @@ class Chart:
         return _for_page(out.getvalue(), self.title)
 
 
-def save_sheet(path: Path, charts: Sequence[Chart], columns: int = 1) -> None:
-    """Write charts side by side as `path`.png and `path`.svg, on white."""
+def sheet(charts: Sequence[Chart], columns: int = 1) -> dict[str, bytes]:
+    """Charts side by side, on white, as the content of files by their suffix, .png and .svg; none of no chart."""
     if not charts:
-        return
+        return {}
     with _styled():
         from matplotlib.figure import Figure
 
@@ -129,9 +128,10 @@ def save_sheet(path: Path, charts: Sequence[Chart], columns: int = 1) -> None:
         for axes in grid[len(charts) :]:
             axes.set_axis_off()
         fix_layout(figure)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path.with_suffix(".png"), dpi=160)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png", dpi=160)
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return {".png": png.getvalue(), ".svg": svg.getvalue()}
 
 
 def fix_layout(figure: "Figure") -> None:

@@ -9,18 +9,16 @@ import cv2
 import jinja2
 import numpy.typing as npt
 
-from dmtc.files import write_atomically
 from dmtc.report.charts import VARIABLES, variable_of
 from dmtc.types import UInt8Array
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
-    """Fill a template and write it.
+def page_of(template: str, content: Mapping[str, Any]) -> str:
+    """Fill a template: an HTML file.
 
     Args:
-        path: The HTML file.
         template: Name of a file in `templates`.
         content: What it shows; everything is escaped but SVG elements.
     """
@@ -35,7 +33,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
     environment.filters["variable"] = variable_of
     light, dark = ("".join(f"--{name}:{pair[theme]};" for name, pair in VARIABLES.items()) for theme in (0, 1))
     style = template_text("page.css")
-    write_atomically(path, environment.get_template(template).render(style=style, light=light, dark=dark, **content))
+    return environment.get_template(template).render(style=style, light=light, dark=dark, **content)
 
 
 def template_text(name: str) -> str:

@@ -1,8 +1,8 @@
 """Pictures of predictions: panels side by side, with a legend of the classes."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,8 @@ def panels_of(
     return [*panels, Panel("errors at the end", _errors(image, wrong), is_photo=True)]
 
 
-def draw_panels(panels: Sequence[Panel], dataset: Dataset, path: Path) -> None:
-    """Write panels side by side, with a legend of the classes, as a PNG."""
+def draw_panels(panels: Sequence[Panel], dataset: Dataset) -> bytes:
+    """Panels side by side, with a legend of the classes, as a PNG."""
     # matplotlib takes a while to import: only runs that draw pay for it.
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -64,8 +64,9 @@ def draw_panels(panels: Sequence[Panel], dataset: Dataset, path: Path) -> None:
     ]
     figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
     fix_layout(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=80)
+    return content.getvalue()
 
 
 def legend_of(dataset: Dataset) -> list[tuple[str, tuple[int, int, int]]]:

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from dmtc.files import write_atomically
+from dmtc.files import require_regular, write_atomically
 from dmtc.tracking.tracker import Record
 
 
@@ -73,6 +74,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _opened(path: Path) -> TextIO:
+    if path.exists() and str(path) != os.devnull:
+        require_regular(path)
+        if path.is_symlink() or path.stat().st_nlink > 1:  # lines would be appended to a file that others have too
+            write_atomically(path, path.read_bytes())
     return open(path, "a", encoding="utf-8")
 
 

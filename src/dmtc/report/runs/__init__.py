@@ -9,11 +9,13 @@ import yaml
 
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.context import RunContext
+from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.errors import ConfigError, DataError, UserError
 from dmtc.interruption import Interruption
 from dmtc.progress import Progress
-from dmtc.report.charts import Chart, save_sheet
-from dmtc.report.page import picture, write_page
+from dmtc.report.charts import Chart, sheet
+from dmtc.report.folder import FIGURES, PAGE, PICTURES, ReportFolder
+from dmtc.report.page import page_of, picture
 from dmtc.report.pictures import legend_of
 from dmtc.report.runs import charts
 from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
@@ -54,28 +56,33 @@ def write_run_report(
     facts = read_run(parts, folder)
     if not facts.stages:
         raise DataError(f"{folder.path} has nothing to report yet: no phase is done by every network")
-    out = folder.path if out is None else out
+    report = ReportFolder(folder.path if out is None else out, "report", folder)
+    if out is not None:
+        refuse_among_inputs(parts, out, "job.out")
+    report.refuse_foreign()
     try:
         context = RunContext(parts, folder, Progress([], "off"), interruption=interruption)
         others = [_other(*other, parts) for other in beside]
         remarks, scores, rows = [], {}, []
         try:
-            scores = score_stages(context, facts.stages, out / "report" / "validation.json")
+            scores = score_stages(context, facts.stages, report.claim(f"{FIGURES}/validation.json"))
             rows = image_rows(context, facts.stages, scores, parts.run.pictures, others) if parts.run.pictures else []
         except UserError as error:
             remarks.append(f"Without images and the scores of ensembles: {error}")
-        if rows:
-            draw_rows(rows, parts.dataset, out / folder.pictures_path.name)
+        for name, content in draw_rows(rows, parts.dataset).items() if rows else ():
+            report.add(f"{PICTURES}/{name}", content)
         figures = _figures(facts, scores)
         for name, found in figures.items():
-            save_sheet(out / "report" / name, found, columns=2 if name in ("labels", "thresholds") else 4)
-        page = out / "report.html"
-        write_page(page, "run.html.jinja", _content(facts, folder, scores, rows, figures, remarks, parts))
+            columns = 2 if name in ("labels", "thresholds") else 4
+            for suffix, content in sheet(found, columns).items():
+                report.add(f"{FIGURES}/{name}{suffix}", content)
+        report.add(PAGE, page_of("run.html.jinja", _content(facts, folder, scores, rows, figures, remarks, parts)))
+        return report.write()
     except PermissionError as error:
         raise ConfigError(
-            f"{error.filename or out} cannot be written ({error.strerror}); choose another place with job.out=DIR"
+            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another place with"
+            " job.out=DIR"
         ) from error
-    return page
 
 
 def _other(parts: Assembly, folder: RunFolder, own: Assembly) -> tuple[str, RunContext, Stage]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dmtc.data import Dataset
 from dmtc.data.ids import file_name
@@ -81,9 +80,6 @@ def image_rows(
     return rows
 
 
-def draw_rows(rows: Sequence[ImageRow], dataset: Dataset, folder: Path) -> None:
-    """Write each row as a PNG into a folder, which then holds no other."""
-    for path in folder.glob("*.png"):
-        path.unlink()
-    for row in rows:
-        draw_panels(row.panels, dataset, folder / f"{file_name(row.id)}.png")
+def draw_rows(rows: Sequence[ImageRow], dataset: Dataset) -> dict[str, bytes]:
+    """Each row as a PNG: the content of files by name."""
+    return {f"{file_name(row.id)}.png": draw_panels(row.panels, dataset) for row in rows}

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from dmtc.errors import ConfigError
-from dmtc.files import write_atomically
-from dmtc.report.charts import method_colors, save_sheet
-from dmtc.report.page import template_text, write_page
+from dmtc.report.charts import method_colors, sheet
+from dmtc.report.folder import FIGURES, PAGE, ReportFolder
+from dmtc.report.page import page_of, template_text
 from dmtc.report.sweeps import charts, tables
 from dmtc.report.sweeps.grouping import Panel, Row, group
 from dmtc.report.sweeps.reading import RunRecord, read_runs
@@ -37,25 +37,27 @@ def write_sweep_report(
     """
     records = read_runs(folder)
     panels, remarks = group(records, over, baselines)
-    out = folder if out is None else out
+    report = ReportFolder(folder if out is None else out, "sweep-report")
+    report.refuse_foreign()
     text = _markdown(panels, records, remarks, over, baselines)
-    parts, page = out / "report", out / "report.html"
+    report.add(f"{FIGURES}/summary.md", f"{text}\n## How to read the gains\n\n{template_text('gains.md')}")
+    report.add(f"{FIGURES}/rows.csv", tables.rows_csv(panels, baselines))
+    report.add(f"{FIGURES}/runs.csv", tables.runs_csv(records))
+    report.add(f"{FIGURES}/table.tex", "\n".join(tables.latex(panel) for panel in panels))
+    for number, panel in enumerate(panels, 1):
+        heat = charts.class_chart(panel)
+        for name, found in (("miou", charts.score_charts(panel)), ("classes", [heat] if heat else [])):
+            for suffix, content in sheet(found).items():
+                report.add(f"{FIGURES}/{name}{f'-{number}' if len(panels) > 1 else ''}{suffix}", content)
+    page = _page(folder, report.path, panels, records, remarks, over, baselines)
+    report.add(PAGE, page_of("sweep.html.jinja", page))
     try:
-        write_atomically(parts / "summary.md", f"{text}\n## How to read the gains\n\n{template_text('gains.md')}")
-        write_atomically(parts / "rows.csv", tables.rows_csv(panels, baselines))
-        write_atomically(parts / "runs.csv", tables.runs_csv(records))
-        write_atomically(parts / "table.tex", "\n".join(tables.latex(panel) for panel in panels))
-        for number, panel in enumerate(panels, 1):
-            suffix = f"-{number}" if len(panels) > 1 else ""
-            save_sheet(parts / f"miou{suffix}", charts.score_charts(panel))
-            heat = charts.class_chart(panel)
-            save_sheet(parts / f"classes{suffix}", [heat] if heat else [])
-        write_page(page, "sweep.html.jinja", _page(folder, out, panels, records, remarks, over, baselines))
+        return text, report.write()
     except PermissionError as error:
         raise ConfigError(
-            f"{error.filename or out} cannot be written ({error.strerror}); choose another place with job.out=DIR"
+            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another place with"
+            " job.out=DIR"
         ) from error
-    return text, page
 
 
 def _markdown(
