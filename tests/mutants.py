@@ -1,0 +1,329 @@
+"""Do the tests notice? Small faults are put into the code, one at a time, and the tests that belong there are run.
+
+    uv run --with cosmic-ray --with coverage python tests/mutants.py --out mutants.jsonl
+
+takes 300 faults (`--count`), drawn with a fixed seed (`--seed`) in equal parts over losses, pseudo-labels, evaluation,
+splits and what resuming a run rests on. Cosmic Ray knows where which fault is possible and makes it; its own runner
+would start Python and import torch anew for each. Here a process that has imported them forks for every fault, works in
+a copy of the checkout, and stops at the first test that fails. Of the tests of a part those are run that reach the
+changed line, as a first run without fault has seen. What is in `--out` already is not tried again, so the command may
+be stopped at any time. `docs/making/mutants.md` tells of the faults that survived.
+"""
+
+import argparse
+import ast
+import contextlib
+import difflib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import parso
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.operators.provider import OperatorProvider
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PARTS: dict[str, tuple[list[str], list[str]]] = {
+    # Which code, and which tests belong to it; the quick ones first.
+    "losses": (
+        ["losses"],
+        ["losses", "test_properties.py", "test_golden_trajectory.py", "test_step.py"],
+    ),
+    "pseudo": (
+        ["pseudo"],
+        ["pseudo", "test_quality.py", "test_properties.py", "test_golden_trajectory.py", "test_runs.py"],
+    ),
+    "evaluation": (
+        ["evaluation"],
+        [
+            "test_evaluation.py",
+            "test_protocols.py",
+            "test_properties.py",
+            "test_golden_trajectory.py",
+            "test_averaging.py",
+        ],
+    ),
+    "splits": (
+        ["splits"],
+        ["test_splits.py", "test_split_lists.py", "test_properties.py", "test_experiments.py", "test_cli.py"],
+    ),
+    "resume": (
+        ["checkpoints.py", "changes.py", "launch.py", "run_folder.py"],
+        [
+            "test_alike.py",
+            "test_interruption.py",
+            "test_runs.py",
+            "test_averaging.py",
+            "test_bad_input.py",
+            "test_resume.py",
+        ],
+    ),
+}
+LIBRARIES = (
+    *("torch", "torchvision", "timm", "hydra", "omegaconf", "numpy", "cv2", "PIL.Image", "yaml", "safetensors.torch"),
+    *("beartype.door", "filelock", "tqdm", "jinja2", "matplotlib.figure", "hypothesis", "pytest", "_pytest.doctest"),
+)
+TIMES_LONGER, SECONDS_MORE = 3.0, 20.0
+
+
+class RemoveCall(Operator):
+    """Leave out a statement that is a call."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple]:
+        """Where one stands."""
+        if node.type == "simple_stmt" and (call := node.children[0]).type == "atom_expr":
+            last = call.children[-1]
+            if last.type == "trailer" and last.children[0].value == "(":
+                yield call.start_pos, call.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        """Put `pass` in its place."""
+        call = node.children[0]
+        node.children[0] = parso.python.tree.Name("pass", call.start_pos, prefix=call.get_first_leaf().prefix)
+        return node
+
+    @classmethod
+    def examples(cls) -> Sequence:
+        """None: Cosmic Ray's own tests are not run here."""
+        return ()
+
+
+OPERATORS: dict[str, Callable[[], Operator]] = {
+    name: OperatorProvider()[name] for name in OperatorProvider() if not name.startswith("Variable")
+} | {"RemoveCall": RemoveCall}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: which operator, and the how-manieth place of a file where it can be put."""
+
+    part: str
+    file: str
+    line: int
+    operator: str
+    occurrence: int
+
+    @property
+    def name(self) -> str:
+        """What identifies it."""
+        return f"{self.file}:{self.line} {self.operator} {self.occurrence}"
+
+    def code(self, source: str) -> str:
+        """The file's content with the fault."""
+        return mutate_code(source, OPERATORS[self.operator](), self.occurrence)
+
+
+def possible(part: str, file: str, source: str) -> dict[tuple, list[Mutant]]:
+    """All faults of a file by their place and kind; annotations, which nothing computes with, have none."""
+    tree = ast.parse(source)
+    annotations = [
+        (each.lineno, each.col_offset, each.end_lineno, each.end_col_offset)
+        for node in ast.walk(tree)
+        for each in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if isinstance(each, ast.AST)
+    ]
+    found: dict[tuple, list[Mutant]] = {}
+    nodes = list(ast_nodes(get_ast(source)))
+    for name, operator in OPERATORS.items():
+        places = [place for node in nodes for place in operator().mutation_positions(node)]
+        for occurrence, (start, end) in enumerate(places):
+            if any(
+                begin <= (*start,) and (*end,) <= stop
+                for *_, begin, stop in ((a, b, (a, b), (c, d)) for a, b, c, d in annotations)
+            ):
+                continue
+            kind = name.split("_")[0]  # one of eleven operators in the place of another is one possibility, not eleven
+            found.setdefault((file, start, kind), []).append(Mutant(part, file, start[0], name, occurrence))
+    return found
+
+
+def drawn(count: int, seed: int, parts: Sequence[str]) -> list[Mutant]:
+    """As many faults of every part, each place at most once; the parts in turns."""
+    chosen = []
+    for part in parts:
+        choose = random.Random(f"{seed} {part}")
+        places: dict[tuple, list[Mutant]] = {}
+        for name in PARTS[part][0]:
+            path = CHECKOUT / "src" / "dmtc" / name
+            for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+                places |= possible(part, str(file.relative_to(CHECKOUT)), file.read_text())
+        chosen.append([choose.choice(places[key]) for key in choose.sample(sorted(places), count // len(PARTS))])
+    return [mutant for of_each in zip(*chosen, strict=True) for mutant in of_each]
+
+
+def in_a_fork(work: Callable[[], int], output: Path, timeout: float) -> int | None:
+    """Exit code of what a fork does, or None if it took too long."""
+    child = os.fork()
+    if not child:
+        code = 70
+        try:
+            os.setpgid(0, 0)
+            with output.open("wb") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            code = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    end = time.monotonic() + timeout
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid or time.monotonic() > end:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # with all that it has started
+            if not pid:
+                os.waitpid(child, 0)
+            return os.waitstatus_to_exitcode(status) if pid else None
+        time.sleep(0.05)
+
+
+class Recording:
+    """A plugin of pytest that notes which test reaches which line, and how long it takes."""
+
+    def __init__(self, code: list[str], output: Path) -> None:
+        import coverage
+
+        self.coverage = coverage.Coverage(data_file=None, include=code, config_file=False)
+        self.output, self.seconds = output, {}
+        self.coverage.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins."""
+        self.coverage.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A part of it is done."""
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """All are done."""
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        reached = {file: data.contexts_by_lineno(file) for file in data.measured_files()}
+        self.output.write_text(json.dumps({"reached": reached, "seconds": self.seconds}))
+
+
+def run_pytest(copy: Path, arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
+    """Exit code of pytest."""
+    import pytest
+    import torch
+
+    os.chdir(copy)
+    torch.set_num_threads(1)
+    options = [
+        "-q",
+        "--numprocesses=0",
+        "-p",
+        "no:cacheprovider",
+        "--tb=line",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        f"--basetemp={copy.parent / 'tmp'}",
+    ]
+    return int(pytest.main([*options, *arguments], plugins=list(plugins)))
+
+
+class Trial:
+    """The tests of one part, in a copy of the checkout."""
+
+    def __init__(self, part: str, copy: Path) -> None:
+        self.copy = copy
+        code, tests = PARTS[part]
+        self.tests = [f"tests/{name}" for name in tests]
+        record, log = copy.parent / f"{part}.json", copy.parent / f"{part}.txt"
+        files = [f"{copy}/src/dmtc/{name}{'' if name.endswith('.py') else '/*'}" for name in code]
+        self.code = [f"src/dmtc/{name}" for name in code]
+        begun = time.monotonic()
+        result = in_a_fork(lambda: run_pytest(copy, [*self.code, *self.tests], [Recording(files, record)]), log, 1800)
+        assert result == 0, f"the tests of {part} fail without any fault: {log.read_text()[:3000]}"
+        self.limit = TIMES_LONGER * (time.monotonic() - begun) + SECONDS_MORE
+        self.record = json.loads(record.read_text())
+
+    def arguments(self, mutant: Mutant) -> list[str]:
+        """What to run: tests that reach the line; all, where it is read at import or other processes read it too."""
+        reached = self.record["reached"].get(str(self.copy / mutant.file), {}).get(str(mutant.line), [])
+        if "" in reached or not reached:
+            return [*self.code, *self.tests]
+        own = [name for name in self.record["seconds"] if name in set(reached)]
+        return own + [name for name in self.record["seconds"] if "killed_run" in name and name not in reached]
+
+    def carry_out(self, mutant: Mutant, changed: int) -> tuple[str, str]:
+        """Put the fault in, run, and take it out again: what came of it, and which test noticed."""
+        path, log = self.copy / mutant.file, self.copy.parent / "log.txt"
+        source = path.read_text()
+        arguments = self.arguments(mutant)
+        try:
+            path.write_text(mutant.code(source))
+            os.utime(path, (changed, changed))  # or bytecode of the fault before could be taken for this one's
+            code = in_a_fork(lambda: run_pytest(self.copy, ["-x", *arguments]), log, self.limit)
+        finally:
+            path.write_text(source)
+            os.utime(path, (changed - 10**6, changed - 10**6))
+        failed = [line for line in log.read_text(errors="replace").splitlines() if line.startswith(("FAILED", "ERROR"))]
+        by = failed[0].split(" - ")[0].split(" ", 1)[1] if failed else f"pytest's exit code {code}"
+        return ("timeout", "time") if code is None else ("survived", "") if code == 0 else ("killed", by)
+
+
+def main() -> None:
+    """Draw, try, write a line for each, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", nargs="*", default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--again", action="store_true", help="try those that survived again")
+    options = parser.parse_args()
+    results = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    if options.again:
+        results = [each for each in results if each["result"] != "survived"]
+        options.out.write_text("".join(json.dumps(each) + "\n" for each in results))
+    done = {each["name"] for each in results}
+    chosen = [mutant for mutant in drawn(options.count, options.seed, options.parts) if mutant.name not in done]
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    assert "dmtc" not in sys.modules
+    with tempfile.TemporaryDirectory() as place, options.out.open("a") as out:
+        copy = Path(place).resolve() / "checkout"
+        listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
+        for name in filter(lambda name: (CHECKOUT / name).is_file(), listed.splitlines()):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, copy / name)
+        sys.path[:0] = [str(copy / "src")]
+        os.environ["PYTHONPATH"] = str(copy / "src")
+        sys.dont_write_bytecode = False  # what has no fault is compiled once
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        changed = int(time.time()) - 10**7
+        trials = {part: Trial(part, copy) for part in options.parts}
+        for mutant in chosen:
+            changed += 1
+            source, begun = (copy / mutant.file).read_text(), time.monotonic()
+            result, by = trials[mutant.part].carry_out(mutant, changed)
+            lines = difflib.unified_diff(source.splitlines(), mutant.code(source).splitlines(), lineterm="", n=0)
+            line = {"name": mutant.name, "part": mutant.part, "result": result, "by": by, "diff": list(lines)[3:]}
+            print(json.dumps(line | {"seconds": round(time.monotonic() - begun, 1)}), file=out, flush=True)
+            print(f"{result:8} {mutant.name} {by}", flush=True)
+    results = [json.loads(line) for line in options.out.read_text().splitlines()]
+    for part in PARTS:
+        of_part = [each["result"] for each in results if each["part"] == part]
+        print(f"{part}: {len(of_part)} faults, {of_part.count('survived')} survived")
+
+
+if __name__ == "__main__":
+    main()
