@@ -26,12 +26,12 @@ def test_everything_at_once(tmp_path):
     assert classes.names == ("ground", "road")
     assert classes.colors == [[0, 0, 0], [128, 64, 128]]
     assert classes.values == [7, 12]
-    assert (classes.ignore_value, classes.ignore_color) == (0, None)
+    assert (classes.ignore_values, classes.ignore_colors) == ((0,), ())
 
 
 def test_short_forms(tmp_path):
     assert read(tmp_path, "- sky\n- tree house\n").names == ("sky", "tree house")
-    assert read(tmp_path, "classes: [sky, {name: tree}]\nignore: [255, 255, 255]\n").ignore_color == [255, 255, 255]
+    assert read(tmp_path, "classes: [sky, {name: tree}]\nignore: [255, 255, 255]\n").ignore_colors == ([255, 255, 255],)
     assert read(tmp_path, "sky\n\n tree \n", "classes.txt").names == ("sky", "tree")
 
 
@@ -41,7 +41,7 @@ def test_short_forms(tmp_path):
         ("", "no list of classes"),
         ("classes: sky\n", "no list of classes"),
         ("names: [sky]\n", "no list of classes"),
-        ("classes: [sky\n", "cannot be read"),
+        ("classes: [sky\n", "did not find expected ','"),
         ("classes: [sky]\nignored: 0\n", "unknown key 'ignored'. Did you mean 'ignore'?"),
         ("classes: [{name: sky, colour: [0, 0, 0]}]\n", "unknown key 'colour' of class 0. Did you mean 'color'?"),
         ("classes: []\n", "one or more"),
@@ -53,7 +53,7 @@ def test_short_forms(tmp_path):
         ("classes: [{name: a, value: -1}]\n", "the value of class 0 should be a number in 0..65535, but is -1"),
         ("classes: [{name: a, color: [0, 0, 0]}, b]\n", "some classes have a color and 'b' has none"),
         ("classes: [{name: a, value: 1}, {name: b, value: 1}]\n", "the value 1 stands for two classes"),
-        ("classes: [a]\nignore: void\n", "the color of ignore should be three numbers"),
+        ("classes: [a]\nignore: void\n", "ignore names 'void', which is none of the classes (a)"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(tmp_path, text, message):

@@ -99,7 +99,7 @@ def test_class_names(tmp_path):
 def test_no_mask_is_opened_when_classes_and_kind_are_named(tmp_path, monkeypatch):
     fill(tmp_path)
     for module in ("masks", "mask_survey"):
-        monkeypatch.setattr(f"dmtc.data.{module}.open_mask", lambda path: pytest.fail(f"opened {path}"))
+        monkeypatch.setattr(f"dmtc.data.{module}.read_mask", lambda path, *_: pytest.fail(f"opened {path}"))
     dataset = build(tmp_path, classes=["a", "b", "c"], mask_kind="index")
     for id in dataset.train:
         dataset.image(id)

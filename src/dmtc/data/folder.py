@@ -1,22 +1,18 @@
 """Any folders of images and masks; an image without a mask is an unlabelled one."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from dmtc.data.class_lists import ClassList, find_class_list, read_class_list
 from dmtc.data.dataset import DATASETS, Dataset
 from dmtc.data.division import DivisionSettings, divide
 from dmtc.data.images import ImageReader
 from dmtc.data.listed import MASK_SUFFIXES
-from dmtc.data.mask_kinds import recognize
-from dmtc.data.mask_reading import MaskKind, MaskReading
-from dmtc.data.mask_survey import survey_masks
-from dmtc.data.masks import ColorMasks, distinct_colors
+from dmtc.data.mask_reading import MaskKind
+from dmtc.data.mask_settings import MaskSettings, classes_note, found_settings
+from dmtc.data.masks import distinct_colors
 from dmtc.data.paired import pair_files, require_pairs
 from dmtc.data.pairing import given_pairing
 from dmtc.data.places import places_of
@@ -25,8 +21,6 @@ from dmtc.errors import ConfigError, DataError
 log = logging.getLogger(__name__)
 
 _MASK_SUFFIXES = (*MASK_SUFFIXES, ".webp", ".jpg", ".jpeg")
-_SURVEYED = 100
-"""Masks that are opened to see what they are, where the classes are named. Where they are not, all are."""
 
 
 @DATASETS.register("folder")
@@ -45,8 +39,8 @@ def folder(
     classes: list[str] | str | None,
     values: list[int] | None,
     colors: list[list[int]] | None,
-    ignore_value: int | None,
-    ignore_color: list[int] | None,
+    ignore_value: float | list[float] | None,
+    ignore_color: list[int] | list[list[int]] | None,
     bands: list[int] | None,
     value_range: list[float] | None,
     val: str | None,
@@ -85,8 +79,9 @@ def folder(
             mask is opened once, and the classes are called after what they are in the masks.
         values: The mask value of each class, where it is not the index.
         colors: The RGB color of each class: in the masks, or only to draw them in.
-        ignore_value: A further value, besides 255, that means "ignored"; None if there is none.
-        ignore_color: The color that means "ignored" in masks of colors; None if there is none.
+        ignore_value: A further value, besides 255, that means "ignored", or several; None if there is none. NaN, and
+            what a TIFF says to hold no data, is ignored unless `values` has it.
+        ignore_color: The color that means "ignored" in masks of colors, or several; None if there is none.
         bands: See `ImageReader`, as `value_range`.
         value_range: The values of images that become black and white.
         val: A text file with validation ids (see `read_ids`), or a folder with images and masks.
@@ -104,11 +99,7 @@ def folder(
         raise DataError("folder needs dataset.root=DIR with the folders images and masks, or dataset.images and .masks")
     if not 0 < val_fraction < 1:
         raise ConfigError(f"dataset.val_fraction should lie between 0 and 1, but is {val_fraction}")
-    if colors is not None and ignore_value is not None and mask_kind in ("auto", "rgb"):
-        raise ConfigError(
-            "dataset.ignore_value is a value, but dataset.colors says that the masks hold colors (ignored is then"
-            " dataset.ignore_color); if they do not, say dataset.mask_kind=index"
-        )
+    settings = MaskSettings(mask_kind, classes, values, colors, ignore_value, ignore_color)
     reader = ImageReader.of(bands, value_range)
     base = Path(root).expanduser() if root is not None else None
     names = given_pairing(pairing, image_prefix, image_suffix, mask_prefix, mask_suffix)
@@ -117,7 +108,7 @@ def folder(
     require_pairs(paired, places, _MASK_SUFFIXES)
     folders = dict.fromkeys(folder for place in places for folder in place.masks)
     around = [base] if base is not None else [one for folder in folders for one in (folder, folder.parent)]
-    given = _Given(classes, values, colors, ignore_value, ignore_color).class_list(around)
+    given = settings.class_list(around)
     parts = divide(
         base,
         paired,
@@ -126,12 +117,12 @@ def folder(
     )
 
     looked_at = {id: path for id, path in parts.masks.items() if open_test or id not in parts.test}
-    reading, note = _reading(looked_at, given, mask_kind)
+    reading, note = settings.reading(looked_at, given)
     classes_found, table = reading.names, reading.classes.colors
     for what, entries in (("colors", table), ("values", reading.classes.values)):
         if entries is not None and len(entries) != len(classes_found):
             raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(classes_found)} classes")
-    notes = (*paired.notes, note, _classes_note(classes_found, given), *parts.notes)
+    notes = (*paired.notes, note, classes_note(classes_found, given), *parts.notes)
     for one in notes:
         log.info("%s", one)
     return Dataset(
@@ -146,71 +137,6 @@ def folder(
         decode_mask=reading.decoder(),
         reader=reader,
         notes=notes,
-        found=_found(reading)
+        found=found_settings(reading)
         | ({} if paired.pairing == names else {"pairing": [paired.pairing.image, paired.pairing.mask]}),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """The settings that say something about classes."""
-
-    classes: list[str] | str | None
-    values: list[int] | None
-    colors: list[list[int]] | None
-    ignore_value: int | None
-    ignore_color: list[int] | None
-
-    def class_list(self, around: list[Path]) -> ClassList:
-        """What is known of the classes: settings come before the file, and names in the settings in place of it."""
-        if isinstance(self.classes, list):
-            if not self.classes or len(set(self.classes)) < len(self.classes):
-                raise ConfigError(
-                    f"dataset.classes: class names should be one or more, each once, but are {self.classes}"
-                )
-            listed = ClassList(names=tuple(self.classes), source="dataset.classes")
-        else:
-            path = find_class_list(around) if self.classes is None else Path(self.classes).expanduser()
-            listed = ClassList() if path is None else read_class_list(path)
-        settings = {key: value for key, value in asdict(self).items() if key != "classes" and value is not None}
-        listed = replace(listed, **settings)
-        if listed.colors is not None:
-            ColorMasks(listed.colors, listed.ignore_color)  # refuses colors that are malformed or given twice
-        return listed
-
-
-def _reading(masks: Mapping[str, Path], given: ClassList, kind: Literal["auto"] | MaskKind) -> tuple[MaskReading, str]:
-    """How masks are read, and a line about it. Masks are opened only where that is not said."""
-    named = given.names is not None
-    if kind != "auto" and named:
-        needed = {"rgb": given.colors, "values": given.values, "binary": given.values, "threshold": given.values}
-        if needed.get(kind, True) is not None:
-            return MaskReading(kind, given, "as dataset.mask_kind says"), f"masks: {kind}, as dataset.mask_kind says"
-    paths = list(masks.values())
-    if named:
-        paths = paths[:: max(1, -(-len(paths) // _SURVEYED))]
-    survey = survey_masks(paths)
-    reading = recognize(survey, given, kind)
-    of = f"{survey.files} of {len(masks)}" if survey.files < len(masks) else f"all {len(masks)}"
-    others = f"; {survey.others} are otherwise or unreadable" if survey.others else ""
-    return reading, f"masks: {reading.kind}, as {of} masks show: {reading.why}{others}"
-
-
-def _found(reading: MaskReading) -> dict[str, Any]:
-    classes = reading.classes
-    return {
-        "mask_kind": reading.kind,
-        "classes": list(reading.names),
-        "values": classes.values,
-        "colors": classes.colors,
-        "ignore_value": classes.ignore_value,
-        "ignore_color": classes.ignore_color,
-    }
-
-
-def _classes_note(names: tuple[str, ...], given: ClassList) -> str:
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    source = (
-        f"from {given.source}" if given.names is not None else "called after the masks; classes.yaml would name them"
-    )
-    return f"classes: {len(names)} ({shown}), {source}"

@@ -129,6 +129,7 @@ class ImageReader:
             )
         else:
             chosen = values[..., :3] if bands > 2 else values[..., :1]
+        chosen = ~chosen if facts.is_inverted and chosen.dtype == np.uint8 else chosen
         image = chosen if chosen.dtype == np.uint8 else self._to_bytes(chosen, path, kind)
         return np.ascontiguousarray(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image)
 

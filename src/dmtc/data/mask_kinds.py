@@ -33,11 +33,11 @@ def recognize(survey: Survey, classes: ClassList, kind: MaskKind | Literal["auto
             f"dataset.mask_kind={kind} is for masks of one channel, but {survey.files} of"
             f" {survey.files + survey.others} masks hold colors"
         )
-    seen = _seen(survey, classes)
+    seen = sorted(survey.values)  # ignored ones are left out already
     if kind in ("binary", "threshold"):
         return two_values(survey, classes, kind)
     if kind == "values":
-        return by_value(classes, seen)
+        return by_value(survey, classes, seen)
     return by_index(survey, classes, kind, seen)
 
 
@@ -50,10 +50,13 @@ def _kind_of(survey: Survey, classes: ClassList) -> MaskKind:
         return "rgb"
     if survey.layout == "palette" and survey.palette is None:
         return "rgb"  # an index that has another color in another file means nothing by itself
-    seen, names = _seen(survey, classes), classes.names
-    if (names is None or len(names) <= 2) and _is_gray_ramp(survey):
-        if _is_smoothed(survey, classes):
+    if classes.places is not None:
+        return "values"
+    seen, names = sorted(survey.values), classes.names
+    if names is None or len(names) <= 2:
+        if _is_gray_ramp(survey) and _is_smoothed(survey, classes):
             return "threshold"
+        # Of palette files, too: ImageJ writes such masks with a palette of its own.
         largest = max(seen, default=0)
         if set(seen) == {0, largest} and largest in (IGNORE_INDEX, 0xFFFF):
             return "binary"
@@ -62,11 +65,12 @@ def _kind_of(survey: Survey, classes: ClassList) -> MaskKind:
             "masks saved as JPEG or lossy WebP have lost their class values, and only those of one class (0 and 255)"
             " can be made out again; save them as PNG"
         )
+    zero_ignored = "0" in survey.ignored or 0 in classes.ignore_values
     below = [value for value in seen if value != IGNORE_INDEX]
     if names is None:
         is_sparse = len(below) > 1 and max(below) >= _SPARSE * len(below)
-        return "values" if is_sparse or (classes.ignore_value == 0 and below) else _plain(survey)
-    if classes.ignore_value == 0:
+        return "values" if is_sparse or (zero_ignored and below) else _plain(survey)
+    if zero_ignored:
         return "values"
     fits = not below or max(below) < len(names)
     return "values" if not fits and len(seen) == len(names) else _plain(survey)
@@ -76,16 +80,11 @@ def _plain(survey: Survey) -> Literal["index", "palette"]:
     return "palette" if survey.layout == "palette" else "index"
 
 
-def _seen(survey: Survey, classes: ClassList) -> list[int]:
-    """The values that occur, without the ignored one."""
-    return [value for value in sorted(survey.values) if value != classes.ignore_value]
-
-
 def _colors_speak(survey: Survey, classes: ClassList) -> bool:
     """Whether masks of one channel are to be read by the colors that the classes have, not by their values."""
     assert classes.colors is not None
     table = [color_code(color) for color in classes.colors]
-    known = {*table} | ({color_code(classes.ignore_color)} if classes.ignore_color is not None else set())
+    known = {*table} | {color_code(color) for color in classes.ignore_colors}
     if survey.layout == "palette":
         if survey.palette is None:
             return True
@@ -95,12 +94,18 @@ def _colors_speak(survey: Survey, classes: ClassList) -> bool:
 
 
 def _is_gray_ramp(survey: Survey) -> bool:
-    return survey.layout == "gray" or all(code == index * 0x010101 for index, code in (survey.palette or {}).items())
+    """Whether values are gray levels: without a palette, or with one from black to white or the other way round."""
+    palette = (survey.palette or {}).items()
+    return (
+        survey.layout == "gray"
+        or all(code == index * 0x010101 for index, code in palette)
+        or all(code == (255 - index) * 0x010101 for index, code in palette)
+    )
 
 
 def _is_smoothed(survey: Survey, classes: ClassList) -> bool:
     """Whether nearly all pixels have one of two values and the others lie all over the range between them."""
-    if classes.ignore_value is not None or not survey.values:
+    if classes.ignore_values or not survey.values:
         return False
     top = 0xFFFF if max(survey.values) > IGNORE_INDEX else IGNORE_INDEX
     near = round(0.1 * top) if survey.lossy else 0

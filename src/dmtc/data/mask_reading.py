@@ -52,16 +52,16 @@ class MaskReading:
         """
         classes = self.classes
         if self.kind in ("index", "palette"):
-            return IndexMasks(classes.ignore_value)
+            return IndexMasks(classes.ignore_values or None)
         if self.kind == "rgb":
             if classes.colors is None:
                 raise ConfigError("dataset.mask_kind=rgb needs the color of each class (classes.yaml, dataset.colors)")
-            return ColorMasks(classes.colors, classes.ignore_color)
+            return ColorMasks(classes.colors, classes.ignore_colors)
         if classes.values is None:
             raise ConfigError(f"dataset.mask_kind={self.kind} needs the value of each class (classes.yaml)")
         if self.kind == "threshold":
-            return ThresholdMasks(max(classes.values))
-        return ValueMasks(classes.values, classes.ignore_value)
+            return ThresholdMasks(max(classes.values), classes.ignore_values)
+        return ValueMasks(classes.values, classes.ignore_values)
 
 
 def two_values(survey: Survey, classes: ClassList, kind: Literal["binary", "threshold"]) -> MaskReading:
@@ -80,27 +80,36 @@ def two_values(survey: Survey, classes: ClassList, kind: Literal["binary", "thre
     return MaskReading(kind, replace(classes, names=names, values=[0, largest]), why)
 
 
-def by_value(classes: ClassList, seen: Sequence[int]) -> MaskReading:
+def by_value(survey: Survey, classes: ClassList, seen: Sequence[int]) -> MaskReading:
     """Masks in which each class has some value; `seen` are those that occur, without the ignored one."""
-    values = classes.values
+    values, zero_ignored = classes.values or classes.places, "0" in survey.ignored or 0 in classes.ignore_values
     if values is None:
+        negative = {value: survey.values[value] for value in seen if value < 0}
+        if negative:
+            value, count = max(negative.items(), key=lambda item: item[1])
+            raise DataError(
+                f"the masks hold {value} ({count} pixels), which is no class's value; dataset.ignore_value={value}"
+                " ignores such pixels"
+            )
         named = classes.names is not None
-        if not named and IGNORE_INDEX in seen and classes.ignore_value != 0 and len(seen) > 2:
+        if not named and IGNORE_INDEX in seen and not zero_ignored and len(seen) > 2:
             raise DataError(
                 f"the masks hold the gray values {_listed(seen)}, which are no indices, and 255 may be a class or mean"
                 " ignored: give each class its value in classes.yaml, or set dataset.ignore_value=255"
             )
         values = [value for value in seen if value != IGNORE_INDEX or named]
-        if classes.names is not None and classes.ignore_value == 0 and IGNORE_INDEX not in seen:
+        if classes.names is not None and zero_ignored and IGNORE_INDEX not in seen:
             # The first name may be of the ignored value; only a mask with the last value tells.
             values = range(1, len(classes.names) + 1) if max(seen, default=0) == len(classes.names) else seen
-    _require_two(values)
+    _require_two(values, survey)
     names = classes.names or tuple(f"value {value}" for value in values)
     if len(names) != len(values):
         raise DataError(
             f"{classes.source or 'dataset.classes'} names {len(names)} classes, but values are {list(values)}"
+            f"{_ignored_text(survey)}"
         )
     why = f"one channel with the values {_listed(seen)}, of which each stands for a class by a table"
+    why += _ignored_text(survey)
     return MaskReading("values", replace(classes, names=names, values=list(values)), why)
 
 
@@ -116,14 +125,14 @@ def by_index(survey: Survey, classes: ClassList, kind: Literal["index", "palette
             raise DataError(
                 f"the masks hold the values {_listed(seen)}, which are beyond 255: give each class its value"
             )
-        _require_two(range(count))
+        _require_two(range(count), survey)
         names = tuple(f"class {index}" for index in range(count))
     elif len(names) == 1 and set(indices) <= {0, 1}:
         names = ("background", *names)
     colors = classes.colors
     if kind == "palette" and colors is None and survey.palette:
         colors = _palette_colors(survey.palette, len(names))
-    ignored = [str(value) for value in dict.fromkeys([classes.ignore_value, IGNORE_INDEX]) if value in survey.values]
+    ignored = [*survey.ignored, *([str(IGNORE_INDEX)] if IGNORE_INDEX in survey.values else [])]
     more = f", and {' and '.join(ignored)} for ignored pixels" if ignored else ""
     channel = "a palette, whose indices are the classes" if kind == "palette" else "one channel"
     why = f"{channel}, with the values {_listed(indices)}{more}"
@@ -135,8 +144,8 @@ def by_color(survey: Survey, classes: ClassList) -> MaskReading:
     colors = classes.colors
     shown = survey.colors or {value * 0x010101: count for value, count in survey.values.items() if value < 256}
     if colors is None:
-        ignored = None if classes.ignore_color is None else color_code(classes.ignore_color)
-        codes = [code for code in sorted(shown) if code != ignored]
+        ignored = {color_code(color) for color in classes.ignore_colors}
+        codes = [code for code in sorted(shown) if code not in ignored]
         if len(codes) > _MOST_COLORS:
             often = sorted(shown, key=shown.__getitem__, reverse=True)[:5]
             raise DataError(
@@ -151,7 +160,7 @@ def by_color(survey: Survey, classes: ClassList) -> MaskReading:
                 f"{classes.source} names {len(classes.names)} classes but no colors, and the masks hold colors ({told})"
                 ": give each class its color, and ignored pixels theirs if there are any, in classes.yaml"
             )
-        _require_two(codes)
+        _require_two(codes, survey)
     names = classes.names or tuple(f"#{color_code(color):06x}" for color in colors)
     if len(names) != len(colors):
         raise ConfigError(f"dataset.colors lists {len(colors)} colors for {len(names)} classes")
@@ -160,12 +169,19 @@ def by_color(survey: Survey, classes: ClassList) -> MaskReading:
     return MaskReading("rgb", replace(classes, names=names, colors=colors), layout + by)
 
 
-def _require_two(classes: Collection[int]) -> None:
+def _require_two(classes: Collection[int], survey: Survey) -> None:
     if len(classes) < 2:
         raise DataError(
-            "the masks name fewer than two classes (255 means ignored);"
+            f"the masks name fewer than two classes (255 means ignored{_ignored_text(survey)});"
             " list the names in classes.yaml, classes.txt or dataset.classes"
         )
+
+
+def _ignored_text(survey: Survey) -> str:
+    """What else is ignored, by a setting or because a TIFF says that it holds no data."""
+    if not survey.ignored:
+        return ""
+    return f"; ignored as no data: {', '.join(survey.ignored)} (values of classes in classes.yaml come before that)"
 
 
 def _palette_colors(palette: Mapping[int, int], count: int) -> list[list[int]] | None:

@@ -2,19 +2,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
-from dmtc.data.masks import color_codes, is_lossy, open_mask, single_channel
+from dmtc.data.mask_files import Layout, MaskFile, read_mask
+from dmtc.data.masks import color_codes
 from dmtc.errors import DataError
 
-Layout = Literal["gray", "palette", "color"]
+T = TypeVar("T")
 
 _COLORS_KEPT = 1000  # of a file; a photograph has many more, and none of them means anything
 
@@ -29,6 +29,7 @@ class MaskFacts:
         values: Pixels by value; of a palette file by index. Empty for colors.
         colors: Pixels by color, as `color_codes` writes it; of a palette file by the color shown. Empty for gray ones.
         palette: The color code of each index in the mask. Empty for files without a palette.
+        ignored: Pixels that hold nothing, by what they hold; they count nowhere else.
         is_either: Whether it has three channels that are equal, and so may be one of colors too.
     """
 
@@ -37,6 +38,7 @@ class MaskFacts:
     values: Mapping[int, int]
     colors: Mapping[int, int]
     palette: Mapping[int, int]
+    ignored: Mapping[str, int]
     is_either: bool = False
 
 
@@ -52,6 +54,7 @@ class Survey:
         values: Pixels by value or index.
         colors: Pixels by color code.
         palette: Color code by index, of the indices that are used; None if two files disagree.
+        ignored: Pixels that hold nothing, by what they hold: NaN, ignored values, and what files say to hold no data.
     """
 
     files: int
@@ -61,16 +64,22 @@ class Survey:
     values: Mapping[int, int]
     colors: Mapping[int, int]
     palette: Mapping[int, int] | None
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def survey_masks(paths: Sequence[Path]) -> Survey:
+def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: Collection[int] = ()) -> Survey:
     """Read masks in threads and put together what they have in common; those that cannot be read are only counted.
+
+    Args:
+        paths: The files.
+        ignored: As in `read_mask`.
+        kept: Likewise.
 
     Raises:
         DataError: None of them can be read; says why the first cannot.
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(_facts_or_fault, paths))
+        results = list(pool.map(lambda path: _facts_or_fault(path, ignored, kept), paths))
     facts = [result for result in results if isinstance(result, MaskFacts)]
     if not facts:
         raise DataError(f"no mask can be read: {next(iter(results), 'there is none')}")
@@ -87,37 +96,32 @@ def survey_masks(paths: Sequence[Path]) -> Survey:
         values=_total(one.values for one in agreeing),
         colors=_total(one.colors for one in agreeing),
         palette=_common_palette(agreeing),
+        ignored=_total(one.ignored for one in agreeing),
     )
 
 
-def _facts_or_fault(path: Path) -> MaskFacts | DataError:
+def _facts_or_fault(path: Path, ignored: Collection[float], kept: Collection[int]) -> MaskFacts | DataError:
     try:
-        return facts_of(open_mask(path))
+        return facts_of(read_mask(path, ignored, kept))
     except DataError as fault:
         return fault
 
 
-def facts_of(picture: Image.Image) -> MaskFacts:
+def facts_of(mask: MaskFile) -> MaskFacts:
     """How a mask is stored."""
-    values = single_channel(picture)
-    if values is None:
-        return MaskFacts("color", is_lossy(picture), {}, _counts(color_codes(np.asarray(picture.convert("RGB")))), {})
-    counts = _counts(values)
-    if picture.mode in ("RGB", "RGBA"):
-        return MaskFacts(
-            "gray", is_lossy(picture), counts, {value * 0x010101: n for value, n in counts.items()}, {}, True
-        )
-    if picture.mode != "P":
-        return MaskFacts("gray", is_lossy(picture), counts, {}, {})
-    table = np.zeros((256, 3), np.uint8)
-    stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
-    table[: len(stored)] = stored
-    codes = color_codes(table)
-    palette = {index: int(codes[index]) for index in counts}
-    colors: Counter[int] = Counter()
-    for index, count in counts.items():
-        colors[palette[index]] += count
-    return MaskFacts("palette", is_lossy(picture), counts, dict(colors), palette)
+    if mask.values is None:
+        assert mask.colors is not None
+        return MaskFacts("color", mask.is_lossy, {}, _counts(color_codes(mask.colors)), {}, mask.ignored)
+    counts = _counts(mask.values if mask.nothing is None else mask.values[~mask.nothing])
+    if mask.palette is not None:
+        codes = color_codes(mask.palette)
+        palette = {index: int(codes[index]) for index in counts}
+        colors: Counter[int] = Counter()
+        for index, count in counts.items():
+            colors[palette[index]] += count
+        return MaskFacts("palette", mask.is_lossy, counts, dict(colors), palette, mask.ignored)
+    colors = Counter({value * 0x010101: n for value, n in counts.items()} if mask.is_either else {})
+    return MaskFacts("gray", mask.is_lossy, counts, colors, {}, mask.ignored, mask.is_either)
 
 
 def _counts(values: np.ndarray) -> dict[int, int]:
@@ -129,11 +133,11 @@ def _counts(values: np.ndarray) -> dict[int, int]:
     return {int(found[place]): int(counts[place]) for place in order}
 
 
-def _total(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
-    total: Counter[int] = Counter()
+def _total(counts: Iterable[Mapping[T, int]]) -> dict[T, int]:
+    total: Counter[T] = Counter()
     for one in counts:
         total.update(one)
-    return dict(sorted(total.items()))
+    return dict(sorted(total.items()))  # pyright: ignore[reportArgumentType]  # numbers, or texts
 
 
 def _common_palette(facts: Iterable[MaskFacts]) -> dict[int, int] | None:

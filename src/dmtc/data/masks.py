@@ -4,33 +4,32 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from dmtc.data.faults import MASK_CHANNELS, UNKNOWN_VALUE, UNLISTED_COLOR, UNREADABLE_MASK, FileFault
-from dmtc.data.opening import PILLOW_FAULTS
+from dmtc.data.faults import MASK_CHANNELS, UNKNOWN_VALUE, UNLISTED_COLOR, FileFault
+from dmtc.data.mask_files import MaskFile, number_text, read_mask
 from dmtc.errors import ConfigError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
-_COLORS_TOLD = 20  # a mask stored as JPEG has thousands that stand for nothing
-_INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
-_GRAY_TOLERANCE = 4  # JPEG and WebP move the channels of a gray picture by this much
-_SPREAD, _LOSSLESS = "dmtc spread", "dmtc lossless"  # what `open_mask` leaves in the picture's `info`
+_TOLD = 20  # a mask stored as JPEG has thousands that stand for nothing
+
+Ignored = float | Sequence[float] | None
+"""A value that means "ignored", or several."""
 
 
 @dataclass(frozen=True)
 class IndexMasks:
     """Reads masks whose pixel values are class indices: single-channel files, and palette files by their index.
 
-    A gray picture that was saved with three equal channels counts as one of a single channel.
+    A gray picture that was saved with three equal channels counts as one of a single channel. Floating numbers count if
+    they are whole; NaN, and what a TIFF says to hold no data, is ignored.
 
     Attributes:
-        ignore_value: A further value, besides `IGNORE_INDEX`, that means "ignored"; None if there is none.
+        ignore_value: A further value, besides `IGNORE_INDEX`, that means "ignored", or several; None if there is none.
     """
 
-    ignore_value: int | None = None
+    ignore_value: Ignored = None
 
     def __call__(self, path: Path) -> UInt8Array:
         """Read one file into uint8 (H, W).
@@ -38,17 +37,12 @@ class IndexMasks:
         Raises:
             FileFault: The file is missing or unreadable, has several channels, or holds values beyond a byte.
         """
-        values = mask_values(path)
-        if self.ignore_value is not None:
-            values = np.where(values == self.ignore_value, IGNORE_INDEX, values)
+        mask = read_mask(path, ignored_values(self.ignore_value))
+        values = _require_values(mask, path)
         if values.size and (values.max() > IGNORE_INDEX or values.min() < 0):
             beyond, counts = np.unique(values[(values > IGNORE_INDEX) | (values < 0)], return_counts=True)
-            raise FileFault(
-                f"{path}: class indices lie in 0..255, but the mask holds {values.min()}..{values.max()}",
-                UNKNOWN_VALUE,
-                {f"value {value}": int(count) for value, count in zip(beyond, counts, strict=True)},
-            )
-        return values.astype(np.uint8)
+            raise _unknown(path, beyond, counts, f"class indices lie in 0..{IGNORE_INDEX}")
+        return _with_nothing(values.astype(np.uint8), mask)
 
 
 class ValueMasks:
@@ -56,22 +50,25 @@ class ValueMasks:
 
     Args:
         values: The value of each class, in class order, in 0..65535.
-        ignore_value: A value that means "ignored"; None if there is none. 255 means it too, if it is no class's.
+        ignore_value: A value that means "ignored", or several; None if there is none. 255 means it too, if it is no
+            class's.
 
     Raises:
         ConfigError: A value is out of range or stands for two classes.
     """
 
-    def __init__(self, values: Sequence[int], ignore_value: int | None = None) -> None:
+    def __init__(self, values: Sequence[int], ignore_value: Ignored = None) -> None:
         if len(set(values)) < len(values) or not all(0 <= value < 1 << 16 for value in values):
             raise ConfigError(f"mask values should be numbers in 0..65535, each once, but are {list(values)}")
-        if ignore_value in values:
-            raise ConfigError(f"mask value {ignore_value} is a class's and cannot mean ignored too")
+        self._ignored = ignored_values(ignore_value)
+        both = [number_text(value) for value in self._ignored if value in values]
+        if both:
+            raise ConfigError(f"mask value {', '.join(both)} is a class's and cannot mean ignored too")
         self._table = np.full(1 << 16, -1, np.int16)
         self._table[IGNORE_INDEX] = IGNORE_INDEX
-        if ignore_value is not None and 0 <= ignore_value < 1 << 16:
-            self._table[ignore_value] = IGNORE_INDEX
         self._table[list(values)] = np.arange(len(values))
+        self._values = tuple(values)
+        self._told = f"classes have {', '.join(map(str, values[:8]))}{', ...' if len(values) > 8 else ''}"
 
     def __call__(self, path: Path) -> UInt8Array:
         """Read one file into uint8 (H, W).
@@ -80,21 +77,16 @@ class ValueMasks:
             FileFault: The file is missing or unreadable, has several channels, or holds a value that is not in the
                 table.
         """
-        values = mask_values(path)
+        mask = read_mask(path, self._ignored, self._values)
+        values = _require_values(mask, path)
         if values.dtype == np.uint8:
             label = self._table[values]
         else:
             inside = (values >= 0) & (values < 1 << 16)
-            label = np.where(inside, self._table[np.where(inside, values, 0)], -1)
+            label = np.where(inside, self._table[np.where(inside, values, 0).astype(np.int64)], -1)
+        label = _with_nothing(label, mask)
         if (label < 0).any():
-            unlisted, counts = np.unique(values[label < 0], return_counts=True)
-            order = counts.argsort(kind="stable")[::-1][:_COLORS_TOLD]
-            told = {f"value {unlisted[place]}": int(counts[place]) for place in order}
-            raise FileFault(
-                f"{path}: {next(iter(told))} stands for no class; {len(unlisted)} values in this mask do not",
-                UNKNOWN_VALUE,
-                told,
-            )
+            raise _unknown(path, *np.unique(values[label < 0], return_counts=True), self._told)
         return label.astype(np.uint8)
 
 
@@ -104,9 +96,11 @@ class ThresholdMasks:
 
     Attributes:
         largest: The value of the class: 255, or 65535 in files of 16 bits.
+        ignore_value: A value that means "ignored", or several; None if there is none.
     """
 
     largest: int
+    ignore_value: Ignored = None
 
     def __call__(self, path: Path) -> UInt8Array:
         """Read one file into uint8 (H, W): 1 where the class is, 0 elsewhere.
@@ -114,7 +108,8 @@ class ThresholdMasks:
         Raises:
             FileFault: The file is missing or unreadable, or has several channels.
         """
-        return (mask_values(path) > self.largest // 2).astype(np.uint8)
+        mask = read_mask(path, ignored_values(self.ignore_value), (0, self.largest))
+        return _with_nothing((_require_values(mask, path) > self.largest // 2).astype(np.uint8), mask)
 
 
 class ColorMasks:
@@ -122,26 +117,31 @@ class ColorMasks:
 
     Args:
         colors: The RGB color of each class, in class order, each channel in 0..255.
-        ignore_color: The color of ignored pixels, or None if every pixel has a class.
+        ignore_color: The color of ignored pixels, or several, or None if every pixel has a class.
 
     Raises:
         ConfigError: A color is malformed or stands for two classes.
 
     Examples:
+        >>> import PIL.Image
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "mask.png"
-        >>> Image.fromarray(np.array([[[0, 0, 0], [128, 0, 0]]], np.uint8)).save(path)
+        >>> PIL.Image.fromarray(np.array([[[0, 0, 0], [128, 0, 0]]], np.uint8)).save(path)
         >>> ColorMasks([[0, 0, 0], [128, 0, 0]])(path)
         array([[0, 1]], dtype=uint8)
     """
 
-    def __init__(self, colors: Sequence[Sequence[int]], ignore_color: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, colors: Sequence[Sequence[int]], ignore_color: Sequence[int] | Sequence[Sequence[int]] | None = None
+    ) -> None:
         table = {}
-        targets = [*enumerate(colors)] + ([(IGNORE_INDEX, ignore_color)] if ignore_color is not None else [])
+        targets = [*enumerate(colors)] + [(IGNORE_INDEX, color) for color in ignored_colors(ignore_color)]
         for index, color in targets:
             if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
                 raise ConfigError(f"a mask color is three numbers in 0..255, but color {index} is {list(color)}")
             code = color_code(color)
+            if index == IGNORE_INDEX and table.get(code) == IGNORE_INDEX:
+                continue
             if code in table:
                 raise ConfigError(f"mask color {list(color)} is given for {table[code]} and for {index}")
             table[code] = index
@@ -154,12 +154,14 @@ class ColorMasks:
         Raises:
             FileFault: The file is missing or unreadable, or holds a color that is not in the table.
         """
-        codes = color_codes(np.asarray(open_mask(path).convert("RGB")))
+        mask = read_mask(path)
+        codes = color_codes(colors_of(mask, path))
         place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
-        unlisted = codes[self._codes[place] != codes]
+        wrong = self._codes[place] != codes
+        unlisted = codes[wrong if mask.nothing is None else wrong & ~mask.nothing]
         if unlisted.size:
             values, counts = np.unique(unlisted, return_counts=True)
-            order = counts.argsort(kind="stable")[::-1][:_COLORS_TOLD]
+            order = counts.argsort(kind="stable")[::-1][:_TOLD]
             told = {_color_text(int(values[place])): int(counts[place]) for place in order}
             color = next(iter(told))
             raise FileFault(
@@ -168,7 +170,7 @@ class ColorMasks:
                 UNLISTED_COLOR,
                 {f"color {color}": count for color, count in told.items()},
             )
-        return self._classes[place]
+        return _with_nothing(self._classes[place], mask)
 
 
 def distinct_colors(count: int) -> UInt8Array:
@@ -193,79 +195,64 @@ def color_code(color: Sequence[int]) -> int:
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
-def mask_values(path: Path) -> np.ndarray:
-    """The values of a file of one channel, or of several equal ones: (H, W), of whatever integer type the file has.
+def ignored_colors(given: Sequence[int] | Sequence[Sequence[int]] | None) -> list[list[int]]:
+    """Several colors, from one, several or none."""
+    if not given:
+        return []
+    return [[*given]] if all(isinstance(one, int) for one in given) else [[*one] for one in given]  # pyright: ignore
+
+
+def ignored_values(given: Ignored) -> tuple[float, ...]:
+    """Several values, from one, several or none."""
+    return () if given is None else (given,) if isinstance(given, (int, float)) else tuple(given)
+
+
+def colors_of(mask: MaskFile, path: Path) -> UInt8Array:
+    """What a mask shows, uint8 (H, W, 3), RGB.
 
     Raises:
-        FileFault: The file is missing or unreadable, or its channels differ.
+        FileFault: It holds numbers that are no gray values.
     """
-    picture = open_mask(path)
-    values = single_channel(picture)
-    if values is None:
+    if mask.colors is not None:
+        return mask.colors
+    values = _require_values(mask, path)
+    if mask.palette is not None:
+        return mask.palette[values]
+    if values.size and (values.max() > IGNORE_INDEX or values.min() < 0):
         raise FileFault(
-            f"{path}: a mask of class indices has one channel, but this file is {picture.mode};"
+            f"{path}: holds the values {values.min()}..{values.max()}, which are no gray values of 8 bits",
+            MASK_CHANNELS,
+        )
+    return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _require_values(mask: MaskFile, path: Path) -> np.ndarray:
+    if mask.values is None:
+        raise FileFault(
+            f"{path}: a mask of class indices has one channel, but this file is {mask.stored};"
             " name the color of each class (dataset.colors of dataset=folder) to read color masks",
             MASK_CHANNELS,
         )
-    return values
+    return mask.values
 
 
-def single_channel(picture: Image.Image) -> np.ndarray | None:
-    """The values of a gray or palette picture, (H, W); None if it is colored, or transparent somewhere."""
-    if picture.mode in _INDEX_MODES:
-        values = np.asarray(picture)
-        return values // np.uint8(picture.info[_SPREAD]) if _SPREAD in picture.info else values
-    if picture.mode not in ("RGB", "RGBA", "LA"):
-        return None
-    channels = np.asarray(picture)
-    if picture.mode != "RGB" and (channels[..., -1] != 255).any():
-        return None
-    if picture.mode == "LA":
-        return channels[..., 0]
-    red, green, blue = (channels[..., index].astype(np.int16) for index in range(3))
-    apart = max(np.abs(red - green).max(initial=0), np.abs(blue - green).max(initial=0))
-    return channels[..., 1] if apart <= (_GRAY_TOLERANCE if is_lossy(picture) else 0) else None
+def _with_nothing(label: np.ndarray, mask: MaskFile) -> np.ndarray:
+    return label if mask.nothing is None else np.where(mask.nothing, label.dtype.type(IGNORE_INDEX), label)
 
 
-def is_lossy(picture: Any) -> bool:
-    """Whether an opened mask comes from a format that changes values: JPEG, or WebP in its lossy form."""
-    return picture.format in ("JPEG", "MPO") or (picture.format == "WEBP" and not picture.info.get(_LOSSLESS))
-
-
-def open_mask(path: Path) -> Image.Image:
-    """Open and decode a file.
-
-    Raises:
-        FileFault: It is missing or unreadable.
-    """
-    try:
-        with Image.open(path) as picture:
-            spread = _spread(picture)
-            picture.load()
-            if spread is not None:
-                picture.info[_SPREAD] = spread
-            if picture.format == "WEBP":
-                picture.info[_LOSSLESS] = _is_lossless_webp(path)
-            return picture
-    except FileNotFoundError as error:
-        raise FileFault(f"{path}: the mask is missing", UNREADABLE_MASK) from error
-    except PILLOW_FAULTS as error:
-        # Pillow's own sentence for this one is the path once more.
-        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
-        raise FileFault(f"{path}: cannot be read as a mask ({reason})", UNREADABLE_MASK) from error
-
-
-def _spread(picture: Image.Image) -> int | None:
-    """The factor by which Pillow spreads the few values of a gray file of 2 or 4 bits over those of a byte."""
-    tiles = getattr(picture, "tile", None) or [("", (0, 0), 0, "")]
-    arguments = tiles[0][3]
-    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return {"L;2": 85, "L;4": 17}.get(raw_mode) if picture.mode == "L" and isinstance(raw_mode, str) else None
-
-
-def _is_lossless_webp(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"VP8L" in file.read(64)  # the kind of the first picture, behind at most a head of the extended form
+def _unknown(path: Path, values: np.ndarray, counts: np.ndarray, why: str) -> FileFault:
+    """The fault of values that are no class's, the most frequent first."""
+    order = counts.argsort(kind="stable")[::-1][:_TOLD]
+    told = {number_text(values[place].item()): int(counts[place]) for place in order}
+    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(told.items())[:3])
+    more = f" and {len(values) - 3} other values" if len(values) > 3 else ""
+    first = next(iter(told))
+    return FileFault(
+        f"{path}: {shown}{more} {'is' if len(values) == 1 else 'are'} no class's value, as {why};"
+        f" dataset.ignore_value={first} ignores such pixels",
+        UNKNOWN_VALUE,
+        {f"value {value}": count for value, count in told.items()},
+    )
 
 
 def _color_text(code: int) -> str:

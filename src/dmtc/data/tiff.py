@@ -124,7 +124,7 @@ def facts_of_tiff(content: Content) -> TiffFacts:
 
 
 def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
-    """The numbers of the first page as they are stored, but those of 8 bits whose 0 is white, which are turned round.
+    """The numbers of the first page as they are stored, also where 0 is white.
 
     Args:
         content: Of the file.
@@ -145,8 +145,7 @@ def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
     for segments in layout.planes(content):
         rows = _unpacked(segments, layout, _number(tags, _COMPRESSION, 1))
         planes.append(_unpredicted(rows, layout, _predictor(tags), dtype)[: facts.height, : facts.width])
-    values = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
-    return ~values if facts.is_inverted and values.dtype == np.uint8 else np.ascontiguousarray(values)
+    return np.ascontiguousarray(planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2))
 
 
 @dataclass(frozen=True, slots=True)
