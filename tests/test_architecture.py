@@ -21,7 +21,7 @@ STAGES = [
     ["batches"],
     ["evaluation", "environment", "changes", "moved", "failures"],
     ["tracking", "progress", "checkpoints"],
-    ["run_folder", "sweep_folder", "config"],
+    ["run_folder", "sweep_folder", "config", "origin", "same_data"],
     ["run_beginning"],
     ["engine"],
     ["cost", "prediction"],

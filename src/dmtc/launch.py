@@ -21,14 +21,16 @@ from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.engine.runner import Runner
 from dmtc.engine.scoring import score_last
 from dmtc.environment import describe_environment
-from dmtc.errors import DataError
+from dmtc.errors import ConfigError, DataError
 from dmtc.failures import explained
 from dmtc.interruption import Interruption
 from dmtc.moved import relocated
+from dmtc.origin import fingerprint, require_one_run, require_own_settings, write_settings
 from dmtc.progress import Progress
 from dmtc.report import gather_results, results_table, write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.runs import Run
+from dmtc.same_data import require_same_data
 from dmtc.tracking import LOGGERS, Metrics, Tracker
 
 
@@ -117,25 +119,26 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
         environment = describe_environment(parts.device)
 
         def prepare() -> None:
-            for phase in plan:
-                if phase.init_from is None and folder.read_phase(phase.name) is None:
-                    parts.try_starting_weights(phase.trainee)
+            starting = {
+                phase.trainee: parts.try_starting_weights(phase.trainee).sha256
+                for phase in plan
+                if phase.init_from is None and folder.read_phase(phase.name) is None
+            }
             if folder.config_path.is_file():
-                write()
+                write(starting)
                 return
             try:
-                write()
+                write(starting)
             except BaseException:
                 run_beginning.undo(folder)
                 raise
 
-        def write() -> None:
+        def write(starting: Mapping[str, str | None]) -> None:
             at_the_end.enter_context(folder.locked())
-            if folder.config_path.is_file():
-                refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
-            data = _same_data(parts, folder)
+            data = _begun(parts, folder)
             folder.tidy()
             folder.write_config(parts.config)
+            write_settings(folder, parts.config, starting)
             folder.write_environment(environment)
             folder.write_split(parts.split, data)
             folder.write_task(parts.dataset.task)
@@ -158,19 +161,28 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     return run
 
 
-def _same_data(parts: Assembly, folder: RunFolder) -> DataRecord:
-    """What the files of the data hold, which is what they held when the run began.
+def _begun(parts: Assembly, folder: RunFolder) -> DataRecord:
+    """See that what is in a folder was made by this run, from these data.
+
+    Returns:
+        What the files of the data hold.
 
     Raises:
-        DataError: They hold something else now.
+        ConfigError: There is a run with other settings, or that it holds was made with others.
+        DataError: Its data hold something else now, or its labelled images are others.
     """
+    settings = fingerprint(parts.config)
+    if folder.config_path.is_file():
+        refuse_changes(folder.read_config(), parts.config, f"{folder.path} holds a run with other settings")
+        settings = require_own_settings(folder, parts.config)
+    if folder.has_plan() and folder.read_plan() != parts.plan:
+        raise ConfigError(f"{folder.path}: plan.json has other phases than its config.yaml leads to; put it back")
+    require_one_run(folder, parts.plan, parts.split, settings)
     if not folder.has_split():
         return record_data(parts.dataset, parts.split.labelled)
-    folder.require_same_data(parts.dataset)
+    require_same_data(folder, parts.dataset)
     if folder.read_split() != parts.split:
-        raise DataError(
-            f"{folder.path} holds a run with other labelled images; choose another folder (hydra.run.dir=DIR)"
-        )
+        raise DataError(f"{folder.path} holds a run with other labelled images: choose another folder")
     # Of a run from before this was recorded, the data that it goes on with count.
     return folder.read_data() or record_data(parts.dataset, parts.split.labelled)
 

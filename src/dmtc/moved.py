@@ -6,6 +6,7 @@ already; what lies at the new place is held against what the run has recorded, b
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dmtc.errors import ConfigError
@@ -75,6 +76,27 @@ def relocated(config: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str,
             raise ConfigError(f"{key} was {part[last]} when the run began, and cannot become {value}")
         part[last] = value
     return moved
+
+
+def found_from(directory: Path, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a data set with its folders looked up from where a run was started, as far as they are there.
+
+    Args:
+        directory: The working directory at that time.
+        dataset: Settings.
+    """
+    if directory == Path.cwd():
+        return dict(dataset)
+
+    def found(given: Any) -> Any:
+        if isinstance(given, list):
+            return [found(one) for one in given]
+        from_there = directory / given if isinstance(given, str) else None
+        return str(from_there) if from_there is not None and from_there.exists() else given
+
+    # What other places hold is known by now, or is made where we are.
+    files = ("root", "images", "masks", "unlabelled", "val", "test")
+    return {key: found(value) if key in files else value for key, value in dataset.items()}
 
 
 def places_among(overrides: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _OF_EVERY_RUN = {"dataset", "loss", "schedule"}
 _PARTS = ("phases", "pseudo_labels", "report", "pictures", "tensorboard", "wandb")
 """Folders inside that of a run which hold nothing else."""
 
-_FIRST_FILES = ("config.yaml", "environment.json", "split.json", "task.json", "plan.json", ".lock")
+_FIRST_FILES = ("config.yaml", "settings.json", "environment.json", "split.json", "task.json", "plan.json", ".lock")
 
 
 def refuse_foreign(folder: RunFolder) -> None:

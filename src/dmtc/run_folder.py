@@ -1,6 +1,7 @@
 """Where everything of a run lies. The one place that knows file names; two runs never share a file.
 
 config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
+settings.json                                              the settings that can change results, as they were at first
 task.json                                                  classes and colors, for when the data set is elsewhere
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
@@ -24,12 +25,13 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from dmtc.changes import completed
 from dmtc.checkpoints import Checkpoints
-from dmtc.data import Dataset
-from dmtc.data.record import DataRecord, data_differences
+from dmtc.data.record import DataRecord
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import read_regular, remove_unfinished, write_atomically, write_json
+from dmtc.moved import found_from
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.schedule import Phase, plan_from_json, plan_to_json
 from dmtc.splits import Split
@@ -145,36 +147,35 @@ class RunFolder:
             raise DataError(f"{self.config_path} is damaged: {' '.join(str(error).split())}") from None
         if not isinstance(config, dict):
             raise DataError(f"{self.config_path} is damaged: it holds no settings")
-        # What held for runs from before there was a choice.
-        before = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
-        before |= {"sync_batchnorm": False, "parallel_students": False, "image_cache": None}
-        config["run"] = before | config.get("run", {})
-        self._find_data(dataset := config.get("dataset") or {})
-        if dataset.get("name") == "folder":
-            kind = "index" if dataset.get("colors") is None else "rgb"
-            before = {"unlabelled": None, "mask_suffix": "", "mask_kind": kind, "values": None, "ignore_color": None}
-            before |= {"bands": None, "value_range": None}
-            before |= {"image_prefix": "", "image_suffix": "", "mask_prefix": "", "pairing": None, "test": None}
-            config["dataset"] = before | dataset
-        return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
+        if isinstance(dataset := config.get("dataset"), dict):
+            config["dataset"] = found_from(self._directory(), dataset)
+        return completed(config)
 
-    def _find_data(self, dataset: dict[str, Any]) -> None:
-        """Look a data set up from where the run was started; from here, if it is not there any more."""
-        path = self.path / "environment.json"
+    def _directory(self) -> Path:
+        """Where the run was started, or where we are."""
+        try:
+            return Path(self._read_json("environment.json")["directory"])
+        except (DataError, LookupError, TypeError):
+            return Path.cwd()
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Write the settings that the run began with, and what they say of files of weights."""
+        write_json(self.path / "settings.json", settings)
+
+    def read_settings(self) -> dict[str, Any] | None:
+        """The settings that the run began with: `sha256`, `settings`, `starting_weights`; None of older runs.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        path = self.path / "settings.json"
         if not path.is_file():
-            return
-        directory = Path(self._read_json(path.name).get("directory", ""))
-        if directory == Path.cwd():
-            return
-
-        def found(given: Any) -> Any:
-            if isinstance(given, list):
-                return [found(one) for one in given]
-            from_there = directory / given if isinstance(given, str) else None
-            return str(from_there) if from_there is not None and from_there.exists() else given
-
-        files = ("root", "images", "masks", "unlabelled", "val", "test")  # others are read by now, or made where we are
-        dataset |= {key: found(dataset[key]) for key in files if key in dataset}
+            return None
+        try:
+            content = dict(self._read_json(path.name))
+            return {"sha256": str(content["sha256"])} | {k: dict(content[k]) for k in ("settings", "starting_weights")}
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""
@@ -204,33 +205,6 @@ class RunFolder:
             return None if content is None else DataRecord.from_json(content)
         except (LookupError, TypeError, ValueError) as error:
             raise DataError(f"{self.path / 'split.json'} is damaged: {type(error).__name__}: {error}") from None
-
-    def data_differences(self, dataset: Dataset) -> list[str]:
-        """In what a data set differs from that which the run began with; one remark each, empty if it is the same.
-
-        Of runs from before contents were recorded, only the names of the training images can be held against it.
-
-        Raises:
-            DataError: What was recorded is damaged.
-        """
-        split, recorded = self.read_split(), self.read_data()
-        try:
-            split.check(dataset.train, dataset.masked)
-        except DataError as error:
-            return [str(error)]
-        return [] if recorded is None else data_differences(recorded, dataset)
-
-    def require_same_data(self, dataset: Dataset) -> None:
-        """See that a data set is that which the run began with.
-
-        Raises:
-            DataError: It is not; the message says in what it differs.
-        """
-        if differing := self.data_differences(dataset):
-            raise DataError(
-                f"these are not the data that {self.path} was begun with: {'; '.join(differing)}; put them back, name"
-                " their place (dataset.root=DIR and the like), or start a new run"
-            )
 
     def write_plan(self, plan: list[Phase]) -> None:
         """Write the phases."""
@@ -269,7 +243,10 @@ class RunFolder:
     def read_phase(self, name: str) -> dict[str, Any] | None:
         """What is to be reported of a phase, or None if it is not done."""
         path = f"phases/{name}/phase.json"
-        return self._read_json(path) if (self.path / path).is_file() else None
+        record = self._read_json(path) if (self.path / path).is_file() else None
+        if not isinstance(record, dict | None):
+            raise DataError(f"{self.path / path} is damaged: it holds no record of a phase")
+        return record
 
     def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
         """Write what became of a network's starting weights."""

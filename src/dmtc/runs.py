@@ -12,7 +12,8 @@ from dmtc.engine.opinions import StudentOpinion, opinion_of
 from dmtc.engine.quality import PseudoLabelQuality, hold_against_truth
 from dmtc.engine.terms import terms_of_stage
 from dmtc.errors import ConfigError, DataError
-from dmtc.models import SegmentationModel, load_weights
+from dmtc.models import SegmentationModel
+from dmtc.origin import load_network
 from dmtc.prediction import PredictsArrays
 from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
 from dmtc.report import write_run_report
@@ -81,6 +82,7 @@ class Run(PredictsArrays):
             parts = Assembly.of(folder)
         self._parts = parts
         self._models: dict[tuple[str, str], SegmentationModel] = {}
+        self._intact: set[Path] = set()
 
     @classmethod
     def load(cls, folder: str | Path, places: Mapping[str, Any] | None = None) -> "Run":
@@ -220,7 +222,7 @@ class Run(PredictsArrays):
         key = (name, which)
         if key not in self._models:
             model = self._parts.model(network)
-            load_weights(model, str(self.folder.weights_path(name, which)))
+            load_network(self.folder, model, name, which)
             self._models[key] = model.eval()
         return self._models[key]
 
@@ -231,6 +233,12 @@ class Run(PredictsArrays):
             DataError: Not even the start is done.
         """
         return write_run_report(self._parts, self.folder)
+
+    def _is_intact(self, store: PseudoLabelStore) -> bool:
+        """Whether all files of a store are as they were written; they are read for that once."""
+        if store.folder not in self._intact and store.is_complete():
+            self._intact.add(store.folder)
+        return store.folder in self._intact
 
     def _labelling(self, phase: str, label_ratio: float | None = None) -> tuple[Phase, PseudoLabelStore, float]:
         """A phase that learns from pseudo-labels, what its teacher predicted, and the label ratio."""
@@ -244,7 +252,9 @@ class Run(PredictsArrays):
                 f"{store.folder} was written by an earlier version of dmtc in a format that is not read any more; "
                 f"{self.folder.path}/environment.json names that version: read it with that, or train anew"
             )
-        if not store.is_complete():
+        if store.is_finished() and not self._is_intact(store):
+            raise DataError(f"{store.folder} is damaged: a file is missing, or another than was written; put it back")
+        if not store.is_finished():
             raise DataError(
                 f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from dmtc.evaluation import Evaluation, build_evaluation
 from dmtc.lengths import with_lengths
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
 from dmtc.moved import relocated
+from dmtc.origin import require_one_run, require_own_settings
 from dmtc.processes import Processes, joined
 from dmtc.randomness import seed_of
 from dmtc.run_folder import RunFolder
+from dmtc.same_data import require_same_data
 from dmtc.schedule import Counts, Phase, build_plan, left_out, networks_of
 from dmtc.settings import RunSettings, pick_device, pick_precision
 from dmtc.splits import SPLITS, Split
@@ -68,18 +70,20 @@ class Assembly:
                 with is an error as soon as the data set is used.
 
         Raises:
-            ConfigError: A place is none.
-            DataError: A file of the run is missing or damaged.
+            ConfigError: A place is none, or the config was changed after the run began.
+            DataError: A file of the run is missing or damaged, or its parts were not made by one run.
         """
         config = folder.read_config()
+        settings = require_own_settings(folder, config)
         if places:
             config = relocated(config, places)
         if run is not None:
             config = config | {"run": dict(run)}
         import_modules(config.get("imports", ()))
         plan = folder.read_plan() if folder.has_plan() else None
-        check = folder.require_same_data if places else None
-        return cls(config, folder.read_split(), plan, folder.read_task(), check)
+        split = folder.read_split()
+        require_one_run(folder, plan or [], split, settings)
+        return cls(config, split, plan, folder.read_task(), partial(require_same_data, folder) if places else None)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -254,12 +258,12 @@ class Assembly:
             where=where,
         )
 
-    def try_starting_weights(self, network: str) -> None:
+    def try_starting_weights(self, network: str) -> WeightsReport:
         """Build a network that is thrown away and load them: b's turn comes hours after a's, too late for a wrong name.
 
         Too late also for a head that does not go with its backbone.
         """
-        self.load_starting_weights(self.model(network), network)
+        return self.load_starting_weights(self.model(network), network)
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
         """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from dmtc.engine.assembly import Assembly
 from dmtc.evaluation import Predictor
-from dmtc.models import SegmentationModel, WeightsReport, load_weights, recompute_blocks
+from dmtc.models import SegmentationModel, WeightsReport, recompute_blocks
+from dmtc.origin import load_network
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 
@@ -43,7 +44,7 @@ class Networks:
         """A network with the weights that a phase has left, "last" or "best"."""
         trainee = next(phase.trainee for phase in self._parts.plan if phase.name == phase_name)
         model = self.instance(trainee)
-        load_weights(model, str(self._folder.weights_path(phase_name, which)))
+        load_network(self._folder, model, phase_name, which)
         return model
 
     def started(self, phase: Phase) -> tuple[SegmentationModel, WeightsReport]:

@@ -20,6 +20,7 @@ class PhaseLog:
         seconds: Spent on the phase, as of the last update; so are the following.
         peak_memory: Bytes, of the process that needs most.
         records: Lines of metrics.jsonl.
+        weights: SHA-256 of the files that were written, by name.
     """
 
     pseudo: dict[str, Any] | None = None
@@ -30,6 +31,7 @@ class PhaseLog:
     seconds: float = 0.0
     peak_memory: int = 0
     records: int = 0
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 class Stopwatch:

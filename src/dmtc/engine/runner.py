@@ -9,6 +9,7 @@ from dmtc.engine.panels import Panels
 from dmtc.engine.quality import score_pseudo_labels
 from dmtc.engine.trainer import Trainer
 from dmtc.models import SegmentationModel
+from dmtc.origin import origin_of, weights_sha256
 from dmtc.processes import ALONE, Processes
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.schedule import Phase, independent_phases, phases_before
@@ -66,8 +67,9 @@ class Runner:
     def _run_phase(self, phase: Phase, processes: Processes) -> dict[str, Any]:
         """Train a phase together with the processes given, and return what is to be reported of it."""
         metrics = self._metrics_for(phase, processes)
-        trainer = Trainer(phase, self.context, metrics, processes)
         before = None if phase.init_from is None else self._record_of(phase.init_from, processes)
+        origin = origin_of(self.folder, phase, self.parts.split, before)
+        trainer = Trainer(phase, self.context, metrics, processes, origin)
         record: dict[str, Any] = {
             "name": phase.name,
             "trainee": phase.trainee,
@@ -128,11 +130,15 @@ class Runner:
     def _label(self, teacher_phase: str) -> None:
         """Let the teacher label the unlabelled images, if no earlier phase or run has made all of its predictions."""
         store, context = self.folder.store(teacher_phase), self.context
+        teacher = weights_sha256(self._record_of(teacher_phase))
 
         def is_complete() -> bool:
-            if not (complete := store.is_complete()):
-                store.clear()
-            return complete
+            if store.is_complete() and store.facts().get("teacher") in (None, teacher):
+                return True
+            if store.is_finished():
+                self.progress.warn(f"{store.folder} is damaged, or of another teacher; {teacher_phase} labels again")
+            store.clear()
+            return False
 
         if self.processes.first_says(is_complete):
             return
@@ -148,6 +154,7 @@ class Runner:
                     self.parts.dataset.num_classes,
                     self.progress.advance,
                     self.processes,
+                    teacher,
                 )
         finally:
             self.progress.end()

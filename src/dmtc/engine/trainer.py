@@ -23,6 +23,7 @@ from dmtc.engine.step_metrics import StepMetrics
 from dmtc.engine.terms import terms_of_stage
 from dmtc.errors import TrainingError
 from dmtc.models import SegmentationModel, save_weights
+from dmtc.origin import Origin, require_origin
 from dmtc.processes import LostProcess, Processes
 from dmtc.pseudo.store import PseudoLabels
 from dmtc.schedule import Phase, phases_before
@@ -38,14 +39,18 @@ class Trainer:
         context: Of the run.
         metrics: Where logged values go.
         processes: Which train it together. All do the same; the first one writes and shows it.
+        origin: What it is made from; that of a checkpoint must be the same.
 
     Attributes:
         log: What came of the phase so far; that of the last checkpoint, if there is one.
         begun: Whether there is a checkpoint.
     """
 
-    def __init__(self, phase: Phase, context: RunContext, metrics: Metrics, processes: Processes) -> None:
+    def __init__(
+        self, phase: Phase, context: RunContext, metrics: Metrics, processes: Processes, origin: Origin
+    ) -> None:
         self.phase = phase
+        self.origin = origin
         self.context = context
         self.metrics = metrics
         self.processes = processes
@@ -59,6 +64,8 @@ class Trainer:
                 lambda path: warn(f"{path} is damaged; going on from what was saved before it")
             )
         )
+        if self._saved is not None:
+            require_origin(context.folder, phase, self._saved.get("made_from") or {}, origin)
         self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.parts.plan))
         self.begun = self._saved is not None
         self.log = PhaseLog(**self._saved["log"]) if self._saved else PhaseLog()
@@ -105,6 +112,8 @@ class Trainer:
             "peak_memory_bytes": log.peak_memory,
             "skipped": log.skipped,
             "dropped_steps": log.dropped_steps,
+            "weights": log.weights,
+            "made_from": self.origin,
         }
 
     def _train(self, done: int, batches: Iterator[Batch]) -> None:
@@ -214,6 +223,7 @@ class Trainer:
                 "average": None if self._average is None else self._average.state(),
                 "step_metrics": self._step_metrics.state(),
                 "log": asdict(self.log),
+                "made_from": self.origin,
             }
             self.processes.first_says(lambda: str(self._checkpoints.save(done, content)))
             self._saved_at = time.monotonic()
@@ -243,7 +253,7 @@ class Trainer:
     def _save_weights(self, which: str) -> None:
         path = self.context.folder.weights_path(self.phase.name, which)
         with self._averaged():
-            self.processes.first_says(lambda: save_weights(self._model, path))
+            self.log.weights[which] = self.processes.first_says(lambda: save_weights(self._model, path))
 
     def _update_log(self) -> None:
         log, now = self.log, time.perf_counter()

@@ -18,9 +18,10 @@ from dmtc.export.description import architecture, describe
 from dmtc.export.folder import RECORD, ExportFolder
 from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, require
 from dmtc.export.module import ExportedModule
-from dmtc.export.segmenter import CARD, CONFIG, Segmenter, load_exactly
+from dmtc.export.segmenter import CARD, CONFIG, HASHES, Segmenter
 from dmtc.files import write_atomically, write_json
-from dmtc.models import SegmentationModel, build_model
+from dmtc.models import SegmentationModel, build_model, load_exactly
+from dmtc.models.weight_files import sha256_of
 from dmtc.prediction import chosen_networks
 from dmtc.run_beginning import refuse_own_parts
 from dmtc.runs import Run
@@ -172,7 +173,8 @@ def export_run(
         if not missing:
             agreement = _compared(kind, format, module, unfinished / kind.file, options)
         write_atomically(unfinished / CARD, model_card(segmenter.description, format, options.of_size, _sizes(beside)))
-        write_json(unfinished / CONFIG, segmenter.description)
+        hashes = {path.name: sha256_of(path) for path in sorted(unfinished.glob(f"{kind.file}*"))}
+        write_json(unfinished / CONFIG, segmenter.description | {HASHES: hashes})
         record = _record(format, kind, module, options, agreement, unchecked)
         write_json(unfinished / RECORD, record | {"beside": beside})
     pushed = None if push is None else segmenter.push_to_hub(push, private=private)

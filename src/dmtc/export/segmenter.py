@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError, UserError, WeightsError
@@ -17,11 +16,14 @@ from dmtc.export.card import model_card
 from dmtc.export.description import FORMAT_VERSION, as_strings
 from dmtc.files import read_regular, write_atomically, write_json
 from dmtc.models import SegmentationModel, build_model, read_weights
+from dmtc.models.own_weights import load_exactly, require_sha256
 from dmtc.models.weight_files import save_tensors
 from dmtc.prediction import PredictsArrays
 from dmtc.types import UInt8Array
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+HASHES = "sha256"
+"""Of `config.json`: SHA-256 of the files beside it, by name; those of earlier versions have none."""
 
 
 class Segmenter(PredictsArrays):
@@ -94,9 +96,9 @@ class Segmenter(PredictsArrays):
             for letter, model in self._models.items()
             for name, tensor in model.state_dict().items()
         }
-        save_tensors(tensors, folder / WEIGHTS, as_strings(self.description))
+        sha256 = save_tensors(tensors, folder / WEIGHTS, as_strings(self.description))
         write_atomically(folder / CARD, model_card(self.description, "safetensors"))
-        write_json(folder / CONFIG, self.description)
+        write_json(folder / CONFIG, self.description | {HASHES: {WEIGHTS: sha256}})
 
     @classmethod
     def from_pretrained(
@@ -121,7 +123,12 @@ class Segmenter(PredictsArrays):
         task = Task.from_json(description["task"])
         if not (folder / WEIGHTS).is_file():
             raise DataError(f"{folder} holds no {WEIGHTS}: it is not written by job=export format=safetensors")
+        remedy = "export it again, or download it again"
+        require_sha256(folder / WEIGHTS, description.pop(HASHES, {}).get(WEIGHTS), remedy)
         tensors = read_weights(folder / WEIGHTS)
+        letters = tuple(f"{letter}." for letter in description["networks"])
+        if strays := [name for name in tensors if not name.startswith(letters)]:
+            raise WeightsError(f"{folder / WEIGHTS}: {strays[0]} belongs to no network of {CONFIG}; {remedy}")
         models = {}
         for letter in description["networks"]:
             model = build_model(description["models"][letter], task.num_classes, projection=False, seed=0)
@@ -175,23 +182,6 @@ def _refuse_foreign(folder: Path) -> None:
             raise ConfigError(
                 f"{folder / there[0]} is not of networks of dmtc and is left alone; choose another folder"
             )
-
-
-def load_exactly(model: SegmentationModel, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load every tensor of a model; one that is missing, left over or of another shape is an error.
-
-    Raises:
-        WeightsError: There is one.
-    """
-    own = model.state_dict()
-    wrong = sorted(own.keys() ^ tensors.keys())
-    wrong += [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
-    if wrong:
-        raise WeightsError(
-            f"{where}: {len(wrong)} tensors are missing, left over or of another shape, such as {wrong[0]};"
-            " the file is damaged, or made by another version of dmtc or of its backbone's library"
-        )
-    model.load_state_dict(dict(tensors))
 
 
 def _read_description(path: Path) -> dict[str, Any]:

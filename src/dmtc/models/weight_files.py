@@ -83,7 +83,7 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
     """Write a model's parameters and buffers (its normalization among them) to a `.safetensors` file.
 
     The file appears under its name only when it is whole, and replaces one that is there.
@@ -93,21 +93,24 @@ def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str]
         path: Where to; the folder is made if need be.
         metadata: Strings to store beside the tensors.
 
+    Returns:
+        SHA-256 of the file, in hexadecimal.
+
     Raises:
         OSError: It cannot be written.
 
     Examples:
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "mine.safetensors"
-        >>> save_weights(nn.Conv2d(3, 8, kernel_size=1), path)
+        >>> _ = save_weights(nn.Conv2d(3, 8, kernel_size=1), path)
         >>> {name: tuple(tensor.shape) for name, tensor in read_weights(path).items()}
         {'bias': (8,), 'weight': (8, 3, 1, 1)}
     """
     plain = getattr(model, "_orig_mod", model)  # torch.compile puts a wrapper around the model
-    save_tensors(plain.state_dict(), path, metadata)
+    return save_tensors(plain.state_dict(), path, metadata)
 
 
-def save_tensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
     """As `save_weights`, of tensors by name."""
     # The format wants plain memory, which neither channels-last weights nor ones on a GPU have.
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
@@ -119,6 +122,7 @@ def save_tensors(state: Mapping[str, Tensor], path: str | Path, metadata: Mappin
             if number := re.search(r"\(os error (\d+)\)", str(error)):
                 raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
             raise
+        return sha256_of(unfinished)
 
 
 def _tensors_in(content: Any) -> dict[str, Tensor]:

@@ -104,7 +104,7 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
         >>> spec = head | {"backbone": {"name": "tiny", "width": 8}}
         >>> model = build_model(spec, num_classes=2, projection=False, seed=0)
         >>> path = Path(mkdtemp()) / "mine.safetensors"
-        >>> save_weights(model, path)
+        >>> _ = save_weights(model, path)
         >>> load_weights(model, str(path)).summary()
         'mine.safetensors: 40 of 40 backbone tensors matched'
     """

@@ -45,6 +45,7 @@ def label_images(
     num_classes: int,
     progress: Callable[[int], None] = lambda images: None,
     processes: Processes = ALONE,
+    teacher: str | None = None,
 ) -> None:
     """Fill a store with a teacher's predictions; memory does not grow with the number of images.
 
@@ -55,6 +56,7 @@ def label_images(
         num_classes: C.
         progress: Called with the number of images just labelled.
         processes: Which fill the store together, each with the images of its own batches.
+        teacher: SHA-256 of its weights, to be kept with what it predicts.
 
     Raises:
         DataError: There is not one batch, as no image could be read.
@@ -104,5 +106,6 @@ def label_images(
             images=images,
             seconds=round(time.perf_counter() - started, 3),
             bytes=store.size_bytes(),
+            teacher=teacher,
         )
     )

@@ -4,10 +4,12 @@ Per image one file (predicted class and confidence level, see `coding`), per tea
 pseudo-labels is decided when they are read, so one pass of the teacher serves every label ratio.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -119,22 +121,32 @@ class PseudoLabelStore:
         """Whether there is a prediction for an image."""
         return isinstance(id, str) and self._path(id).is_file()
 
-    def finish(self, histogram: npt.NDArray[np.int64], **facts: float) -> None:
-        """Write the histogram and mark the store complete."""
+    def finish(self, histogram: npt.NDArray[np.int64], **facts: float | str | None) -> None:
+        """Write the histogram and mark the store complete, with these facts and a fingerprint of all files."""
         # Plain .npy of integers: read back without pickle.
         with replacing(self.folder / _HISTOGRAM, durable=True) as unfinished, open(unfinished, "wb") as file:
             np.save(file, histogram)
-        write_json(self.folder / _DONE, facts)
+        write_json(self.folder / _DONE, {**facts, "sha256": self._digest()})
+
+    def is_finished(self) -> bool:
+        """Whether every image was written once, whatever has become of it."""
+        return (self.folder / _DONE).is_file()
 
     def is_complete(self) -> bool:
-        """Whether every image was written, and is still there as far as the sizes of the files can tell."""
-        if not (self.folder / _DONE).is_file():
+        """Whether every image was written, and the files are still those that were written; all are read for that."""
+        if not self.is_finished():
             return False
         try:
             self.histogram()
-            return self.facts().get("bytes") in (None, self.size_bytes())
-        except DataError:
+            facts = self.facts()
+            # The sizes first: they are quick, and all that stores from before there was a fingerprint have.
+            return facts.get("bytes") in (None, self.size_bytes()) and facts.get("sha256") in (None, self._digest())
+        except (DataError, OSError):
             return False
+
+    def sha256(self) -> str | None:
+        """The fingerprint that was written; None of a store without one, or of one that is not finished."""
+        return self.facts().get("sha256") if self.is_finished() else None
 
     def is_outdated(self) -> bool:
         """Whether a version of the time before 0.1.0 wrote it: two PNG files an image, which are not read any more."""
@@ -151,17 +163,20 @@ class PseudoLabelStore:
                 path.unlink(missing_ok=True)
         remove_empty([self.folder])
 
-    def facts(self) -> dict[str, float]:
-        """What `finish` was told: images, seconds, bytes.
+    def facts(self) -> dict[str, Any]:
+        """What `finish` was told: images, seconds, bytes, the teacher's SHA-256; and `sha256`, the fingerprint of all.
 
         Raises:
             DataError: The file is missing or damaged.
         """
         path = self.folder / _DONE
         try:
-            return json.loads(path.read_text())
+            facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{_damaged(path)} ({error})") from error
+        if not isinstance(facts, dict):
+            raise DataError(_damaged(path))
+        return facts
 
     def histogram(self) -> npt.NDArray[np.int64]:
         """Pixels per class and level, int64 (C, LEVELS).
@@ -189,6 +204,13 @@ class PseudoLabelStore:
     def size_bytes(self) -> int:
         """Bytes of the predictions on disk."""
         return sum(path.stat().st_size for path in self.files())
+
+    def _digest(self) -> str:
+        """SHA-256 of the names and bytes of all files but the marker."""
+        digest = hashlib.sha256()
+        for path in sorted([*self.folder.glob(f"*{_SUFFIX}"), self.folder / _HISTOGRAM]):
+            digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return digest.hexdigest()
 
     def _path(self, id: str) -> Path:
         # Flat, so that no id leaves the store's folder.
