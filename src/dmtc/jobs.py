@@ -57,7 +57,7 @@ def train_job(*, config: Config, folder: Path) -> float:
 def plan_job(*, config: Config) -> None:
     """Print the phases that would run; write nothing."""
     parts = Assembly(config)
-    print(plan_table(parts.plan, parts.split, parts.choices), end="")
+    print(plan_table(parts.plan, parts.split, parts.choices, parts.scored_line), end="")
 
 
 @JOBS.register("check")

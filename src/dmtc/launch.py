@@ -27,7 +27,7 @@ from dmtc.interruption import Interruption
 from dmtc.moved import relocated
 from dmtc.origin import fingerprint, require_one_run, require_own_settings, write_settings
 from dmtc.progress import Progress
-from dmtc.report import gather_results, results_table, write_run_report
+from dmtc.report import gather_results, gather_test, results_table, write_run_report
 from dmtc.run_folder import RunFolder
 from dmtc.runs import Run
 from dmtc.same_data import require_same_data
@@ -205,17 +205,41 @@ def _results(
 
     def write() -> dict[str, Any]:
         records = [record for phase in parts.plan if (record := folder.read_phase(phase.name)) is not None]
-        results = gather_results(parts, records, final, environment)
+        results = gather_results(parts, records, final, environment, test)
         folder.write_results(results, results_table(results))
         return results
 
     with _told(folder, context.activity), interruption.heeded():
+        earlier = processes.first_says(lambda: _earlier_test(parts, folder))
         Runner(context, metrics).run()
         *_, final = score_last(context, parts.evaluation).values()
+        test = _test_results(context) if earlier is None else earlier
         results = processes.first_says(write)
         if parts.run.report:
             processes.first_says(lambda: _report(parts, folder, progress, interruption))
     return Run(folder, parts), results
+
+
+def _earlier_test(parts: Assembly, folder: RunFolder) -> dict[str, Any] | None:
+    """What a run that is finished has found on its test part, which is not asked again."""
+    if any(folder.read_phase(phase.name) is None for phase in parts.plan):
+        return None
+    return (folder.read_results() or {}).get("test")
+
+
+def _test_results(context: RunContext) -> dict[str, Any] | None:
+    """Score the test part with the last weights; None if there is none, or it is to stay closed."""
+    parts = context.parts
+    if not parts.dataset.test or not parts.run.test:
+        return None
+    try:
+        scores = score_last(context, parts.evaluation, what="scoring the test part", ids=parts.dataset.test)
+    except DataError as error:
+        raise DataError(
+            f"{error} (all is trained, but the test part cannot be scored: mend it and go on with python run.py"
+            f" resume={context.folder.path}, or leave it out with run.test=false)"
+        ) from error
+    return gather_test(parts, scores)
 
 
 def _report(parts: Assembly, folder: RunFolder, progress: Progress, interruption: Interruption) -> None:

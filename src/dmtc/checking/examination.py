@@ -19,7 +19,7 @@ from dmtc.data.sizes import image_file
 from dmtc.errors import UserError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
-Role = Literal["labelled", "unlabelled", "validation", "unused"]
+Role = Literal["labelled", "unlabelled", "validation", "test", "unused"]
 
 NO_VALID_PIXEL = "mask without any valid pixel"
 FIRST_CLASS_ALONE = "mask with the first class alone"
@@ -94,7 +94,7 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
     except UserError as error:
         findings.append(_finding(error, role, needed))
     if id in dataset.masks:
-        scored = role in ("labelled", "validation")
+        scored = role in ("labelled", "validation", "test")
         try:
             mask = dataset.mask(id)
             _require_shape(dataset, id, path, shape, mask)

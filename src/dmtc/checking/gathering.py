@@ -24,6 +24,7 @@ from dmtc.types import IGNORE_INDEX, Batch
 
 SAME_PICTURE = "the same picture under several ids"
 LEAK = "the same picture in training and in validation"
+TEST_LEAK = "the same picture in the test part and elsewhere"
 UNSEEN_CLASS = "class that no labelled mask shows"
 NOTHING_LABELLED = "no labelled image to learn from"
 SETTINGS = "setting that does not fit the data"
@@ -74,7 +75,7 @@ def check_data(parts: Assembly) -> Check:
         _ = parts.plan, parts.augment, parts.evaluation
     except UserError as error:
         general.append(Finding(SETTINGS, str(error), "unused", stops=True))
-    roles = _roles(dataset, split)
+    roles = _roles(dataset, split, parts.run.test)
     images = tuple(_examine_all(dataset, roles, parts.run.workers, parts.run.progress))
     findings = [finding for image in images for finding in image.findings]
     if parts.on_error == "skip":
@@ -89,13 +90,14 @@ def check_data(parts: Assembly) -> Check:
     return Check(dataset=dataset, images=images, findings=(*findings, *general))
 
 
-def _roles(dataset: Dataset, split: Split | None) -> dict[str, Role]:
-    """What each image is used for. Without a split every training image with a mask counts as labelled."""
+def _roles(dataset: Dataset, split: Split | None, open_test: bool) -> dict[str, Role]:
+    """What each image that is read is used for. Without a split every training image with a mask counts as labelled."""
     labelled = set(dataset.masked if split is None else split.labelled)
     unlabelled = set(dataset.unmasked if split is None else split.unlabelled)
     roles: dict[str, Role] = {id: "labelled" for id in sorted(labelled)}
     roles |= {id: "unlabelled" for id in sorted(unlabelled)}
     roles |= {id: "validation" for id in dataset.val}
+    roles |= {id: "test" for id in dataset.test} if open_test else {}
     for id in dataset.train:
         roles.setdefault(id, "unused")
     return roles
@@ -143,9 +145,10 @@ def _same_pictures(images: Sequence[Examined]) -> Iterator[Finding]:
             by_digest[image.digest].append(image)
     for same in by_digest.values():
         if len(same) > 1:
-            scored = {image.role == "validation" for image in same}
+            sides = {image.role if image.role in ("validation", "test") else "training" for image in same}
             ids = ", ".join(f"{image.id} ({image.role})" for image in same)
-            yield Finding(LEAK if len(scored) > 1 else SAME_PICTURE, ids, same[0].role, stops=False)
+            kind = SAME_PICTURE if len(sides) == 1 else TEST_LEAK if "test" in sides else LEAK
+            yield Finding(kind, ids, same[0].role, stops=False)
 
 
 def _unseen_classes(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Finding]:
@@ -156,20 +159,20 @@ def _unseen_classes(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Fi
 
 
 def _misfits(parts: Assembly, images: Sequence[Examined]) -> Iterator[Finding]:
-    """Sizes of validation images that the protocol is not made for."""
-    first: dict[tuple[int, int], str] = {}
+    """Sizes of validation and test images that the protocol is not made for."""
+    first: dict[tuple[int, int], Examined] = {}
     for image in images:
-        if image.role == "validation" and image.shape is not None:
-            first.setdefault(image.shape, image.id)
-    for (height, width), id in first.items():
+        if image.role in ("validation", "test") and image.shape is not None:
+            first.setdefault(image.shape, image)
+    for (height, width), image in first.items():
         pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
         label = torch.full((1, height, width), IGNORE_INDEX)
         try:
             parts.evaluation.protocol.frame(
-                Batch(pixels, label, torch.zeros(1), torch.zeros(1, dtype=torch.bool), (id,))
+                Batch(pixels, label, torch.zeros(1), torch.zeros(1, dtype=torch.bool), (image.id,))
             )
         except UserError as error:
-            yield Finding(SETTINGS, str(error), "validation", stops=True)
+            yield Finding(SETTINGS, str(error), image.role, stops=True)
 
 
 @contextmanager

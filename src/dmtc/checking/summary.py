@@ -12,7 +12,7 @@ from dmtc.data import faults
 from dmtc.report.tables import text_table
 from dmtc.types import IGNORE_INDEX
 
-_ROLES: tuple[Role, ...] = ("labelled", "unlabelled", "validation", "unused")
+_ROLES: tuple[Role, ...] = ("labelled", "unlabelled", "validation", "test", "unused")
 
 _FAULTS = {
     faults.UNREADABLE_IMAGE,
@@ -44,6 +44,7 @@ _ADVICE = {
     examination.TURNED: "the tag is not followed, as masks carry none: is the mask drawn on the picture as stored?",
     examination.DARK: "nothing is brighter than 23 of 255; 10 or 12 bits stored as 16? stretch them",
     gathering.LEAK: "scores on them say little; keep each on one side",
+    gathering.TEST_LEAK: "test scores on them say little; keep each in one part",
     gathering.SAME_PICTURE: "keep one of each",
     gathering.UNSEEN_CLASS: "it cannot be learned; choose other labelled images, or leave the class out",
     gathering.NOTHING_LABELLED: "see the errors of these files",
@@ -58,6 +59,8 @@ def summary(check: Check, shown: int) -> str:
         shown: How many files are listed for each kind of finding.
     """
     counts = ", ".join(f"{len(images)} {role}" for role in _ROLES if (images := check.of_role(role)))
+    closed = len(check.dataset.test) - len(check.of_role("test"))
+    counts += f", and {closed} of the test part not opened" if closed else ""
     facts = [f"{check.dataset.name}: {len(check.images)} images ({counts}), {check.dataset.num_classes} classes"]
     blocks = ["\n".join([*facts, *check.dataset.notes])]
     blocks += _findings("errors: training would stop", check.errors, shown)
@@ -108,7 +111,10 @@ def _sizes(check: Check, most: int = 10) -> str:
 
 def _classes(check: Check) -> str:
     """How much there is of each class: share of the valid pixels, and images that show it."""
-    sides = {role: _pixels(check.of_role(role)) for role in ("labelled", "validation")}
+    shown: tuple[Role, ...] = (
+        ("labelled", "validation", "test") if check.of_role("test") else ("labelled", "validation")
+    )
+    sides = {role: _pixels(check.of_role(role)) for role in shown}
     columns = ["class", *(f"{role} {what}" for role in sides for what in ("pixels", "images"))]
     rows = [
         [f"{index} {name}", *(cell for pixels in sides.values() for cell in _cells(pixels, index))]

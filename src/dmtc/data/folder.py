@@ -122,7 +122,9 @@ def folder(
     for what, entries in (("colors", table), ("values", reading.classes.values)):
         if entries is not None and len(entries) != len(classes_found):
             raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(classes_found)} classes")
-    notes = (*paired.notes, note, classes_note(classes_found, given), *parts.notes)
+    notes = [*paired.notes, note, classes_note(classes_found, given), *parts.notes]
+    if not open_test:
+        notes = [one.replace(", scored once at the end", ", not opened: run.test=false") for one in notes]
     for one in notes:
         log.info("%s", one)
     return Dataset(
@@ -136,7 +138,7 @@ def folder(
         test=tuple(sorted(parts.test)),
         decode_mask=reading.decoder(),
         reader=reader,
-        notes=notes,
+        notes=tuple(notes),
         found=found_settings(reading)
         | ({} if paired.pairing == names else {"pairing": [paired.pairing.image, paired.pairing.mask]}),
     )

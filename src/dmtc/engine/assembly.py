@@ -110,7 +110,8 @@ class Assembly:
         if self.image_cache is None:
             return None
         unlabelled = self.split.unlabelled if any(phase.label_from for phase in self.plan) else ()
-        ids = sorted({*self.dataset.val, *self.split.labelled, *unlabelled})
+        test = self.dataset.test if self.run.test else ()
+        ids = sorted({*self.dataset.val, *test, *self.split.labelled, *unlabelled})
         return self.image_cache.forecast(self.dataset.images, ids)
 
     @cached_property
@@ -155,6 +156,15 @@ class Assembly:
         height, width = fitted.crop
         crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
         return [*self._lengths[1], *(crop if fitted.crop != given.crop else []), *self._left_out()]
+
+    @property
+    def scored_line(self) -> str | None:
+        """A line about the images that are scored, where there is a test part."""
+        val, test = len(self.dataset.val), len(self.dataset.test)
+        if not test:
+            return None
+        when = "once, at the end" if self.run.test else "never, as run.test=false"
+        return f"scored: {val} validation images after each phase, {test} test images {when}"
 
     @cached_property
     def _lengths(self) -> tuple[dict[str, Any], list[str]]:

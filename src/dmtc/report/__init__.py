@@ -1,7 +1,7 @@
 """What came out of a run: results.json, a table to read, pictures."""
 
 from dmtc.report.costs import cost_page
-from dmtc.report.results import gather_results
+from dmtc.report.results import gather_results, gather_test
 from dmtc.report.runs import write_run_report
 from dmtc.report.sweeps import write_sweep_report
 from dmtc.report.tables import plan_table, protocols_table, results_table, scores_table
@@ -9,6 +9,7 @@ from dmtc.report.tables import plan_table, protocols_table, results_table, score
 __all__ = [
     "cost_page",
     "gather_results",
+    "gather_test",
     "plan_table",
     "protocols_table",
     "results_table",

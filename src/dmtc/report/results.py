@@ -9,7 +9,11 @@ from dmtc.evaluation import Scores
 
 
 def gather_results(
-    parts: Assembly, records: list[dict[str, Any]], final: Scores, environment: Mapping[str, Any]
+    parts: Assembly,
+    records: list[dict[str, Any]],
+    final: Scores,
+    environment: Mapping[str, Any],
+    test: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that results.json holds.
 
@@ -18,6 +22,7 @@ def gather_results(
         records: Of every phase, in the plan's order.
         final: On the validation images, of the last networks' ensemble or the only network.
         environment: Versions and machine.
+        test: From `gather_test`, if there is a test part.
 
     Returns:
         JSON-ready; IoU and ratios in [0, 1], None for a class that occurs nowhere.
@@ -47,6 +52,7 @@ def gather_results(
         "per_class_iou": {name: iou for name, iou in zip(parts.dataset.classes, final.iou, strict=True)},
         "per_class_iou_of": "ensemble" if len(parts.networks) > 1 else parts.networks[0],
         "absent_classes": [name for name, iou in zip(parts.dataset.classes, final.iou, strict=True) if iou is None],
+        **({} if test is None else {"test": dict(test)}),
         "baseline": {"a": None, "b": None} | {network: of[network][0]["miou_last"] for network in parts.networks},
         "phases": records,
         "warnings": [warning for record in records for warning in record.get("warnings", [])],
@@ -56,3 +62,32 @@ def gather_results(
         "commit": environment["commit"],
         "environment": dict(environment),
     }
+
+
+def gather_test(parts: Assembly, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """What results.json holds of the test part.
+
+    Args:
+        parts: Of the run.
+        scores: Of each network with its last weights, and last of the ensemble if there are several.
+
+    Returns:
+        JSON-ready; IoU in [0, 1], None for a class that occurs nowhere and for what is not there.
+    """
+    networks = parts.networks
+    *_, final = scores.values()
+    miou: dict[str, float | None] = {"a": None, "b": None}
+    miou |= {network: scores[network].miou for network in networks}
+    miou["ensemble"] = final.miou if len(networks) > 1 else None
+    return {
+        "images": len(parts.dataset.test),
+        "miou": miou,
+        "per_class_iou": dict(zip(parts.dataset.classes, final.iou, strict=True)),
+    }
+
+
+def mean_test(results: Mapping[str, Any]) -> float | None:
+    """The mean of the networks' mIoU on the test part, as `mean_last` is on the validation images; None without one."""
+    miou = (results.get("test") or {}).get("miou") or {}
+    of = [value for network, value in miou.items() if network != "ensemble" and value is not None]
+    return sum(of) / len(of) if of else None

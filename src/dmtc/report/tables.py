@@ -12,13 +12,14 @@ from dmtc.splits import Split, describe_published, set_sha256
 _ABSENT = {"left_out": "left out of the mean", "undefined": "so the mean is NaN", "zero": "counted as 0 in the mean"}
 
 
-def plan_table(plan: list[Phase], split: Split, choices: Sequence[str] = ()) -> str:
+def plan_table(plan: list[Phase], split: Split, choices: Sequence[str] = (), scored: str | None = None) -> str:
     """The phases in order, with the images, steps and label sources of each, then the split and who published it.
 
     Args:
         plan: The phases.
         split: Their images.
         choices: What was left to the data and follows from it; a line each.
+        scored: A line about the images that are scored.
     """
     rows = [
         [
@@ -43,6 +44,7 @@ def plan_table(plan: list[Phase], split: Split, choices: Sequence[str] = ()) -> 
         text_table(columns, rows),
         f"{total}; labelled, pseudo: images a step of how many",
         *choices,
+        *([scored] if scored else []),
         "",
         split_line(split),
         "SHA-256 of the ids, sorted, one a line:",
@@ -78,7 +80,12 @@ def results_table(results: dict[str, Any]) -> str:
     columns = ["phase", "network", "label ratio", "coverage", "pseudo mIoU", "mIoU", "best mIoU", "time"]
     split, miou, baseline = results["split"], results["miou"], results["baseline"]
     whose = _whose(results["per_class_iou_of"])
-    classes = [[name, _percent(iou)] for name, iou in results["per_class_iou"].items()]
+    test = results.get("test")
+    columns_of_classes = ["class", f"IoU of {whose}", *(["on test"] if test else [])]
+    classes = [
+        [name, _percent(iou), *([_percent(test["per_class_iou"].get(name))] if test else [])]
+        for name, iou in results["per_class_iou"].items()
+    ]
     options = {key: value for key, value in results["evaluation"].items() if key != "name"}
     lines = [
         f"{results['method']} on {results['dataset']}, {split['ratio']} labelled "
@@ -86,7 +93,7 @@ def results_table(results: dict[str, Any]) -> str:
         "",
         text_table(columns, rows),
         "",
-        text_table(["class", f"IoU of {whose}"], classes),
+        text_table(columns_of_classes, classes),
     ]
     if results["absent_classes"]:
         absent = ", ".join(results["absent_classes"])
@@ -105,6 +112,9 @@ def results_table(results: dict[str, Any]) -> str:
             lines.append(f"network {network}: mIoU {_percent(miou[network]['last'])}{more}")
     if miou["ensemble"] is not None:
         lines.append(f"ensemble:  mIoU {_percent(miou['ensemble'])}")
+    if test:
+        of = [f"{name} {_percent(value)}" for name, value in test["miou"].items() if value is not None]
+        lines.append(f"test:      mIoU {', '.join(of)} ({test['images']} images, on which nothing was chosen)")
     spent = tqdm.format_interval(results["seconds"])
     lines.append(f"in {spent} of labelling, training and scoring on {results['device']}")
     return "\n".join(lines) + "\n"

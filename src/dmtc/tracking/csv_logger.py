@@ -15,6 +15,8 @@ from dmtc.tracking.tracker import LOGGERS, Tracker
 class CsvLogger(Tracker):
     """metrics.csv: metrics.jsonl as a table, one row a record, written when the run ends or stops.
 
+    Where the data set has a test part, a last row `test` holds the scores on it.
+
     Args:
         folder: Of the run.
     """
@@ -24,11 +26,16 @@ class CsvLogger(Tracker):
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the file."""
-        self.close()
+        test = (results.get("test") or {}).get("miou", {})
+        scores = {f"test_miou_{name}": value for name, value in test.items() if value is not None}
+        self._write([{"phase": "test", **scores}] if scores else [])
 
     def close(self) -> None:
         """Write the file with every column that any row has."""
-        rows = read_records(self._folder / "metrics.jsonl")
+        self._write([])
+
+    def _write(self, last: list[dict[str, Any]]) -> None:
+        rows = [*read_records(self._folder / "metrics.jsonl"), *last]
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(dict.fromkeys(column for row in rows for column in row)))
         writer.writeheader()

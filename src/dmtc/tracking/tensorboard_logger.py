@@ -59,6 +59,8 @@ class TensorBoardLogger(Tracker):
         scores = {"miou/mean_last": results["miou"]["mean_last"]}
         if results["miou"]["ensemble"] is not None:
             scores["miou/ensemble"] = results["miou"]["ensemble"]
+        of_test = (results.get("test") or {}).get("miou", {})
+        scores |= {f"test/{name}": value for name, value in of_test.items() if value is not None}
         self._writer.add_hparams({**settings, "seed": results["seed"]}, scores, run_name="results")
         self._writer.close()
 

@@ -1,6 +1,6 @@
 """The report of one run, finished or stopped: what every round brought, where, and how sure it was."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dmtc.report.charts import Chart, sheet
 from dmtc.report.folder import FIGURES, PAGE, PICTURES, ReportFolder
 from dmtc.report.page import page_of, picture
 from dmtc.report.pictures import legend_of
+from dmtc.report.results import mean_test
 from dmtc.report.runs import charts
 from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
 from dmtc.report.runs.reading import RunFacts, Stage, read_run
@@ -176,6 +177,7 @@ def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total
         cards.append((f"{100 * scores[last.key].miou:.1f} %", f"mIoU of the ensemble, {last.title}"))
     whose = "mean of the networks" if len(now) > 1 else f"network {facts.networks[0]}"
     cards.append((f"{100 * mean:.1f} %", f"mIoU, {whose}, last weights"))
+    cards += _test_cards(facts.results or {})
     if len(facts.stages) > 1:
         cards.append((f"{100 * gain:+.1f}", "points over the supervised start"))
     cards.append((f"{labelled}", f"of {total} images are labelled"))
@@ -183,6 +185,18 @@ def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total
     device = {"cpu": "a CPU"}.get(known := str(facts.environment.get("device")), known)
     cards.append((f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h", f"on {device}"))
     return cards
+
+
+def _test_cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The score on the test part: of the ensemble if there is one, else of the only network."""
+    test, score = results.get("test"), mean_test(results)
+    if test is None or score is None:
+        return []
+    together = test["miou"].get("ensemble")
+    whose = "" if together is None else " of the ensemble"
+    return [
+        (f"{100 * (score if together is None else together):.1f} %", f"mIoU{whose} on {test['images']} test images")
+    ]
 
 
 def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:

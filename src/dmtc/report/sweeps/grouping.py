@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dmtc.report.results import mean_test
 from dmtc.report.sweeps.paired import Gain, paired_gain
 from dmtc.report.sweeps.reading import RunRecord
 
@@ -78,6 +79,11 @@ class Row:
         """The mIoU of every run's ensemble; empty if there is none."""
         values = [run.results["miou"].get("ensemble") for run in self.runs.values()]
         return [value for value in values if value is not None]
+
+    @property
+    def tests(self) -> list[float]:
+        """The mean mIoU of every run's networks on the test part; empty if there is none. Nothing is ordered by it."""
+        return [score for run in self.runs.values() if (score := mean_test(run.results)) is not None]
 
     @property
     def any(self) -> RunRecord:

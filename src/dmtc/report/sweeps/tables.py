@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from dmtc.report.results import mean_test
 from dmtc.report.sweeps.grouping import Panel, Row
 from dmtc.report.sweeps.paired import Gain
 from dmtc.report.sweeps.reading import RunRecord
@@ -30,10 +31,11 @@ def details(panel: Panel, baselines: Sequence[str], over: Sequence[str]) -> Tabl
     """A row for each row, with gains, costs and seeds."""
     bases = [name for name in baselines if any(name in row.gains for row in panel.rows)]
     ensembles = any(row.ensembles for row in panel.rows)
+    tests = any(row.tests for row in panel.rows)
     hours = [statistics.fmean(device_hours(run) for run in row.runs.values()) for row in panel.rows]
     unit, in_hour = ("hours", 1) if max(hours) >= 1 else ("minutes", 60)
     header = ["labelled", "method", "mIoU", *(f"over {name}" for name in bases)]
-    header += ["ensemble"] * ensembles + [f"{device_kind(panel.rows)}-{unit}", "peak GB"]
+    header += ["ensemble"] * ensembles + ["test"] * tests + [f"{device_kind(panel.rows)}-{unit}", "peak GB"]
     header += [", ".join(key.rpartition(".")[2] for key in over)]
     return header, [
         [
@@ -42,6 +44,7 @@ def details(panel: Panel, baselines: Sequence[str], over: Sequence[str]) -> Tabl
             spread(row.scores),
             *(gain_text(row.gains[name]) if name in row.gains else "" for name in bases),
             *([spread(row.ensembles)] if ensembles else []),
+            *([spread(row.tests)] if tests else []),
             f"{in_hour * spent:.1f}",
             memory_text(row),
             " ".join(",".join(key) for key in row.runs),
@@ -102,6 +105,7 @@ def rows_csv(panels: Sequence[Panel], baselines: Sequence[str]) -> str:
                 "miou_mean": row.mean,
                 "miou_std": statistics.stdev(row.scores) if len(row.runs) > 1 else None,
                 "ensemble_mean": statistics.fmean(row.ensembles) if row.ensembles else None,
+                **(_of_tests(row) if any(row.tests for panel in panels for row in panel.rows) else {}),
                 "device_hours_mean": statistics.fmean(device_hours(run) for run in row.runs.values()),
                 "peak_memory_bytes": peak_memory(row),
             }
@@ -124,10 +128,20 @@ def runs_csv(records: Sequence[RunRecord]) -> str:
             line |= {"data set": results["dataset"], "ratio": split["ratio"], "labelled": split["labelled"]}
             line |= {"method": record.method, "seed": results["seed"]}
             line |= {"miou": miou["mean_last"], "ensemble": miou.get("ensemble")}
+            if test := results.get("test"):
+                line |= {"test": mean_test(results), "test_ensemble": test["miou"].get("ensemble")}
             line |= {"seconds": results["seconds"], "device_hours": device_hours(record)}
             line |= {f"iou_{name}": iou for name, iou in class_ious(record).items()}
         lines.append(line)
     return _csv(lines)
+
+
+def _of_tests(row: Row) -> dict[str, float | None]:
+    scores = row.tests
+    return {
+        "test_mean": statistics.fmean(scores) if scores else None,
+        "test_std": statistics.stdev(scores) if len(scores) > 1 else None,
+    }
 
 
 def spread(values: Sequence[float]) -> str:
