@@ -13,9 +13,10 @@ import numpy.typing as npt
 from dmtc.data import Dataset
 from dmtc.data.dataset import size_text
 from dmtc.data.faults import OTHER_SIZE, FileFault
-from dmtc.data.images import read_bytes
+from dmtc.data.images import read_bytes, value_span
 from dmtc.data.opening import ORIENTATION, PILLOW_FAULTS, open_picture
 from dmtc.data.sizes import image_file
+from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_tiff
 from dmtc.errors import UserError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
@@ -26,6 +27,10 @@ FIRST_CLASS_ALONE = "mask with the first class alone"
 GRAY = "gray image"
 ALPHA = "image with transparency"
 DEEP = "16-bit image"
+SIGNED = "image of numbers with a sign"
+WIDE = "image of floating or 32-bit numbers"
+BANDS = "image of more than three bands"
+PAGES = "image of several pages or frames"
 CMYK = "CMYK image"
 TURNED = "image with an orientation tag"
 DARK = "image that is nearly black"
@@ -64,6 +69,7 @@ class Examined:
         shape: Height and width as training sees them, or None if it cannot be read.
         pixels: int64 (256,), pixels of each value of its mask; None if it has none that can be read.
         digest: Of the file's bytes, or None if there are none.
+        span: The smallest and the largest number of an image that has no 8 bits, or a sign; None of others.
     """
 
     id: str
@@ -72,6 +78,7 @@ class Examined:
     shape: tuple[int, int] | None
     pixels: npt.NDArray[np.int64] | None
     digest: bytes | None
+    span: tuple[float, float] | None = None
 
 
 def examine(dataset: Dataset, id: str, role: Role) -> Examined:
@@ -80,13 +87,14 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
     Masks of images that are not labelled are read too, but nothing in them stops training, which never opens them.
     """
     findings: list[Finding] = []
-    shape = pixels = digest = None
+    shape = pixels = digest = span = None
     path, divisor = image_file(dataset, id)
     needed = role != "unused"
     try:
         content = read_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         findings += [Finding(kind, str(path), role, stops=False) for kind in _oddities(content)]
+        span = _span(content)
         image = dataset.reader.decode(content, path)
         shape = (image.shape[0] // divisor, image.shape[1] // divisor)
         if image.max() < _DARK:
@@ -104,7 +112,7 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
                 findings.append(Finding(kind, str(dataset.masks[id]), role, stops=False))
         except UserError as error:
             findings.append(_finding(error, role, scored))
-    return Examined(id, role, tuple(findings), shape, pixels, digest)
+    return Examined(id, role, tuple(findings), shape, pixels, digest, span)
 
 
 def _finding(error: UserError, role: Role, stops: bool) -> Finding:
@@ -133,11 +141,17 @@ def _poor(pixels: npt.NDArray[np.int64]) -> str | None:
 def _oddities(content: bytes) -> Iterator[str]:
     """What the file's head tells; nothing is decoded."""
     try:
+        if is_tiff(content) and (facts := facts_of_tiff(content)).is_plain:
+            yield from _oddities_of_tiff(facts)
+            return
         with open_picture(io.BytesIO(content)) as picture:
             mode, info, exif = picture.mode, picture.info, picture.getexif()
             deep = exif.get(_BITS_PER_SAMPLE) if picture.format == "TIFF" else None
+            frames = 1 if picture.format in ("JPEG", "MPO") else getattr(picture, "n_frames", 1)
     except PILLOW_FAULTS:
         return  # told when it is decoded
+    if frames > 1:
+        yield PAGES
     png_depth = content[24] if content[:4] == b"\x89PNG" else 8
     if mode in ("1", "L", "LA") or mode.startswith("I"):
         yield GRAY
@@ -149,3 +163,38 @@ def _oddities(content: bytes) -> Iterator[str]:
         yield CMYK
     if exif.get(ORIENTATION, 1) not in (0, 1):
         yield TURNED
+
+
+def _oddities_of_tiff(facts: TiffFacts) -> Iterator[str]:
+    assert facts.dtype is not None
+    bands = facts.bands - facts.has_alpha
+    if bands == 1:
+        yield GRAY
+    if facts.has_alpha:
+        yield ALPHA
+    if bands > 3:
+        yield BANDS
+    if facts.dtype == np.uint16:
+        yield DEEP
+    if facts.dtype.kind == "i":
+        yield SIGNED
+    elif facts.dtype.kind == "f" or facts.dtype.itemsize > 2:
+        yield WIDE
+    if facts.pages > 1:
+        yield PAGES
+    if facts.orientation not in (0, 1):
+        yield TURNED
+
+
+def _span(content: bytes) -> tuple[float, float] | None:
+    """The smallest and the largest number of a picture of more than 8 bits, or with a sign."""
+    try:
+        if not is_tiff(content):
+            return None
+        facts = facts_of_tiff(content)
+        if not facts.is_plain or facts.dtype is None or facts.dtype == np.uint8:
+            return None
+        values = read_tiff(content, facts)
+        return value_span(values[..., : facts.bands - facts.has_alpha], facts.nodata)
+    except (TiffFault, MemoryError):
+        return None

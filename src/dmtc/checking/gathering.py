@@ -29,6 +29,7 @@ UNSEEN_CLASS = "class that no labelled mask shows"
 NOTHING_LABELLED = "no labelled image to learn from"
 SETTINGS = "setting that does not fit the data"
 NOTICE = "notice of the data set"
+RANGE = "range of values that suits the images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ def check_data(parts: Assembly) -> Check:
         ]
     general += _nothing_to_learn(images, split)
     general += _same_pictures(images)
+    general += _range_of_values(dataset, images)
     general += _unseen_classes(dataset, images)
     if not any(finding.kind == SETTINGS for finding in general):
         general += _misfits(parts, images)
@@ -136,6 +138,16 @@ def _nothing_to_learn(images: Sequence[Examined], split: Split | None) -> Iterat
     if split is not None and split.unlabelled and not set(split.unlabelled) - unusable:
         text = f"none of the {len(split.unlabelled)} unlabelled images can be read"
         yield Finding(NOTHING_LABELLED, text, "unlabelled", stops=True)
+
+
+def _range_of_values(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Finding]:
+    """What images that are not of 8 bits hold, where nobody has said what becomes black and white."""
+    spans = [image.span for image in images if image.span is not None]
+    if spans and dataset.reader.value_range is None:
+        low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+        if low < high:
+            text = f"{len(spans)} images hold {low:.7g} to {high:.7g}: dataset.value_range=[{low:.7g},{high:.7g}]"
+            yield Finding(RANGE, text, "unused", stops=False)
 
 
 def _same_pictures(images: Sequence[Examined]) -> Iterator[Finding]:

@@ -22,9 +22,13 @@ _FAULTS = {
     faults.UNKNOWN_VALUE,
     faults.UNLISTED_COLOR,
     faults.OTHER_SIZE,
+    faults.IMAGE_VALUES,
+    faults.TOO_LARGE,
 }
 _ADVICE = {
     faults.UNREADABLE_IMAGE: "replace them, or remove them with their masks",
+    faults.IMAGE_VALUES: "set dataset.value_range or dataset.bands, or convert them to 8 bits",
+    faults.TOO_LARGE: "cut images and masks into tiles, or free memory",
     faults.CUT_OFF_IMAGE: "copy or download them again",
     faults.UNREADABLE_MASK: "replace them, or remove them, which makes their images unlabelled",
     faults.MASK_CHANNELS: (
@@ -39,7 +43,12 @@ _ADVICE = {
     examination.FIRST_CLASS_ALONE: "empty, if the first class is the background",
     examination.GRAY: "read as three equal channels",
     examination.ALPHA: "transparency is dropped",
-    examination.DEEP: "the upper 8 bits are read",
+    examination.DEEP: "the upper 8 bits are read, or what dataset.value_range says",
+    examination.SIGNED: "the lowest number of the type becomes black and the highest white, or what value_range says",
+    examination.WIDE: "read as dataset.value_range says",
+    examination.BANDS: "the first three are read, or those of dataset.bands",
+    examination.PAGES: "the first one is read",
+    gathering.RANGE: "what lies beyond it becomes black or white",
     examination.CMYK: "converted to RGB without a color profile",
     examination.TURNED: "the tag is not followed, as masks carry none: is the mask drawn on the picture as stored?",
     examination.DARK: "nothing is brighter than 23 of 255; 10 or 12 bits stored as 16? stretch them",

@@ -9,18 +9,17 @@ import numpy as np
 from dmtc.data.dataset import DATASETS, Dataset
 from dmtc.data.division import DivisionSettings, divide
 from dmtc.data.images import ImageReader
-from dmtc.data.listed import MASK_SUFFIXES
+from dmtc.data.listed import ANY_MASK_SUFFIXES
 from dmtc.data.mask_reading import MaskKind
 from dmtc.data.mask_settings import MaskSettings, classes_note, found_settings
 from dmtc.data.masks import distinct_colors
 from dmtc.data.paired import pair_files, require_pairs
 from dmtc.data.pairing import given_pairing
 from dmtc.data.places import places_of
+from dmtc.data.unread import telling_unread
 from dmtc.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
-
-_MASK_SUFFIXES = (*MASK_SUFFIXES, ".webp", ".jpg", ".jpeg")
 
 
 @DATASETS.register("folder")
@@ -63,9 +62,10 @@ def folder(
     Args:
         root: The folder that holds `images` and `masks` (or `labels`), or parts with these, and perhaps `classes.yaml`
             and lists such as `val.txt`.
-        images: The folder of images, or several, if it is not `root/images`. JPEG, PNG, WebP, TIFF or BMP.
+        images: The folder of images, or several, if it is not `root/images`. JPEG, PNG, WebP, TIFF, BMP,
+            GIF, PPM or PGM.
         masks: The folder of masks, or several, if it is neither `root/masks` nor `root/labels`. The same formats;
-            JPEG and lossy WebP for a single class alone.
+            JPEG and lossy WebP for a single class alone; also arrays of NumPy (.npy).
         unlabelled: A folder of further images without masks, or several.
         image_prefix: What the name of an image begins with and that of its mask does not, such as "img_".
         image_suffix: What it ends with, such as "_sat".
@@ -103,9 +103,10 @@ def folder(
     reader = ImageReader.of(bands, value_range)
     base = Path(root).expanduser() if root is not None else None
     names = given_pairing(pairing, image_prefix, image_suffix, mask_prefix, mask_suffix)
-    places = places_of(base, images, masks, names)
-    paired = pair_files(places, names, _MASK_SUFFIXES, guessing=pairing is None)
-    require_pairs(paired, places, _MASK_SUFFIXES)
+    with telling_unread(base, images, masks, unlabelled, val, test) as unread:
+        unread.places = places = places_of(base, images, masks, names)
+        paired = pair_files(places, names, ANY_MASK_SUFFIXES, guessing=pairing is None)
+        require_pairs(paired, places, ANY_MASK_SUFFIXES)
     folders = dict.fromkeys(folder for place in places for folder in place.masks)
     around = [base] if base is not None else [one for folder in folders for one in (folder, folder.parent)]
     given = settings.class_list(around)
@@ -113,7 +114,7 @@ def folder(
         base,
         paired,
         DivisionSettings(val=val, test=test, unlabelled=unlabelled, fraction=val_fraction, seed=val_seed),
-        _MASK_SUFFIXES,
+        ANY_MASK_SUFFIXES,
     )
 
     looked_at = {id: path for id, path in parts.masks.items() if open_test or id not in parts.test}

@@ -99,6 +99,10 @@ class ImageReader:
                 raise FileFault(
                     f"{path}: {kind_of(facts)} cannot be read; convert it to numbers of 8, 16 or 32 bits", IMAGE_VALUES
                 )
+        if content[:4] == b"GIF8" or content[:2] in (b"P2", b"P3", b"P5", b"P6"):
+            image = _by_pillow(content, path)  # not every OpenCV reads GIF, nor PNM of other than 8 or 16 bits rightly
+            image = image if self.bands is None else self._chosen(image, path, self.bands)
+            return np.ascontiguousarray(image if image.dtype == np.uint8 else self._to_bytes(image, path, ""))
         _require_end(content, path)
         _require_room(content, path)
         deep = self.value_range is not None
@@ -195,6 +199,19 @@ def value_span(values: np.ndarray, nodata: float | None = None) -> tuple[float, 
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else None
+
+
+def _by_pillow(content: bytes, path: Path) -> np.ndarray:
+    """The first frame of a GIF, or a PNM: uint8 or uint16 (H, W, 3). Transparency is dropped."""
+    try:
+        with open_picture(io.BytesIO(content)) as picture:
+            require_room(path, picture.height, picture.width, 9)
+            if picture.mode not in ("I", "I;16"):
+                return np.asarray(picture.convert("RGB"))
+            deep = np.asarray(picture).astype(np.uint16)  # Pillow spreads numbers over 16 bits, whatever the largest is
+            return np.repeat(deep[..., None], 3, axis=2)
+    except PILLOW_FAULTS as error:
+        raise FileFault(f"{path}: cannot be read as an image ({error}); {_REMEDY}", UNREADABLE_IMAGE) from error
 
 
 def _scaled(values: np.ndarray, low: float, high: float) -> UInt8Array:

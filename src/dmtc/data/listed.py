@@ -9,12 +9,19 @@ from pathlib import Path
 from dmtc.data.dataset import Dataset, few
 from dmtc.data.text import read_text
 from dmtc.errors import DataError
+from dmtc.files import require_regular
 from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+_SECOND_IMAGES = (".gif", ".jfif", ".jpe", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", *_SECOND_IMAGES)
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+ANY_MASK_SUFFIXES = (*MASK_SUFFIXES, ".webp", ".jpg", ".jpeg", *_SECOND_IMAGES, ".npy")
+"""Of masks in folders of any origin. What may change values is told from their content."""
+
+SECOND_SUFFIXES = (*_SECOND_IMAGES, ".npy")
+"""Files of these kinds count only where no other file has their name: previews and copies often lie beside."""
 
 
 def find_files(
@@ -49,7 +56,10 @@ def find_files(
         if wanted is not None and not wanted(id, path):
             continue
         if id in found:
-            if any_name:
+            if any_name or path.suffix.lower() in SECOND_SUFFIXES:
+                continue
+            if found[id].suffix.lower() in SECOND_SUFFIXES:
+                found[id] = path
                 continue
             twice.append(f"{found[id]} and {path} have the same id {id!r}")
         else:
@@ -67,7 +77,7 @@ def files_below(folder: Path, around: tuple[tuple[int, int], ...] = ()) -> Itera
         around: Device and number of the folders on the way to it, by which a loop of links is known.
 
     Raises:
-        DataError: A folder cannot be read.
+        DataError: A folder cannot be read, or what is called like a picture is a pipe, a socket or a device.
     """
     try:
         status = folder.stat()
@@ -86,7 +96,25 @@ def files_below(folder: Path, around: tuple[tuple[int, int], ...] = ()) -> Itera
         if _is_folder(entry):
             yield from files_below(folder / entry.name, (*around, here))
         else:
+            if not _is_file(entry) and Path(entry.name).suffix.lower() in ANY_MASK_SUFFIXES:
+                _refuse_special(folder / entry.name)
             yield folder / entry.name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _refuse_special(path: Path) -> None:
+    try:
+        require_regular(path)
+    except OSError:  # a link to nothing: told when it is read
+        return
+    except DataError as error:
+        raise DataError(f"{error}; remove it from the data set") from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

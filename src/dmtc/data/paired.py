@@ -56,7 +56,7 @@ def pair_files(
         DataError: A folder holds two images of one name, or two masks or two images fit each other.
     """
     first = _pair(places, pairing, mask_suffixes)
-    if first.masks or not guessing:
+    if first.masks or not first.images or not guessing:
         return first
     images, masks = _names(places, pairing, mask_suffixes)
     found = guess(images, masks, pairing) if len(masks) >= _LEAST else []
