@@ -3,8 +3,8 @@
 So torch is imported once for all of them. It reads lists of jobs from standard input, one a line as JSON. A job has
 `arguments` of the command line, the `folder` to work in, and `output`, a file for what it prints; perhaps `together`,
 its rank, its group's size and port as torchrun would tell them; and perhaps `stop`, as `stopped_runs.stop_at` takes it:
-at which call of what to signal itself. For each list it prints the exit codes; a negative one is a signal's, and
-SIGKILL that of a job that hung.
+at which call of what to signal itself; or `seconds`, after which it is killed. For each list it prints the exit codes;
+a negative one is a signal's, and SIGKILL that of a job that hung, too.
 """
 
 import contextlib
@@ -108,11 +108,18 @@ def main() -> None:
         # As torchrun does, keep what the processes of a run ask each other by, whichever of them ends.
         ports = {job["together"][2] for job in jobs if "together" in job}
         stores = [TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) for port in ports]
-        hanging = threading.Timer(TIMEOUT, _kill, (children,))
-        hanging.start()
+        killers = [threading.Timer(TIMEOUT, _kill, (children,))]
+        killers += [
+            threading.Timer(job["seconds"], _kill, ([child],))
+            for job, child in zip(jobs, children, strict=True)
+            if "seconds" in job
+        ]
+        for killer in killers:
+            killer.start()
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        hanging.cancel()
-        hanging.join()  # nothing else may run when the next ones fork
+        for killer in killers:
+            killer.cancel()
+            killer.join()  # nothing else may run when the next ones fork
         del stores
         print(json.dumps(codes), flush=True)
 
