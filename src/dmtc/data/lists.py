@@ -18,7 +18,11 @@ _CITYSCAPES_TAIL = "_leftImg8bit"  # part of every image's file name, but not of
 
 
 def read_ids(
-    path: Path, known: Collection[str], what: str = "image", also: Mapping[str, Sequence[str]] | None = None
+    path: Path,
+    known: Collection[str],
+    what: str = "image",
+    also: Mapping[str, Sequence[str]] | None = None,
+    partial: bool = False,
 ) -> tuple[str, ...]:
     """Read a list of images. Every list of a data set or split is read by this.
 
@@ -34,6 +38,7 @@ def read_ids(
         known: Every id that may be listed.
         what: What these are, for messages.
         also: Other names of ids, by name.
+        partial: Pass over entries that are none of the known ids: they are elsewhere.
 
     Returns:
         The ids, in the order of the file.
@@ -55,7 +60,7 @@ def read_ids(
         raise DataError(f"{path}: no ids in it")
     found = [(number, line, names.find(line)) for number, line in lines]
     unknown = [(number, line) for number, line, ids in found if not ids]
-    if unknown:
+    if unknown and not partial:
         number, line = unknown[0]
         raise DataError(
             f"{path}, line {number}: {_shown(line)} is no {what} of this data set ({len(unknown)} of {len(lines)} "
@@ -65,6 +70,8 @@ def read_ids(
     for number, line, ids in found:
         if len(ids) > 1:
             raise DataError(f"{path}, line {number}: {_shown(line)} could be any of {few(ids)}; write the id itself")
+        if not ids:
+            continue
         if ids[0] in first:
             raise DataError(f"{path}, line {number}: {_shown(line)} repeats line {first[ids[0]]}; remove one")
         first[ids[0]] = number

@@ -1,10 +1,13 @@
 """Data sets as their publishers pack them: where the pieces lie, and what to say when one is missing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from dmtc.data.dataset import few
+from dmtc.data.dataset import Dataset, few
+from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files
+from dmtc.data.lists import read_ids
 from dmtc.errors import DataError
+from dmtc.types import UInt8Array
 
 
 def find_piece(name: str, root: Path, piece: str, parents: Sequence[str], remedy: str) -> Path:
@@ -45,3 +48,56 @@ def require_masks(name: str, val: Collection[str], masks: Mapping[str, Path], fo
         raise DataError(
             f"{name}: {len(missing)} of {len(val)} validation images have no mask in {folder}: {few(missing)}; {remedy}"
         )
+
+
+def read_listed(
+    root: Path,
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    palette: UInt8Array,
+    decode_mask: Callable[[Path], UInt8Array],
+    remedy: str,
+) -> Dataset:
+    """Read the layout `images/{train,val}`, `labels/{train,val}`, `train.txt`, `val.txt`, and perhaps those of test.
+
+    A training id without a mask file is an unlabelled image. A test part may do without its list; images of it without
+    a mask are used for nothing.
+
+    Args:
+        root: The folder that holds all of it.
+        name: The data set's name.
+        classes: Class names.
+        palette: uint8 (C, 3), RGB.
+        decode_mask: Reads one mask file.
+        remedy: What to do when something is missing, for the message.
+
+    Raises:
+        DataError: A folder or list is missing, or an id of a list has no image, or one of `val.txt` has no mask.
+    """
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    lists: dict[str, set[str]] = {}
+    for part in ("train", "val", "test"):
+        pieces = (root / "images" / part, root / "labels" / part, root / f"{part}.txt")
+        for piece in pieces if part != "test" else ():
+            if not piece.exists():
+                raise DataError(f"{name}: {piece} is missing; {remedy}")
+        own = find_files(pieces[0], IMAGE_SUFFIXES)
+        if twice := own.keys() & images.keys():
+            raise DataError(f"{name}: {len(twice)} ids are in {pieces[0]} and in another part: {few(twice)}; keep one")
+        images |= own
+        masks |= {id: path for id, path in find_files(pieces[1], MASK_SUFFIXES).items() if id in own}
+        listed = part != "test" or pieces[2].exists()
+        lists[part] = set(read_ids(pieces[2], own, f"image of {pieces[0]}")) if listed else set(own)
+    return Dataset(
+        name=name,
+        classes=classes,
+        palette=palette,
+        images=images,
+        masks=masks,
+        train=tuple(sorted(lists["train"])),
+        val=tuple(sorted(lists["val"])),
+        test=tuple(sorted(lists["test"] & masks.keys())),
+        decode_mask=decode_mask,
+    )

@@ -7,8 +7,8 @@ import numpy as np
 from filelock import FileLock
 
 from dmtc.data.dataset import DATASETS, Dataset
-from dmtc.data.listed import read_listed
 from dmtc.data.masks import IndexMasks
+from dmtc.data.official import read_listed
 from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished_of, replacing_folder

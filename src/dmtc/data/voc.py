@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from dmtc.data.dataset import DATASETS, Dataset, few
-from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files, read_lines
+from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files
+from dmtc.data.lists import read_ids
 from dmtc.data.masks import IndexMasks
 from dmtc.data.official import find_piece, require_masks
 from dmtc.errors import DataError
@@ -46,14 +47,16 @@ def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> D
     Validation images are those of `ImageSets/Segmentation/val.txt`. Training images are, with SegmentationClassAug,
     those of `trainaug.txt` or `train_aug.txt` in that folder if there is one, else all with a mask; with
     SegmentationClass those of `train.txt`; with another folder all with a mask in it. Validation images, of which SBD
-    has masks too, are never among the latter. A listed training image without a mask is an unlabelled one.
+    has masks too, are never among the latter. A listed training image without a mask is an unlabelled one. Images that
+    `test.txt` lists are never trained on; those that have masks are the test part.
 
     SegmentationClassAug may also be SBD's masks alone: VOC's own fill the gaps, and score the validation images.
 
     Args:
         root: The folder VOC2012, or one that holds VOC2012, VOCdevkit or VOCtrainval_11-May-2012.
         masks: The folder of masks inside VOC2012, palette or index PNG with 255 on the borders of objects.
-        unlabelled: "all" adds every other image of JPEGImages as an unlabelled one; None leaves them out.
+        unlabelled: "all" adds every other image of JPEGImages as an unlabelled one, but for those in `test.txt`; None
+            leaves them out.
 
     Raises:
         DataError: No root is given, or a piece is missing; the message says which, where to get it and where it goes.
@@ -67,9 +70,10 @@ def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> D
         raise DataError(f"voc needs dataset.root=DIR; {_REMEDY}")
     images_folder = find_piece("voc", Path(root).expanduser(), "JPEGImages", _PARENTS, _REMEDY)
     base = images_folder.parent
-    val = _read_ids(find_piece("voc", base, "ImageSets/Segmentation/val.txt", (), _REMEDY))
+    val_list = find_piece("voc", base, "ImageSets/Segmentation/val.txt", (), _REMEDY)
     mask_folder = find_piece("voc", base, masks, (), _SBD_REMEDY if masks == SBD_MASKS else _REMEDY)
     images = find_files(images_folder, IMAGE_SUFFIXES)
+    val = set(read_ids(val_list, images))
     files = find_files(mask_folder, MASK_SUFFIXES)
     if not files.keys() & images.keys():
         raise DataError(
@@ -81,16 +85,21 @@ def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> D
         # SBD drew no borders, so scores on its masks would not compare with anyone's.
         files = own | files | {id: own[id] for id in val if id in own}
     require_masks("voc", val, files, mask_folder, _REMEDY)
-    train = _training_ids(base, masks, images, files, val)
-    others = images.keys() - val - train if unlabelled == "all" else set()
+    tested = _test_ids(base, images)
+    train = _training_ids(base, masks, images, files, val | tested)
+    if wrong := (tested & (train | val)) | (train & val):
+        raise DataError(f"voc: {len(wrong)} images are in two of the lists in ImageSets/Segmentation: {few(wrong)}")
+    others = images.keys() - val - train - tested if unlabelled == "all" else set()
+    test = tested & files.keys()
     return Dataset(
         name="voc",
         classes=CLASSES,
         palette=voc_palette(len(CLASSES)),
         images=images,
-        masks={id: path for id, path in files.items() if id in train or id in val},
+        masks={id: path for id, path in files.items() if id in train or id in val or id in test},
         train=tuple(sorted(train | others)),
         val=tuple(sorted(val)),
+        test=tuple(sorted(test)),
         decode_mask=IndexMasks(),
     )
 
@@ -111,20 +120,21 @@ def voc_palette(count: int) -> UInt8Array:
 
 
 def _training_ids(
-    base: Path, masks: str, images: Mapping[str, Path], files: Mapping[str, Path], val: set[str]
+    base: Path, masks: str, images: Mapping[str, Path], files: Mapping[str, Path], scored: set[str]
 ) -> set[str]:
     lists = base / "ImageSets" / "Segmentation"
     for name in _TRAINING_LISTS.get(masks, ()):
         if (lists / name).exists():
-            return _read_ids(lists / name)
+            return set(read_ids(lists / name, images))
     if masks == OWN_MASKS:
         raise DataError(f"voc: {lists / 'train.txt'} is missing; {_REMEDY}")
     orphans = files.keys() - images.keys()
     if orphans:
         log.warning("%d masks in %s have no image and are not used: %s", len(orphans), base / masks, few(orphans))
-    return (files.keys() & images.keys()) - val
+    return (files.keys() & images.keys()) - scored
 
 
-def _read_ids(path: Path) -> set[str]:
-    # Some copies of train_aug.txt have the files of image and mask on a line; the last name is the id as well.
-    return {Path(line).stem for line in read_lines(path)}
+def _test_ids(base: Path, images: Mapping[str, Path]) -> set[str]:
+    """What `test.txt` lists, as far as it is there: these images are packed apart from the others."""
+    path = base / "ImageSets" / "Segmentation" / "test.txt"
+    return set(read_ids(path, images, partial=True)) if path.exists() else set()
