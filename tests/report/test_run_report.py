@@ -14,6 +14,7 @@ from dmtc.engine.assembly import Assembly
 from dmtc.engine.context import RunContext
 from dmtc.errors import DataError
 from dmtc.interruption import Interruption, RunStopped
+from dmtc.models.weight_files import sha256_of
 from dmtc.progress import Progress
 from dmtc.report import write_run_report
 from dmtc.report.pictures import color_table, panels_of
@@ -231,3 +232,67 @@ def test_curves_go_over_all_phases_of_a_network(reported):
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(DataError, match="no run folder"):
         RunFolder.existing(tmp_path / "x")
+
+
+@pytest.fixture(scope="module")
+def other(small, tmp_path_factory):
+    """A run of the same phases with another seed."""
+    return dmtc.train(dmtc.compose([*small, "seed=1"]), tmp_path_factory.mktemp("other") / "run")
+
+
+def scored(run, kept, places=None):
+    """The scores of every stage, and the file that they are kept in."""
+    parts = Assembly.of(run.folder, run.config["run"], places)
+    score_stages(RunContext(parts, run.folder, Progress([], "off")), read_run(parts, run.folder).stages, kept)
+    return kept.read_bytes()
+
+
+def test_what_is_kept_of_another_run_is_not_taken_for_the_own(reported, other, tmp_path):
+    kept = scored(reported, tmp_path / "both.json")
+    assert scored(other, tmp_path / "both.json") == scored(other, tmp_path / "own.json") != kept
+
+
+def test_nothing_is_kept_of_what_was_trained_anew_or_scored_on_other_images(reported, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    run = dmtc.Run.load(shutil.copytree(reported.folder.path, tmp_path / "run"))
+    folder, kept = run.folder, run.folder.path / "report" / "validation.json"
+    root = shutil.copytree(reported.config["dataset"]["root"], tmp_path / "data")
+    real, anew = validation._score, []
+    monkeypatch.setattr(validation, "_score", lambda context, stage: anew.append(stage.key) or real(context, stage))
+
+    def again(places=None):
+        anew.clear()
+        scored(run, kept, places)
+        return list(anew)
+
+    assert again() == []
+    assert again({"dataset.root": str(root)}) == [], "it lies elsewhere, and is the same"
+    path = folder.weights_path("r1-a")
+    save_file({name: value + 0.5 if value.ndim == 4 else value for name, value in load_file(path).items()}, path)
+    record = folder.read_phase("r1-a")
+    record["weights"]["last"] = sha256_of(path)
+    folder.write_phase(record)
+    for name in ("r2-a", "r2-b"):
+        later = folder.read_phase(name)
+        later["made_from"]["weights"] = None
+        folder.write_phase(later)
+    assert again() == ["r1-a+r1-b"]
+
+    for mask in root.rglob("labels/val/*.png"):
+        cv2.imwrite(str(mask), 1 - np.minimum(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED), 1))
+    with pytest.raises(DataError, match=r"the mask of the validation image val_\d+ holds something else"):
+        again({"dataset.root": str(root)})
+    config = folder.read_config()
+    folder.write_config(config | {"dataset": config["dataset"] | {"root": str(root)}})
+    assert again() == ["r0-a+r0-b", "r1-a+r1-b", "r2-a+r2-b"]
+
+
+def test_without_its_data_a_report_has_what_was_found_before(reported, tmp_path, monkeypatch):
+    folder = RunFolder(shutil.copytree(reported.folder.path, tmp_path / "run"))
+    config = folder.read_config()
+    folder.write_config(config | {"dataset": config["dataset"] | {"root": "/dev/null/gone"}})
+    monkeypatch.setattr("dmtc.report.runs.sheet", lambda found, columns: {})
+    html = write_run_report(Assembly.of(folder, config["run"]), folder).read_text()
+    assert "Without images: /dev/null/gone" in html
+    assert "mIoU of the ensemble, round 2" in html

@@ -85,6 +85,11 @@ class Assembly:
         require_one_run(folder, plan or [], split, settings)
         return cls(config, split, plan, folder.read_task(), partial(require_same_data, folder) if places else None)
 
+    @property
+    def is_relocated(self) -> bool:
+        """Whether its data are said to be at another place than the run began with."""
+        return self._check_data is not None
+
     @cached_property
     def dataset(self) -> Dataset:
         """Images, masks and lists."""

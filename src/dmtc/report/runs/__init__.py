@@ -21,9 +21,13 @@ from dmtc.report.results import mean_test
 from dmtc.report.runs import charts
 from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
 from dmtc.report.runs.reading import RunFacts, Stage, read_run
-from dmtc.report.runs.validation import StageScores, score_stages
+from dmtc.report.runs.validation import StageScores, kept_scores, score_stages, scored_images
 from dmtc.run_folder import RunFolder
 
+_OTHER_IMAGES = (
+    "The validation images have changed since the run was trained: the images below and the scores of ensembles are of"
+    " those that are there now, all other scores of those that were there then."
+)
 _PANEL_WIDTH = 360
 """Pixels of a picture in the page: twice as many as it has there on most screens."""
 
@@ -62,14 +66,21 @@ def write_run_report(
         refuse_among_inputs(parts, out, "job.out")
     report.refuse_foreign()
     try:
-        context = RunContext(parts, folder, Progress([], "off"), interruption=interruption)
         others = [_other(*other, parts) for other in beside]
-        remarks, scores, rows = [], {}, []
+        remarks, rows = [], []
+        kept = report.claim(f"{FIGURES}/validation.json")
+        scores = kept_scores(parts, folder, facts.stages, kept)
+        if parts.is_relocated:
+            _ = parts.dataset  # whoever names its place wants it
         try:
-            scores = score_stages(context, facts.stages, report.claim(f"{FIGURES}/validation.json"))
+            context = RunContext(parts, folder, Progress([], "off"), interruption=interruption)
+            scores = score_stages(context, facts.stages, kept)
+            if (recorded := folder.read_data()) and recorded.scored_sha256 != scored_images(parts.dataset):
+                remarks.append(_OTHER_IMAGES)
             rows = image_rows(context, facts.stages, scores, parts.run.pictures, others) if parts.run.pictures else []
         except UserError as error:
-            remarks.append(f"Without images and the scores of ensembles: {error}")
+            what = "images" if scores else "images and the scores of ensembles"
+            remarks.append(f"Without {what}: {error}")
         for name, content in draw_rows(rows, parts.dataset).items() if rows else ():
             report.add(f"{PICTURES}/{name}", content)
         figures = _figures(facts, scores)
@@ -129,7 +140,7 @@ def _content(
     parts: Assembly,
 ) -> dict[str, Any]:
     config, results = facts.config, facts.results
-    split = parts.split
+    split = folder.read_split()
     total = len(split.labelled) + len(split.unlabelled)
     state = "finished"
     if results is None:

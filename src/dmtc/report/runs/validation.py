@@ -1,20 +1,28 @@
 """One pass over the validation images after each round: the ensemble's scores, and how wrong each image is.
 
-Its results are kept in the run's folder, so that a report that is made again asks only for rounds that are new.
+Its results are kept beside the report, so that one that is made again asks only for rounds that are new. They are kept
+by what they are of: the weights, the networks and the protocol, and the validation images. So those of another run, or
+of one that was trained anew in its folder, are never taken for them.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from dmtc.changes import settings_that_count
+from dmtc.data import Dataset
+from dmtc.data.record import record_data
+from dmtc.engine.assembly import Assembly
 from dmtc.engine.context import RunContext
 from dmtc.evaluation import Predictor, averaged, confusion_counts, ensemble, scores_of
 from dmtc.files import write_json
+from dmtc.models.weight_files import sha256_of
 from dmtc.report.runs.reading import Stage
+from dmtc.run_folder import RunFolder
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
 
@@ -47,15 +55,54 @@ def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> di
     Raises:
         DataError: A validation image cannot be read, or weights are missing.
     """
-    several = bool(stages) and len(stages[0].phases) > 1
-    wanted = list(stages) if several else [*stages[:1], *stages[1:][-1:]]
-    protocol = context.parts.config["evaluation"]
-    known = _read(kept, protocol)
-    scores = {stage.key: known.get(stage.key) or _score(context, stage) for stage in wanted}
-    if scores.keys() - known.keys():
-        content = {"evaluation": protocol, "stages": {key: asdict(value) for key, value in scores.items()}}
+    wanted, scored = _wanted(stages), scored_images(context.parts.dataset)
+    origins = {stage.key: _origin(context.parts, context.folder, stage, scored) for stage in wanted}
+    known = _read(kept)
+    scores = {stage.key: known.get(origins[stage.key]) or _score(context, stage) for stage in wanted}
+    content = {
+        "evaluation": context.parts.config["evaluation"],
+        "stages": {key: {"of": origins[key]} | asdict(value) for key, value in scores.items()},
+    }
+    if list(known) != list(origins.values()):
         write_json(kept, content)
     return scores
+
+
+def kept_scores(parts: Assembly, folder: RunFolder, stages: Sequence[Stage], kept: Path) -> dict[str, StageScores]:
+    """What an earlier report has found, where the validation images cannot be read now.
+
+    Args:
+        parts: Of the run.
+        folder: Of the run.
+        stages: Those that are done.
+        kept: As in `score_stages`.
+    """
+    recorded, known = folder.read_data(), _read(kept)
+    if recorded is None:
+        return {}
+    origins = {stage.key: _origin(parts, folder, stage, recorded.scored_sha256) for stage in _wanted(stages)}
+    return {key: known[origin] for key, origin in origins.items() if origin in known}
+
+
+def scored_images(dataset: Dataset) -> str:
+    """The fingerprint of what networks are scored on, as it is now."""
+    return record_data(dataset, ()).scored_sha256
+
+
+def _wanted(stages: Sequence[Stage]) -> list[Stage]:
+    several = bool(stages) and len(stages[0].phases) > 1
+    return list(stages) if several else [*stages[:1], *stages[1:][-1:]]
+
+
+def _origin(parts: Assembly, folder: RunFolder, stage: Stage, scored: str) -> str:
+    """The fingerprint of all that the scores of a stage follow from."""
+    weights = {}
+    for network, phase in stage.phases.items():
+        path = folder.weights_path(phase)
+        weights[network] = sha256_of(path) if path.is_file() else None  # told when it is loaded
+    networks = {key: value for key, value in parts.config.items() if key.startswith("model") or key == "dataset"}
+    content = [settings_that_count(networks), parts.config["evaluation"], weights, scored]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def predict(context: RunContext, stage: Stage, ids: Sequence[str]) -> dict[str, UInt8Array]:
@@ -88,11 +135,10 @@ def _score(context: RunContext, stage: Stage) -> StageScores:
     return StageScores(scores.miou, list(scores.iou), wrong)
 
 
-def _read(kept: Path, protocol: dict[str, Any]) -> dict[str, StageScores]:
+def _read(kept: Path) -> dict[str, StageScores]:
+    """What was found before, by what it is of; nothing of files of earlier versions, which did not say."""
     try:
-        content = json.loads(kept.read_text(encoding="utf-8"))
-        if content["evaluation"] != protocol:
-            return {}
-        return {key: StageScores(**value) for key, value in content["stages"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+        stages = json.loads(kept.read_text(encoding="utf-8"))["stages"].values()
+        return {str(value.pop("of")): StageScores(**value) for value in stages}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
