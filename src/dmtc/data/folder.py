@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from dmtc.data.dataset import DATASETS, Dataset
+from dmtc.data.dataset import DATASETS, Dataset, few
 from dmtc.data.division import DivisionSettings, divide
 from dmtc.data.images import ImageReader
 from dmtc.data.listed import ANY_MASK_SUFFIXES
@@ -15,7 +15,7 @@ from dmtc.data.mask_settings import MaskSettings, classes_note, found_settings
 from dmtc.data.masks import distinct_colors
 from dmtc.data.paired import pair_files, require_pairs
 from dmtc.data.pairing import given_pairing
-from dmtc.data.places import places_of
+from dmtc.data.places import passed_over, places_of
 from dmtc.data.unread import telling_unread
 from dmtc.errors import ConfigError, DataError
 
@@ -124,6 +124,9 @@ def folder(
         if entries is not None and len(entries) != len(classes_found):
             raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(classes_found)} classes")
     notes = [*paired.notes, note, classes_note(classes_found, given), *parts.notes]
+    if base is not None and (others := passed_over(base, places)):
+        of = few([str(folder) for folder in others])
+        notes.append(f"kept out: {of}, called after no part; dataset.unlabelled=DIR would train on one")
     if not open_test:
         notes = [one.replace(", scored once at the end", ", not opened: run.test=false") for one in notes]
     for one in notes:

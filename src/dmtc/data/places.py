@@ -95,6 +95,15 @@ def places_of(
     return [Place(folder, tuple(mask_folders), start) for folder, start in zip(image_folders, beginnings, strict=True)]
 
 
+def passed_over(root: Path, places: Sequence[Place]) -> list[Path]:
+    """Folders with images in a root that holds parts, which are called after none and thus not looked into."""
+    used = {folder for place in places for folder in (place.images, *place.masks)}
+    if any(folder in (root, *_kinds(root).values()) for folder in used) or not all(root in one.parents for one in used):
+        return []
+    parts = {folder.relative_to(root).parts[0] for folder in used}
+    return [folder for folder in _folders(root) if folder.name not in parts and find_some_image(folder)]
+
+
 def inner_place(folder: Path) -> Place | None:
     """Images and masks in a folder: `images` and `masks`, or pictures side by side; None if there are neither."""
     kinds = _kinds(folder)

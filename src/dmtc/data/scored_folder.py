@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmtc.data.dataset import few
+from dmtc.data.guessing import look_like_masks
 from dmtc.data.paired import further_images, pair_files
 from dmtc.data.pairing import Pairing
 from dmtc.data.part_names import Part
@@ -65,7 +66,8 @@ def folder_to_score(
         if inside and len(inside) < len(images) and inside & masks.keys():
             _require_masks(part, folder, inside - masks.keys(), len(inside))
             return ScoredFolder(folder, inside)
-        if not any(pairing.is_mask(path.stem) for path in folder.rglob("*")):
+        names = [path.stem for path in folder.rglob("*")]
+        if not any(map(pairing.is_mask, names)) and not (pairing == Pairing() and look_like_masks(names)):
             place = None
     if place is None:
         raise DataError(
