@@ -81,7 +81,8 @@ def given_pairing(
         raise ConfigError(f"{wanted}, but is {list(patterns)}")
     image, mask = patterns
     count = image.count("*")
-    if not count or count != mask.count("*") or "**" in image + mask or "/" in image + mask:
+    odd = any(part in pattern for pattern in (image, mask) for part in ("**", "/"))
+    if not count or count != mask.count("*") or odd:
         raise ConfigError(
             f"{wanted}: each with as many *, not side by side, and without folders; but is {list(patterns)}"
         )
