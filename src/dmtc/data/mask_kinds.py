@@ -5,7 +5,8 @@ from typing import Literal
 from dmtc.data.class_lists import ClassList
 from dmtc.data.mask_reading import MaskKind, MaskReading, by_color, by_index, by_value, two_values
 from dmtc.data.mask_survey import Survey
-from dmtc.data.masks import color_code
+from dmtc.data.masks import color_code, color_of
+from dmtc.data.smoothing import mixed_of
 from dmtc.errors import DataError
 from dmtc.types import IGNORE_INDEX
 
@@ -26,6 +27,7 @@ def recognize(survey: Survey, classes: ClassList, kind: MaskKind | Literal["auto
     """
     if kind == "auto":
         kind = _kind_of(survey, classes)
+    _refuse_smoothed(survey, classes, kind)
     if kind == "rgb":
         return by_color(survey, classes)
     if survey.layout == "color":
@@ -74,6 +76,31 @@ def _kind_of(survey: Survey, classes: ClassList) -> MaskKind:
         return "values"
     fits = not below or max(below) < len(names)
     return "values" if not fits and len(seen) == len(names) else _plain(survey)
+
+
+def _refuse_smoothed(survey: Survey, classes: ClassList, kind: MaskKind) -> None:
+    """Refuse masks most of whose colors or gray levels are mixtures, unless somebody has listed them as classes."""
+    if kind == "rgb":
+        if classes.colors is not None:
+            return
+        mixed = mixed_of(survey.colors, survey.areas, gray=False)
+        shown, count, what = [list(color_of(code)) for code in mixed or ()], len(survey.colors), "colors"
+    elif kind in ("index", "values") and classes.values is None and survey.layout == "gray":
+        below = [value for value in survey.values if value != IGNORE_INDEX]
+        if classes.names is not None and (not below or max(below) < len(classes.names)):
+            return  # each is a class with a name
+        mixed = mixed_of(survey.values, survey.areas, gray=True)
+        shown, count, what = mixed or [], len(survey.values), "gray levels"
+    else:
+        return
+    if mixed is not None:
+        told = ", ".join(map(str, shown[:12])) + (", ..." if len(shown) > 12 else "")
+        raise DataError(
+            f"most of the {count if count < 1000 else '1000 or more'} {what} of the masks are rare mixtures of a few"
+            f" ({told}): the edges were smoothed when masks were drawn or scaled, or saved as JPEG; export them without"
+            " antialiasing and scale them by the nearest pixel, or, if they are classes after all, list each with its"
+            f" {'color' if kind == 'rgb' else 'value'} in classes.yaml"
+        )
 
 
 def _plain(survey: Survey) -> Literal["index", "palette"]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from dmtc.data.class_lists import ClassList
 from dmtc.data.mask_survey import Survey
-from dmtc.data.masks import ColorMasks, IndexMasks, ThresholdMasks, ValueMasks, color_code
+from dmtc.data.masks import ColorMasks, IndexMasks, ThresholdMasks, ValueMasks, color_code, color_of
 from dmtc.errors import ConfigError, DataError
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
@@ -151,9 +151,9 @@ def by_color(survey: Survey, classes: ClassList) -> MaskReading:
             raise DataError(
                 f"the masks hold {'1000 or more' if len(codes) >= 1000 else len(codes)} colors, which cannot all be"
                 " classes (they may be photographs, saved as JPEG, or scaled with smoothing); list the color of each"
-                f" class in classes.yaml; most frequent are {', '.join(str(list(_rgb(code))) for code in often)}"
+                f" class in classes.yaml; most frequent are {', '.join(str(list(color_of(code))) for code in often)}"
             )
-        colors = [list(_rgb(code)) for code in codes]
+        colors = [list(color_of(code)) for code in codes]
         if classes.names is not None:
             told = ", ".join(str(color) for color in colors[:8]) + (", ..." if len(colors) > 8 else "")
             raise DataError(
@@ -189,7 +189,7 @@ def _palette_colors(palette: Mapping[int, int], count: int) -> list[list[int]] |
     if not all(index in palette for index in range(count)):
         return None
     codes = [palette[index] for index in range(count)]
-    return [list(_rgb(code)) for code in codes] if len(set(codes)) == count else None
+    return [list(color_of(code)) for code in codes] if len(set(codes)) == count else None
 
 
 def _listed(values: Sequence[int]) -> str:
@@ -202,7 +202,3 @@ def _listed(values: Sequence[int]) -> str:
             runs.append([value])
     told = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
     return ", ".join(told[:12]) + (", ..." if len(told) > 12 else "") or "none"
-
-
-def _rgb(code: int) -> tuple[int, int, int]:
-    return code >> 16, code >> 8 & 255, code & 255

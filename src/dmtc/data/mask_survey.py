@@ -12,9 +12,12 @@ import numpy as np
 
 from dmtc.data.mask_files import Layout, MaskFile, read_mask
 from dmtc.data.masks import color_codes
+from dmtc.data.smoothing import Areas, areas_of
 from dmtc.errors import DataError
 
 T = TypeVar("T")
+
+_MANY = 6  # values or colors of one mask from which on some may be made by smoothing
 
 _COLORS_KEPT = 1000  # of a file; a photograph has many more, and none of them means anything
 
@@ -31,6 +34,7 @@ class MaskFacts:
         palette: The color code of each index in the mask. Empty for files without a palette.
         ignored: Pixels that hold nothing, by what they hold; they count nowhere else.
         is_either: Whether it has three channels that are equal, and so may be one of colors too.
+        areas: How much of each value or color lies among its like; None where there are few of them anyway.
     """
 
     layout: Layout
@@ -40,6 +44,7 @@ class MaskFacts:
     palette: Mapping[int, int]
     ignored: Mapping[str, int]
     is_either: bool = False
+    areas: Areas | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Survey:
         colors: Pixels by color code.
         palette: Color code by index, of the indices that are used; None if two files disagree.
         ignored: Pixels that hold nothing, by what they hold: NaN, ignored values, and what files say to hold no data.
+        areas: How much of each color or value lies among its like, in masks of many.
     """
 
     files: int
@@ -65,6 +71,7 @@ class Survey:
     colors: Mapping[int, int]
     palette: Mapping[int, int] | None
     ignored: Mapping[str, int] = field(default_factory=dict)
+    areas: Areas = field(default_factory=lambda: Areas({}, {}))
 
 
 def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: Collection[int] = ()) -> Survey:
@@ -88,15 +95,17 @@ def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: C
     # A mask with nothing but background is gray in three channels, whatever colors the others have.
     agreeing = [one for one in facts if one.is_either] + (colored if len(colored) > len(single) else single)
     layouts: set[Layout] = {"color"} if len(colored) > len(single) else {one.layout for one in agreeing}
+    layout: Layout = layouts.pop() if len(layouts) == 1 else "gray"
     return Survey(
         files=len(agreeing),
         others=len(paths) - len(agreeing),
-        layout=layouts.pop() if len(layouts) == 1 else "gray",
+        layout=layout,
         lossy=any(one.lossy for one in agreeing),
         values=_total(one.values for one in agreeing),
         colors=_total(one.colors for one in agreeing),
         palette=_common_palette(agreeing),
         ignored=_total(one.ignored for one in agreeing),
+        areas=_all_areas(agreeing, layout),
     )
 
 
@@ -111,7 +120,10 @@ def facts_of(mask: MaskFile) -> MaskFacts:
     """How a mask is stored."""
     if mask.values is None:
         assert mask.colors is not None
-        return MaskFacts("color", mask.is_lossy, {}, _counts(color_codes(mask.colors)), {}, mask.ignored)
+        codes = color_codes(mask.colors)
+        counts = _counts(codes)
+        areas = areas_of(codes) if len(counts) >= _MANY else None
+        return MaskFacts("color", mask.is_lossy, {}, counts, {}, mask.ignored, areas=areas)
     counts = _counts(mask.values if mask.nothing is None else mask.values[~mask.nothing])
     if mask.palette is not None:
         codes = color_codes(mask.palette)
@@ -121,7 +133,22 @@ def facts_of(mask: MaskFile) -> MaskFacts:
             colors[palette[index]] += count
         return MaskFacts("palette", mask.is_lossy, counts, dict(colors), palette, mask.ignored)
     colors = Counter({value * 0x010101: n for value, n in counts.items()} if mask.is_either else {})
-    return MaskFacts("gray", mask.is_lossy, counts, colors, {}, mask.ignored, mask.is_either)
+    # Indices without gaps are no gray levels, and there are many masks of these.
+    may_be_levels = len(counts) >= _MANY and max(counts) >= 1.2 * len(counts)
+    areas = areas_of(mask.values) if may_be_levels else None
+    return MaskFacts("gray", mask.is_lossy, counts, colors, {}, mask.ignored, mask.is_either, areas)
+
+
+def _all_areas(facts: Iterable[MaskFacts], layout: Layout) -> Areas:
+    """Of all masks, by color where the layout is of colors and by value elsewhere."""
+    looked: Counter[int] = Counter()
+    inside: Counter[int] = Counter()
+    for one in facts:
+        factor = 0x010101 if layout == "color" and one.is_either else 1
+        if one.areas is not None:
+            looked.update({factor * value: count for value, count in one.areas.looked.items()})
+            inside.update({factor * value: count for value, count in one.areas.inside.items()})
+    return Areas(looked, inside)
 
 
 def _counts(values: np.ndarray) -> dict[int, int]:

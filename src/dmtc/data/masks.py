@@ -195,6 +195,11 @@ def color_code(color: Sequence[int]) -> int:
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
+def color_of(code: int) -> tuple[int, int, int]:
+    """The inverse."""
+    return code >> 16, code >> 8 & 255, code & 255
+
+
 def ignored_colors(given: Sequence[int] | Sequence[Sequence[int]] | None) -> list[list[int]]:
     """Several colors, from one, several or none."""
     if not given:
@@ -256,4 +261,4 @@ def _unknown(path: Path, values: np.ndarray, counts: np.ndarray, why: str) -> Fi
 
 
 def _color_text(code: int) -> str:
-    return str((code >> 16, code >> 8 & 255, code & 255))
+    return str(color_of(code))
