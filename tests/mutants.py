@@ -12,19 +12,11 @@ be stopped at any time. `docs/making/mutants.md` tells of the faults that surviv
 
 import argparse
 import ast
-import contextlib
 import difflib
-import importlib
 import json
-import os
 import random
-import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +28,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+from trials import CHECKOUT, changed, copied, first_failure, in_a_fork, run_pytest
+
 PARTS: dict[str, tuple[list[str], list[str]]] = {
     # Which code, and which tests belong to it; the quick ones first.
     "losses": (
@@ -71,10 +64,6 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
 }
-LIBRARIES = (
-    *("torch", "torchvision", "timm", "hydra", "omegaconf", "numpy", "cv2", "PIL.Image", "yaml", "safetensors.torch"),
-    *("beartype.door", "filelock", "tqdm", "jinja2", "matplotlib.figure", "hypothesis", "pytest", "_pytest.doctest"),
-)
 TIMES_LONGER, SECONDS_MORE = 3.0, 20.0
 
 
@@ -163,35 +152,6 @@ def drawn(count: int, seed: int, parts: Sequence[str]) -> list[Mutant]:
     return [mutant for of_each in zip(*chosen, strict=True) for mutant in of_each]
 
 
-def in_a_fork(work: Callable[[], int], output: Path, timeout: float) -> int | None:
-    """Exit code of what a fork does, or None if it took too long."""
-    child = os.fork()
-    if not child:
-        code = 70
-        try:
-            os.setpgid(0, 0)
-            with output.open("wb") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            code = work()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    end = time.monotonic() + timeout
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid or time.monotonic() > end:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)  # with all that it has started
-            if not pid:
-                os.waitpid(child, 0)
-            return os.waitstatus_to_exitcode(status) if pid else None
-        time.sleep(0.05)
-
-
 class Recording:
     """A plugin of pytest that notes which test reaches which line, and how long it takes."""
 
@@ -219,26 +179,6 @@ class Recording:
         self.output.write_text(json.dumps({"reached": reached, "seconds": self.seconds, "failed": self.failed}))
 
 
-def run_pytest(copy: Path, arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
-    """Exit code of pytest."""
-    import pytest
-    import torch
-
-    os.chdir(copy)
-    torch.set_num_threads(1)
-    options = [
-        "-q",
-        "--numprocesses=0",
-        "-p",
-        "no:cacheprovider",
-        "--tb=line",
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-        f"--basetemp={copy.parent / 'tmp'}",
-    ]
-    return int(pytest.main([*options, *arguments], plugins=list(plugins)))
-
-
 class Trial:
     """The tests of one part, in a copy of the checkout."""
 
@@ -264,25 +204,15 @@ class Trial:
         own = [name for name in self.record["seconds"] if name in set(reached) - set(self.record["failed"])]
         return own + [name for name in self.record["seconds"] if "killed_run" in name and name not in reached]
 
-    def carry_out(self, mutant: Mutant, changed: int) -> tuple[str, str]:
+    def carry_out(self, mutant: Mutant) -> tuple[str, str]:
         """Put the fault in, run, and take it out again: what came of it, and which test noticed."""
         path, log = self.copy / mutant.file, self.copy.parent / "log.txt"
-        source = path.read_text()
         arguments = self.arguments(mutant)
         usual = sum(seconds for name, seconds in self.record["seconds"].items() if name.startswith(tuple(arguments)))
-        try:
-            path.write_text(mutant.code(source))
-            os.utime(path, (changed, changed))  # or bytecode of the fault before could be taken for this one's
-            code = in_a_fork(
-                lambda: run_pytest(self.copy, ["-x", *self.left_out, *arguments]),
-                log,
-                TIMES_LONGER * usual + SECONDS_MORE,
-            )
-        finally:
-            path.write_text(source)
-            os.utime(path, (changed - 10**6, changed - 10**6))
-        failed = [line for line in log.read_text(errors="replace").splitlines() if line.startswith(("FAILED", "ERROR"))]
-        by = failed[0].split(" - ")[0].split(" ", 1)[1] if failed else f"pytest's exit code {code}"
+        tests = ["-x", *self.left_out, *arguments]
+        with changed(path, mutant.code(path.read_text())):
+            code = in_a_fork(lambda: run_pytest(self.copy, tests), log, TIMES_LONGER * usual + SECONDS_MORE)
+        by = first_failure(log) or f"pytest's exit code {code}"
         return ("timeout", "time") if code is None else ("survived", "") if code == 0 else ("killed", by)
 
 
@@ -301,25 +231,12 @@ def main() -> None:
         options.out.write_text("".join(json.dumps(each) + "\n" for each in results))
     done = {each["name"] for each in results}
     chosen = [mutant for mutant in drawn(options.count, options.seed, options.parts) if mutant.name not in done]
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    assert "dmtc" not in sys.modules
     with tempfile.TemporaryDirectory() as place, options.out.open("a") as out:
-        copy = Path(place).resolve() / "checkout"
-        listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
-        for name in filter(lambda name: (CHECKOUT / name).is_file(), listed.splitlines()):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / name, copy / name)
-        sys.path[:0] = [str(copy / "src")]
-        os.environ["PYTHONPATH"] = str(copy / "src")
-        sys.dont_write_bytecode = False  # what has no fault is compiled once
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        changed = int(time.time()) - 10**7
+        copy = copied(Path(place))
         trials = {part: Trial(part, copy) for part in options.parts}
         for mutant in chosen:
-            changed += 1
             source, begun = (copy / mutant.file).read_text(), time.monotonic()
-            result, by = trials[mutant.part].carry_out(mutant, changed)
+            result, by = trials[mutant.part].carry_out(mutant)
             lines = difflib.unified_diff(source.splitlines(), mutant.code(source).splitlines(), lineterm="", n=0)
             line = {"name": mutant.name, "part": mutant.part, "result": result, "by": by, "diff": list(lines)[3:]}
             print(json.dumps(line | {"seconds": round(time.monotonic() - begun, 1)}), file=out, flush=True)

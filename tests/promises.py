@@ -1,0 +1,241 @@
+"""Each promise of the README broken once: which test notices?
+
+    uv run python tests/promises.py
+    uv run python tests/promises.py "another order" kill
+
+breaks the code in a copy of the checkout, one promise at a time (or those whose names hold one of the texts), and runs
+the tests that should notice until one fails. It prints that test, and leaves with 1 if a broken promise is not noticed.
+`docs/making/mutants.md` has the list.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from trials import changed, copied, first_failure, in_a_fork, run_pytest
+
+# What is broken: the file, the code as it is, the code that breaks it, and where it should be noticed.
+PROMISES: dict[str, tuple[str, str, str, str]] = {
+    "a pixel's confidence is stored one level off after resume": (
+        "src/dmtc/launch.py",
+        "    run_folder = RunFolder.existing(folder)\n",
+        "    run_folder = RunFolder.existing(folder)\n"
+        "    import dmtc.pseudo.labelling as labelling\n"
+        "    real = labelling.level_of\n"
+        "    labelling.level_of = lambda log_odds: (real(log_odds) - 1).clamp(0)\n",
+        "tests/test_resume.py",
+    ),
+    "a run that should be killed goes on": (
+        "tests/stopped_runs.py",
+        "                os.kill(os.getpid(), signum)",
+        "                pass",
+        "tests/test_resume.py",
+    ),
+    "loader processes read images in another order": (
+        "src/dmtc/batches/loader.py",
+        "    samples = [reading.sample for reading in readings if isinstance(reading.sample, Sample)]",
+        "    samples = [reading.sample for reading in readings if isinstance(reading.sample, Sample)]\n"
+        "    import torch.utils.data\n"
+        "    samples = samples[::-1] if torch.utils.data.get_worker_info() else samples",
+        "tests/test_batches.py tests/test_runs.py",
+    ),
+    "a phase starts from the wrong network": (
+        "src/dmtc/engine/networks.py",
+        "        load_network(self._folder, model, phase_name, which)",
+        "        load_network(self._folder, model, 'r0-' + phase_name[-1], which)",
+        "tests/test_runs.py tests/test_golden_trajectory.py tests/test_schedule.py tests/test_averaging.py"
+        " tests/test_quality.py tests/report/test_run_report.py tests/prediction/test_predict.py",
+    ),
+    "a resumed phase starts from the wrong network": (
+        "src/dmtc/engine/trainer.py",
+        '        self._model.load_state_dict(saved["model"])',
+        "",
+        "tests/test_resume.py",
+    ),
+    "a network learns from its own pseudo-labels": (
+        "src/dmtc/engine/runner.py",
+        "            store = self.folder.store(phase.label_from)",
+        "            store = self.folder.store(phase.label_from[:-1] + phase.trainee)",
+        "tests/test_runs.py tests/test_two_models.py tests/test_resume.py",
+    ),
+    "the pass for labelling uses the best weights, not the last": (
+        "src/dmtc/engine/networks.py",
+        '    def after(self, phase_name: str, which: str = "last")',
+        '    def after(self, phase_name: str, which: str = "best")',
+        "tests/test_runs.py tests/test_averaging.py tests/test_resume.py tests/test_cli.py",
+    ),
+    "the optimizer's momentum is lost at resume": (
+        "src/dmtc/engine/trainer.py",
+        '        self._optimizer.load_state_dict(saved["optimizer"])',
+        "",
+        "tests/test_resume.py",
+    ),
+    "after resume the batches begin anew": (
+        "src/dmtc/engine/trainer.py",
+        "unlabelled, pseudo_labels, seed, start)",
+        "unlabelled, pseudo_labels, seed, 0) if False else training_requests("
+        "self.phase, labelled, parts.split.unlabelled, pseudo_labels, seed + (start > 0), start)",
+        "tests/test_resume.py",
+    ),
+    "a damaged checkpoint is loaded": (
+        "src/dmtc/checkpoints.py",
+        '                if hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2]):',
+        "                if True:",
+        "tests/test_resume.py",
+    ),
+    "SIGTERM does not save": (
+        "src/dmtc/engine/trainer.py",
+        "        return bool(signum or due)",
+        "        self.context.interruption.check('')\n        return bool(due)",
+        "tests/test_resume.py",
+    ),
+    "validation images are trained on": (
+        "src/dmtc/engine/trainer.py",
+        "        labelled, seed = parts.split.subsets[self.phase.trainee], parts.config",
+        "        labelled, seed = (*parts.split.subsets[self.phase.trainee], parts.dataset.val[0]), parts.config",
+        "tests/test_runs.py tests/test_batches.py tests/test_trainer.py tests/test_resume.py",
+    ),
+    "the score of the best weights is reported as the last": (
+        "src/dmtc/engine/trainer.py",
+        '            "miou_last": log.evaluations[-1]["miou"],',
+        '            "miou_last": max(each["miou"] for each in log.evaluations),',
+        "tests/test_trainer.py tests/test_runs.py tests/test_averaging.py tests/test_two_models.py tests/test_cli.py",
+    ),
+    "the ensemble is network a alone": (
+        "src/dmtc/evaluation/evaluate.py",
+        "            logits[ensemble] = averaged(logits.values())",
+        "            logits[ensemble] = next(iter(logits.values()))",
+        "tests/test_evaluation.py tests/test_protocols.py",
+    ),
+    "the label ratio is of all classes together": (
+        "src/dmtc/pseudo/selection.py",
+        "    wanted = (histogram.sum(1) * label_ratio).astype(np.int64)",
+        "    wanted = np.full(len(histogram), int(histogram.sum() * label_ratio / len(histogram)))",
+        "tests/pseudo tests/test_quality.py",
+    ),
+    "images are flipped, labels are not": (
+        "src/dmtc/data/augment.py",
+        "            if flip:\n                part = cv2.flip(part, 1)",
+        "            if flip and array.ndim == 3:\n                part = cv2.flip(part, 1)",
+        "tests/data/test_augment.py",
+    ),
+    "the labelled images depend on the seed": (
+        "src/dmtc/splits/rules.py",
+        "    random.Random(_PUBLISHED_SEED + fold).shuffle(order)",
+        "    random.Random(_PUBLISHED_SEED + fold + 1).shuffle(order)",
+        "tests/test_splits.py",
+    ),
+    "job=plan writes a file": (
+        "src/dmtc/jobs.py",
+        "    parts = Assembly(config)\n    print(plan_table(",
+        "    parts = Assembly(config)\n    Path('plan.json').write_text('')\n    print(plan_table(",
+        "tests/test_cli.py",
+    ),
+    "job=check does not exit with 2": (
+        "src/dmtc/jobs.py",
+        "    if check.errors:\n",
+        "    if False:\n",
+        "tests/test_check.py",
+    ),
+    "a skipped image is not counted": (
+        "src/dmtc/batches/loader.py",
+        "            self._skipped[id] += 1",
+        "            pass",
+        "tests/test_batches.py tests/test_bad_input.py",
+    ),
+    "two runs write into one folder": (
+        "src/dmtc/run_folder.py",
+        "            lock.acquire()",
+        "            pass",
+        "tests/test_many_processes.py",
+    ),
+    "weights are scored without their average": (
+        "src/dmtc/engine/trainer.py",
+        "        return nullcontext() if self._average is None else self._average.in_place()",
+        "        return nullcontext()",
+        "tests/test_averaging.py",
+    ),
+    "masks of unlabelled images are opened for training": (
+        "src/dmtc/batches/reading.py",
+        "                image = _usable(self.dataset.image, id)\n",
+        "                image = _usable(self.dataset.sample, id).image\n",
+        "tests/test_runs.py tests/test_batches.py",
+    ),
+    "a student that is surer than its teacher learns from it": (
+        "src/dmtc/losses/mutual.py",
+        '        return opinions.label, weight.masked_fill(opinions.student_wins, 0)\n\n\n@LOSSES.register("flip")',
+        '        return opinions.label, weight\n\n\n@LOSSES.register("flip")',
+        "tests/losses",
+    ),
+    "a loss that is NaN goes on": (
+        "src/dmtc/engine/step_metrics.py",
+        '            if fault := nonfinite(values["loss"], values[GRADIENT_NORM], f" of phase {phase}"):',
+        "            if fault := None:",
+        "tests/test_resume.py tests/test_trainer.py",
+    ),
+    "an exported file gives the classes of its first network": (
+        "src/dmtc/export/module.py",
+        "            total = total + torch.softmax(network(images), dim=1)",
+        "            total = total + torch.softmax(self.networks[0](images), dim=1)",
+        "tests/export/test_export.py",
+    ),
+    "predict writes the mask of another picture": (
+        "src/dmtc/prediction/files.py",
+        "            for id, image, seen in zip(batch.ids, pictures, self._see(batch.image), strict=True):",
+        "            for id, image, seen in zip(batch.ids, pictures, self._see(batch.image)[::-1], strict=True):",
+        "tests/prediction",
+    ),
+    "a report's mean leaves a seed out": (
+        "src/dmtc/report/sweeps/grouping.py",
+        "        return statistics.fmean(self.scores)",
+        "        return statistics.fmean(self.scores[:1])",
+        "tests/report/test_sweep_report.py",
+    ),
+    "a gain is over other seeds": (
+        "src/dmtc/report/sweeps/paired.py",
+        "    mean, won = statistics.fmean(differences)",
+        "    mean, won = statistics.fmean(differences[:2])",
+        "tests/report/test_sweep_report.py",
+    ),
+    "a misspelt option is accepted": (
+        "src/dmtc/registry.py",
+        '            faults.append(f"{where}: unknown option {_unknown(key, parameters)}")',
+        "            pass",
+        "tests/test_registry.py",
+    ),
+    "one process of two keeps its own gradient": (
+        "src/dmtc/processes.py",
+        "                distributed.all_reduce(tensor)",
+        "                distributed.all_reduce(tensor.clone())",
+        "tests/test_many_processes.py",
+    ),
+    "resume takes a changed loss": (
+        "src/dmtc/changes.py",
+        '    "run.device",',
+        '    "loss",\n    "run.device",',
+        "tests/test_resume.py",
+    ),
+}
+
+
+def main() -> None:
+    """Break, run, tell."""
+    words = sys.argv[1:]
+    chosen = {name: of for name, of in PROMISES.items() if not words or any(word in name for word in words)}
+    unnoticed = 0
+    with tempfile.TemporaryDirectory() as place:
+        copy, log = copied(Path(place)), Path(place) / "log.txt"
+        for name, (file, old, new, tests) in chosen.items():
+            path = copy / file
+            source = path.read_text()
+            assert source.count(old) == 1, f"{name}: {file} has changed; break it in another place"
+            with changed(path, source.replace(old, new)):
+                code = in_a_fork(lambda tests=tests: run_pytest(copy, ["-x", *tests.split()]), log, 1800)
+            by = "nothing" if code == 0 else first_failure(log) or f"pytest's exit code {code}"
+            unnoticed += code == 0
+            print(f"{name}: {by}", flush=True)
+    raise SystemExit(bool(unnoticed))
+
+
+if __name__ == "__main__":
+    main()
