@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from alike import what_came_of
 from trees import OWN, save, write_folder, write_list
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
@@ -392,13 +393,16 @@ def test_a_damaged_store_is_made_anew_and_never_run(command, finished, tmp_path,
     run = tmp_path / "run"
     shutil.copytree(finished.folder.path, run)
     unfinished(run)
-    for path in run.rglob(damaged):
-        np.save(path, np.array([Boom()], object), allow_pickle=True) if damaged.endswith("npy") else path.write_text(
-            "{"
-        )
+    for path in [run / f"pseudo_labels/{teacher}/{damaged}" for teacher in ("r1-a", "r1-b")]:
+        assert path.is_file()
+        if damaged.endswith("npy"):
+            np.save(path, np.array([Boom()], object), allow_pickle=True)
+        else:
+            path.write_text("{")
     code, _, err = command(f"resume={run}", "run.progress=off", small_run=False)
     assert code == 0, err
     assert not list(tmp_path.rglob("exploded"))
+    assert what_came_of(run) == what_came_of(finished.folder.path)
 
 
 def test_there_are_many_cases():

@@ -156,13 +156,15 @@ def test_requests_are_addressed_by_seed_and_phase():
 
 
 def test_labelling_and_pseudo_labelled_training_open_no_mask(parts, pseudo_labels, monkeypatch):
-    opened = []
-    monkeypatch.setattr(Dataset, "mask", lambda self, id: opened.append(id))
+    opened, mask = [], Dataset.mask
+    monkeypatch.setattr(Dataset, "mask", lambda self, id: opened.append(id) or mask(self, id))
     for batch in loader(parts, 0).images(parts.split.unlabelled, 4, with_mask=False):
         assert batch.label.numel() == 0
     requests = [[CropRequest(id, pseudo_labels, (0, id)) for id in parts.split.unlabelled]]
     list(loader(parts, 0).crops(requests))
     assert opened == []
+    list(loader(parts, 0).crops([[CropRequest(parts.split.labelled[0], None, (0,))]]))
+    assert opened == [parts.split.labelled[0]], "it would have been seen"
 
 
 @pytest.mark.parametrize("workers", [0, 1])

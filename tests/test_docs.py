@@ -51,7 +51,9 @@ def test_python_example_of_the_readme(small, tmp_path, monkeypatch):
 
 
 def test_files_that_the_readme_names_are_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(targets) > 20
+    for target in targets:
         assert (ROOT / target).exists(), target
     for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
         assert (ROOT / picture).stat().st_size < 300_000

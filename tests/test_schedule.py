@@ -31,7 +31,9 @@ def test_mutual_plan_is_the_published_order():
 
 
 def test_both_networks_of_a_round_learn_from_the_previous_round():
-    for phase in build_plan(spec("schedule=mutual"), COUNTS)[2:]:
+    rounds = build_plan(spec("schedule=mutual"), COUNTS)[2:]
+    assert len(rounds) == 10
+    for phase in rounds:
         number = int(phase.name[1])
         assert phase.init_from == f"r{number - 1}-{phase.trainee}"
         assert phase.label_from == f"r{number - 1}-{'b' if phase.trainee == 'a' else 'a'}"

@@ -98,11 +98,19 @@ def test_class_names(tmp_path):
 
 def test_no_mask_is_opened_when_classes_and_kind_are_named(tmp_path, monkeypatch):
     fill(tmp_path)
+    from dmtc.data.masks import read_mask
+
+    opened = []
     for module in ("masks", "mask_survey"):
-        monkeypatch.setattr(f"dmtc.data.{module}.read_mask", lambda path, *_: pytest.fail(f"opened {path}"))
+        monkeypatch.setattr(
+            f"dmtc.data.{module}.read_mask", lambda *given: opened.append(given[0]) or read_mask(*given)
+        )
     dataset = build(tmp_path, classes=["a", "b", "c"], mask_kind="index")
     for id in dataset.train:
         dataset.image(id)
+    assert opened == []
+    dataset.decode_mask(dataset.masks[dataset.train[0]])
+    assert opened == [dataset.masks[dataset.train[0]]], "it would have been seen"
 
 
 def test_broken_mask_is_told_only_when_needed(tmp_path):

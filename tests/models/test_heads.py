@@ -209,4 +209,8 @@ def test_networks_with_decoders_compile_without_a_graph_break(family: str, head:
 
 def test_one_image_a_part_trains_too() -> None:
     for head in ("deeplabv3plus", "upernet"):
-        build("resnet", head).train().maps(images(64, 64)[:1]).logits.sum().backward()
+        model = build("resnet", head).train()
+        model.maps(images(64, 64)[:1]).logits.sum().backward()
+        gradients = [value.grad for name, value in model.named_parameters() if not name.startswith("projection")]
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients), head
+        assert any(gradient.any() for gradient in gradients), head
