@@ -10,6 +10,9 @@ import torch
 
 import dmtc
 
+collect_ignore_glob = ["fuzz*.py", "mutants.py", "promises.py", "trials.py"]
+"""Commands of their own, without examples; `mutants.py` needs a package that the tests do not."""
+
 # Small tensors: threads would only wait for each other, and sums would depend on their number.
 torch.set_num_threads(1)
 
