@@ -218,6 +218,94 @@ def test_a_baseline_with_a_swept_setting_that_it_has_no_use_for(tmp_path):
     assert rows["dmt loss.gamma=3", "1/8"].gains["supervised"].mean == pytest.approx(0.07)
 
 
+FOCAL = {"loss__focal": {"name": "focal", "gamma": 2.0, "weight": {"start": 0.5, "rounds": 0.0}}}
+
+
+def test_a_setting_that_some_runs_lack_sets_them_apart(tmp_path):
+    write_run(tmp_path / "plain", "supervised", 0, 0.4)
+    write_run(tmp_path / "focal", "supervised", 1, 0.5, **FOCAL)
+    write_run(tmp_path / "off", "supervised", 2, 0.4, loss__focal=None)
+    rows = rows_of(tmp_path)
+    assert set(rows) == {("supervised", "1/8"), ("supervised loss.focal=focal", "1/8")}
+    assert list(rows["supervised", "1/8"].runs) == [("0",), ("2",)], "a term that is off is one that is not there"
+
+
+@pytest.mark.parametrize(("key", "held"), [("model__tuning", {"name": "full"}), ("schedule__ema", None)])
+def test_what_held_before_there_was_a_choice_sets_nothing_apart(tmp_path, key, held):
+    write_run(tmp_path / "older", "dmt", 0, 0.4)
+    write_run(tmp_path / "newer", "dmt", 1, 0.5, **{key: held})
+    write_run(tmp_path / "other", "dmt", 2, 0.5, **{key: {"name": "lora"} if held else 0.99})
+    assert sorted(len(row.runs) for row in rows_of(tmp_path).values()) == [1, 2]
+
+
+@pytest.mark.parametrize("values", [(1.0, 1.00001), (1, 1.0), ("none", None), ("1", 1), ("", "x"), ([1], "[1]")])
+def test_values_that_look_alike_are_told_apart(tmp_path, values):
+    for seed, value in enumerate(values):
+        write_run(tmp_path / str(seed), "dmt", seed, 0.4, model__option=value)
+    assert len({name for name, _ in rows_of(tmp_path)}) == 2
+
+
+def test_a_seed_that_is_not_averaged_over_is_another_row(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), "dmt", seed, 0.4 + seed / 10)
+    assert {name for name, _ in rows_of(tmp_path, over=["split.fold"])} == {"dmt seed=0", "dmt seed=1"}
+
+
+def test_a_baseline_has_no_term_that_the_method_has_not(tmp_path):
+    write_run(tmp_path / "focal", "supervised", 0, 0.45, **FOCAL)
+    write_run(tmp_path / "dmt", "dmt", 0, 0.5, steps=(300, 100))
+    assert not any(row.gains for row in rows_of(tmp_path).values())
+    write_run(tmp_path / "plain", "supervised", 0, 0.40)
+    write_run(tmp_path / "both", "dmt", 0, 0.52, steps=(300, 100), **FOCAL)
+    rows = rows_of(tmp_path)
+    assert rows["dmt", "1/8"].gains["supervised"].mean == pytest.approx(0.10)
+    assert rows["dmt loss.focal=focal", "1/8"].gains["supervised"].mean == pytest.approx(0.07)
+
+
+def with_data(folder, labelled="a", val="b"):
+    """Say what the files of a run held."""
+    data = {"classes": ["sky"], "labelled": {"1": [labelled, "m"]}, "val": {"2": [val, "m"]}, "test": {}}
+    (folder / "split.json").write_text(json.dumps({"data": data}))
+
+
+def test_other_data_under_the_same_names_are_not_put_together(tmp_path):
+    for name, seed, more in (("one", 0, {}), ("two", 1, {}), ("masks", 2, {"labelled": "c"}), ("val", 3, {"val": "c"})):
+        root = f"/{name}/data"
+        with_data(write_run(tmp_path / name, "dmt", seed, 0.4, dataset__images=root, split__labelled=root), **more)
+    panels = panels_of(tmp_path)
+    assert sorted(sorted(len(row.runs) for row in panel.rows) for panel in panels) == [[1], [1, 2]]
+    assert all("dataset.validation_files=" in panel.title for panel in panels)
+
+
+def test_runs_without_a_record_of_their_data_are_taken_for_the_others_and_it_is_told(tmp_path):
+    with_data(write_run(tmp_path / "new", "dmt", 0, 0.4))
+    write_run(tmp_path / "old", "dmt", 1, 0.4)
+    (panel,), remarks = group(read_runs(tmp_path), ["seed"], BASELINES)
+    assert len(panel.rows) == 1
+    assert remarks == ["old: from before files were recorded, taken for runs on the same images as the others"]
+
+
+def test_runs_of_other_versions_of_the_code_are_told(tmp_path):
+    for seed, commit in enumerate(("a" * 40, "b" * 40, "b" * 40)):
+        path = write_run(tmp_path / str(seed), "dmt", seed, 0.4) / "results.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": commit}))
+    _, remarks = group(read_runs(tmp_path), ["seed"], BASELINES)
+    assert remarks == ["dmt, 1/8: its runs were made by 2 versions of the code (aaaaaaaa, bbbbbbbb)"]
+
+
+def test_a_run_whose_settings_were_changed_by_hand_is_listed_and_not_counted(tmp_path, finished):
+    import shutil
+
+    write_run(tmp_path / "fine", "dmt", 0, 0.4)
+    path = shutil.copytree(finished.folder.path, tmp_path / "edited") / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 8", 1))
+    (write_run(tmp_path / "cut", "dmt", 1, 0.4) / "config.yaml").write_text("run:\n")
+    reasons = {record.name: record.reason for record in read_runs(tmp_path) if record.state == "failed"}
+    assert "config.yaml was changed after the run began; seed cannot be changed (seed: 0 -> 8)" in reasons["edited"]
+    assert "config.yaml is damaged" in reasons["cut"]
+    assert set(reasons) == {"edited", "cut"}
+
+
 def test_folds_can_be_averaged_over(tmp_path):
     for fold in (0, 1):
         run = write_run(tmp_path / f"{fold}", "dmt", 0, 0.4 + 0.1 * fold, split__fold=fold)

@@ -50,6 +50,11 @@ class DataRecord:
         """One fingerprint of what networks are scored on: classes and validation images."""
         return _digest({"classes": self.classes, "val": _plain(self.val)})
 
+    @property
+    def labelled_sha256(self) -> str:
+        """One fingerprint of the labelled images."""
+        return _digest(_plain(self.labelled))
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         parts = {"labelled": self.labelled, "val": self.val, "test": self.test}

@@ -1,20 +1,22 @@
 """Which runs are repetitions of each other, which may be compared, and what sets them apart.
 
-Runs are repetitions if they differ in nothing but the keys that are averaged over (the seed). Whatever else differs
-makes another row. Of the settings that differ, those are shown that are needed to tell the rows of one method and label
-ratio apart, first those that the command line gave: a swept `loss.gamma` is shown, and not exponents that follow it.
+Runs are repetitions if they differ in nothing but the keys that are averaged over (the seed). Whatever else differs, or
+is set in one of them alone, makes another row. Of the settings that differ, those are shown that are needed to tell the
+rows of one method and label ratio apart, first those that the command line gave: a swept `loss.gamma` is shown, and not
+exponents that follow it.
 """
 
-import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dmtc.report.results import mean_test
+from dmtc.report.sweeps.differences import telling, text_of, value_of, varying
+from dmtc.report.sweeps.files import FILES_OF_LABELLED, with_known_files
 from dmtc.report.sweeps.paired import Gain, paired_gain
-from dmtc.report.sweeps.reading import RunRecord
+from dmtc.report.sweeps.reading import LENGTHS, RunRecord
 
 _OF_THE_METHOD = ("loss", "schedule.name", "schedule.rounds", "steps", "model.weights.b", "model.normalization.b")
 """What a method and its baseline may differ in: all that makes the method."""
@@ -132,16 +134,17 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
     Returns:
         The panels, by data set; and remarks, one sentence each, about runs that are left out.
     """
-    finished = [record for record in records if record.state == "finished"]
+    remarks: list[str] = []
+    finished = with_known_files([record for record in records if record.state == "finished"], remarks)
     by_panel: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for record in finished:
         by_panel[_panel_key(record, finished)].append(record)
-    remarks: list[str] = []
     panels = []
     for runs in by_panel.values():
         others = [record for record in finished if _dataset(record) == _dataset(runs[0])]
-        protocol = {k: v for k, v in _varying(others).items() if _is_of(k, _OF_THE_PANEL)}
-        shown = {key: _text(runs[0], key, protocol) for key in _telling(protocol, others, lambda _: (), over)}
+        protocol = {k: v for k, v in varying(others).items() if _is_of(k, _OF_THE_PANEL)}
+        keys = telling(protocol, others, lambda _: (), over)
+        shown = {key: text for key in keys if (text := text_of(runs[0], key, protocol))}
         panels.append(Panel(_dataset(runs[0]), shown, _rows(runs, over, remarks)))
     for panel in panels:
         _add_gains(panel.rows, over, baselines)
@@ -155,18 +158,21 @@ def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> lis
         split = run.results["split"]
         return split["labelled"], str(split["ratio"]), "" if by_fold else str(split.get("sha256", ""))
 
-    varying = {k: v for k, v in _varying(runs).items() if not _is_of(k, (*_OF_THE_RATIO, *_OF_THE_PANEL, *over))}
-    keys = _telling(varying, runs, lambda run: (run.method, cell_of(run)[:2]), over)
+    passed_over = (*_OF_THE_RATIO, *_OF_THE_PANEL, *over, *([FILES_OF_LABELLED] if by_fold else []))
+    differing = {key: values for key, values in varying(runs).items() if not _is_of(key, passed_over)}
+    keys = telling(differing, runs, lambda run: (run.method, cell_of(run)[:2]), over)
     rows: dict[tuple[Any, ...], Row] = {}
     cells_of_ratio: dict[tuple[int, str], set[Cell]] = defaultdict(set)
     for run in runs:
         cells_of_ratio[cell_of(run)[:2]].add(cell_of(run))
     for run in runs:
-        shown = {key: text for key in keys if (text := _text(run, key, varying)) != ""}
+        shown = {key: text for key in keys if (text := text_of(run, key, differing))}
         cell = cell_of(run)
         if len(cells_of_ratio[cell[:2]]) > 1 and not any(key.startswith("split.") for key in keys):
             shown["labelled set"] = cell[2][:8]
-        row = rows.setdefault((run.method, cell, *shown.items()), Row(cell, run.method, shown, {}))
+        settings = tuple(value_of(run, key) for key in differing)  # all of them, however few are shown
+        row = rows.setdefault((run.method, cell, settings), Row(cell, run.method, shown, {}))
+        row.shown = min(row.shown, shown, key=len)  # of one with a term switched off, and one without it
         repetition = tuple(_repetition(run, key) for key in over)
         if repetition in row.runs:
             earlier, later = sorted((row.runs[repetition], run), key=_made_at)
@@ -175,6 +181,7 @@ def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> lis
         row.runs[repetition] = run
     for row in rows.values():
         row.runs = dict(sorted(row.runs.items(), key=lambda item: [_number(part) for part in item[0]]))
+        remarks += _other_code(row)
     return _sorted(list(rows.values()))
 
 
@@ -193,7 +200,7 @@ def _add_gains(rows: list[Row], over: Sequence[str], baselines: Sequence[str]) -
             bases = [base for base in rows if base.method == method and row.method != method and _fair(row, base, over)]
             if bases:
                 # Several differ in settings of the method that a baseline has no use for, such as a swept gamma.
-                base = max(bases, key=lambda base: len(row.shown.items() & base.shown.items()))
+                base = max(bases, key=lambda base: _nearness(row, base))
                 shared = [key for key in row.runs if key in base.runs]
                 if shared:
                     row.gains[method] = paired_gain([row.runs[key].score - base.runs[key].score for key in shared])
@@ -203,14 +210,38 @@ def _fair(row: Row, base: Row, over: Sequence[str]) -> bool:
     """Whether they differ in the method alone, and a baseline without rounds is as long as the start, or as all."""
     if row.cell != base.cell:
         return False
-    one, other = row.any.settings, base.any.settings
-    varying = _varying([row.any, base.any])
-    if any(not _is_of(key, (*_OF_THE_METHOD, *over)) for key in varying):
+    differing = varying([row.any, base.any])
+    allowed = _OF_THE_METHOD if _has_rounds(base) and _has_rounds(row) else (*_OF_THE_METHOD, *LENGTHS)
+    if any(not _is_of(key, (*allowed, *over)) for key in differing) or _terms(base) - _terms(row):
         return False
-    if _has_rounds(base):
-        return not any(_is_of(key, ("schedule.rounds",)) for key in varying if key in one and key in other)
+    if _has_rounds(base) and _has_rounds(row):
+        return not any(_is_of(key, ("schedule.rounds",)) for key in differing)
     lengths = _lengths(row)
     return not lengths or not _lengths(base) or _lengths(base)[-1] in (lengths[0], lengths[-1])
+
+
+def _nearness(row: Row, base: Row) -> tuple[int, int]:
+    """How much of what is shown of two rows is alike, and how little the base has that the row does not."""
+    return len(row.shown.items() & base.shown.items()), -len(base.shown.items() - row.shown.items())
+
+
+def _terms(row: Row) -> set[str]:
+    """The terms of the loss that are switched on, but for the kind of those that methods differ in."""
+    settings = row.any.settings
+    named = {key.removesuffix(".name") for key in settings if key.startswith("loss.") and key.endswith(".name")}
+    return {key for key in named if key != "loss"}
+
+
+def _other_code(row: Row) -> list[str]:
+    """A remark if the runs of a row were not all made by one version of the code."""
+    made = {str(run.results.get("commit") or run.results.get("version") or "") for run in row.runs.values()} - {""}
+    if len(made) < 2:
+        return []
+    return [f"{row.name}, {row.ratio}: its runs were made by {len(made)} versions of the code ({_commits(made)})"]
+
+
+def _commits(made: Iterable[str]) -> str:
+    return ", ".join(sorted(one[:8] for one in made))
 
 
 def _has_rounds(row: Row) -> bool:
@@ -223,56 +254,10 @@ def _lengths(row: Row) -> list[int]:
     return [sum(steps[: i + 1]) for i in range(len(steps))]
 
 
-def _varying(runs: Sequence[RunRecord]) -> dict[str, set[str]]:
-    """Keys that differ, with their values as JSON.
-
-    A key that some runs lack differs only if the others differ among themselves: a later version has brought it.
-    """
-    values: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        for key, value in run.settings.items():
-            values[key].add(json.dumps(value))
-    return {key: found for key, found in values.items() if len(found) > 1}
-
-
-def _telling(varying: Mapping[str, set[str]], runs: Sequence[RunRecord], known: Any, over: Sequence[str]) -> list[str]:
-    """The keys that tell runs apart that are alike in what is `known` of them.
-
-    Of the command line all that differ; of the others the few, found one after the other, that are needed beside them.
-    """
-    given = frozenset().union(*(run.overrides for run in runs)) - set(over)
-    chosen: list[str] = []
-    for key in sorted(varying, key=lambda key: (key not in given, key.count("."), key)):
-        found: dict[Any, set[str]] = defaultdict(set)
-        for run in runs:
-            if key in run.settings:
-                told = () if key in given else tuple(_value(run, one) for one in chosen)
-                found[known(run), told].add(_value(run, key))
-        if any(len(values) > 1 for values in found.values()):
-            chosen.append(key)
-    return chosen
-
-
-def _value(run: RunRecord, key: str) -> str:
-    return json.dumps(run.settings.get(key))
-
-
-def _text(run: RunRecord, key: str, varying: Mapping[str, set[str]]) -> str:
-    """A value for people; "" where a run lacks the key."""
-    if key not in run.settings:
-        return ""
-    value = run.settings[key]
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value).replace(" ", "")
-
-
 def _panel_key(run: RunRecord, runs: Sequence[RunRecord]) -> tuple[str, ...]:
     alike = [one for one in runs if _dataset(one) == _dataset(run)]
-    keys = sorted(key for key in _varying(alike) if _is_of(key, _OF_THE_PANEL))
-    return (_dataset(run), *(_value(run, key) for key in keys))
+    keys = sorted(key for key in varying(alike) if _is_of(key, _OF_THE_PANEL))
+    return (_dataset(run), *(value_of(run, key) for key in keys))
 
 
 def _dataset(run: RunRecord) -> str:

@@ -10,14 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from dmtc.changes import FREE
-from dmtc.errors import DataError
+from dmtc.changes import settings_that_count
+from dmtc.errors import DataError, UserError
+from dmtc.moved import is_path
+from dmtc.origin import require_own_settings
 from dmtc.run_folder import RunFolder
 from dmtc.sweep_folder import STATUS_NAME, SweepFolder, read_status
 
-_OTHER = ("seed", "tag", "imports", "resume", "run_dir", "job", "default_ratio", "default_labelled", "dataset.root")
-"""Settings that are no settings of the method, and seed and place, in which repetitions differ."""
-_LENGTHS = ("schedule.rounds", "schedule.start.steps", "schedule.start.epochs", "schedule.limit_steps")
+FILES_OF_VALIDATION, FILES_OF_LABELLED = "dataset.validation_files", "split.labelled_files"
+"""Settings that runs have besides those of their config: how the SHA-256 of what files hold begins."""
+LENGTHS = ("schedule.rounds", "schedule.start.steps", "schedule.start.epochs", "schedule.limit_steps")
 """Settings that, in a run without rounds, set nothing but its number of steps."""
 
 
@@ -88,15 +90,18 @@ def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _read_run(path: Path, name: str) -> RunRecord:
-    settings, state, reason = _settings(path), "finished", ""
+    settings, state, reason = {}, "finished", ""
     results: dict[str, Any] = {}
     try:
+        settings = _settings(path)
         results = json.loads((path / "results.json").read_text(encoding="utf-8"))
         _ = results["method"], results["dataset"], results["seed"], results["seconds"]
         _ = results["split"]["ratio"], results["split"]["labelled"]
         if not math.isfinite(results["miou"]["mean_last"]):
             results, state = {}, "failed"
             reason = "its mIoU is NaN, as a class is absent and evaluation.absent=undefined"
+    except UserError as error:
+        results, state, reason = {}, "failed", str(error)
     except FileNotFoundError:
         state, reason = _why_not_finished(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -104,8 +109,10 @@ def _read_run(path: Path, name: str) -> RunRecord:
         results, state, reason = {}, "failed", f"results.json is damaged: {what}"
     phases = results.get("phases", ())
     if phases and not any(phase.get("label_from") for phase in phases):
-        settings = {key: value for key, value in settings.items() if not _matches(key, _LENGTHS)}
+        settings = {key: value for key, value in settings.items() if not _matches(key, LENGTHS)}
         settings["steps"] = sum(phase["steps"] for phase in phases)
+    if results:
+        settings["seed"] = results["seed"]
     return RunRecord(path, name, state, reason, settings, _overrides(path), results)
 
 
@@ -150,11 +157,37 @@ def _never_started(sweep: SweepFolder) -> list[RunRecord]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    try:
-        config = RunFolder(path).read_config()
-    except DataError:
+    """What can change a run's results; nothing without a config.
+
+    Raises:
+        ConfigError: The config was changed after the run began.
+        DataError: A file of the run is damaged.
+    """
+    folder = RunFolder(path)
+    if not folder.config_path.is_file():
         return {}
-    return {key: value for key, value in _flat(config).items() if not _matches(key, _OTHER) and not _matches(key, FREE)}
+    try:
+        config = folder.read_config()
+        require_own_settings(folder, config)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder.config_path} is damaged ({type(error).__name__}: {error})") from None
+    counting = settings_that_count(config)
+    settings = {key: counting.get(key, value) for key, value in _flat(config).items() if _counts(key, counting)}
+    recorded, data = folder.read_settings(), folder.read_data() if folder.has_split() else None
+    for network, source in (config.get("model", {}).get("weights") or {}).items():
+        key = f"model.weights.{network}"
+        if is_path(source):  # where a file lies differs between machines
+            sha256 = None if recorded is None else recorded["starting_weights"].get(network)
+            settings[key] = Path(source).name if sha256 is None else f"{sha256[:8]}..."
+    if data is not None:
+        settings[FILES_OF_VALIDATION] = data.scored_sha256[:8]
+        settings[FILES_OF_LABELLED] = data.labelled_sha256[:8]
+    return settings
+
+
+def _counts(key: str, counting: Mapping[str, Any]) -> bool:
+    """Whether a key is one of those that count, or a part that holds some."""
+    return key in counting or any(other.startswith(f"{key}.") for other in counting)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -165,8 +198,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping) and value:
             flat |= {name: value.get("name", "on")} if prefix else {}
             flat |= _flat(value, f"{name}.")
-        elif name.startswith("model.weights.") and isinstance(value, str):
-            flat[name] = Path(value).name  # where a file lies differs between machines
         else:
             flat[name] = value
     return flat
