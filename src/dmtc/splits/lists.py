@@ -19,5 +19,12 @@ def read_list(path: Path, known: Collection[str]) -> tuple[str, ...]:
     Raises:
         DataError: The file cannot be read or is empty, an entry is none or could be several of the known ids, or an
             image is listed twice.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "labeled.txt"
+        >>> _ = path.write_text("JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png")
+        >>> read_list(path, known={"2007_000032", "2007_000039"})
+        ('2007_000032',)
     """
     return read_ids(path, known, "training image")
