@@ -9,7 +9,8 @@ from fuzz_damage import TYPED
 from fuzz_world import FOLDER, SYNTHETIC
 
 JOBS = ["plan", "check", "train", "evaluate", "predict", "export", "report", "benchmark"]
-QUIET = ["run.progress=off", "run.device=cpu"]
+QUIET = ["run.progress=off"]
+ON_CPU = [*QUIET, "run.device=cpu"]
 NETWORK = ("weights", "push", "logger", "imports", "backbone.arch", "hydra", "workers", "compile", "parallel_students")
 """Parts of keys that would reach for the internet, for processes or for minutes; they have tests of their own."""
 
@@ -38,14 +39,14 @@ def plan(chance: random.Random) -> Attempt:
     start = chance.choice([["dataset.root=data"], FOLDER, ["--config-dir=settings", "experiment=mine"], SYNTHETIC])
     lists = [] if chance.random() < 0.7 else ["split=files", "split.labelled=lists/labelled.txt"]
     return Attempt(
-        "plan", ["job=plan", *start, *lists, *QUIET], ["own", "own/**/*", "settings/**/*", "lists/*"], ["data/"]
+        "plan", ["job=plan", *start, *lists, *ON_CPU], ["own", "own/**/*", "settings/**/*", "lists/*"], ["data/"]
     )
 
 
 def check(chance: random.Random) -> Attempt:
     """Of a folder."""
     advice = f"job.advice={chance.choice(['true', 'false', 'false'])}"
-    return Attempt("check", ["job=check", *FOLDER, advice, *QUIET], ["own", "own/**/*", "own/**/*"])
+    return Attempt("check", ["job=check", *FOLDER, advice, *ON_CPU], ["own", "own/**/*", "own/**/*"])
 
 
 def train(chance: random.Random) -> Attempt:
@@ -56,7 +57,7 @@ def train(chance: random.Random) -> Attempt:
     more = chance.choice(
         [[], [], ["run.image_cache=cache"], ["run.report=true"], ["logger=csv"], ["dataset.on_error=skip"]]
     )
-    arguments = [*data, method, "schedule.limit_steps=1", *more, f"hydra.run.dir={folder}", *QUIET]
+    arguments = [*data, method, "schedule.limit_steps=1", *more, f"hydra.run.dir={folder}", *ON_CPU]
     return Attempt("train", arguments, ["own", "own/**/*", "own/**/*"], ["data/", "runs/own/"])
 
 
@@ -74,7 +75,7 @@ def evaluate(chance: random.Random) -> Attempt:
         [[], ["evaluation=sliding", "evaluation.crop=[16,16]"], ["job.protocols=[original,padded]"]]
     )
     damage = [f"runs/{run}/*", f"runs/{run}/**/*", "own/**/*"]
-    arguments = ["job=evaluate", f"run=runs/{run}", *protocol, *QUIET]
+    arguments = ["job=evaluate", f"run=runs/{run}", *protocol, *ON_CPU]
     return Attempt("evaluate", arguments, damage, [f"runs/{run}/evaluation", "data/"])
 
 
@@ -85,7 +86,7 @@ def predict(chance: random.Random) -> Attempt:
     write = chance.choice([[], ["job.write=[overlay]"], ["job.write=[index,probabilities]"], ["job.layout=voc"]])
     existing = chance.choice([[], ["job.existing=skip"], ["job.existing=replace"]])
     given = chance.choice(["pictures", "pictures", "pictures/clip.mp4", "pictures/**/*.png"])
-    arguments = ["job=predict", f"run=runs/{run}", f"input={given}", f"output={output}", *write, *existing, *QUIET]
+    arguments = ["job=predict", f"run=runs/{run}", f"input={given}", f"output={output}", *write, *existing, *ON_CPU]
     damage = [
         "pictures",
         "pictures/*",
@@ -114,7 +115,7 @@ def report(chance: random.Random) -> Attempt:
     out = chance.choice([[], [], ["job.out=out"], ["job.out=own"]])
     damage = [f"runs/{run}/*", f"runs/{run}/**/*", "own/**/*"]
     owns = [f"runs/{run}/{name}" for name in ("report", "pictures")] if not out else []
-    return Attempt("report", ["job=report", f"run=runs/{run}", *out, *QUIET], damage, [*owns, "data/"])
+    return Attempt("report", ["job=report", f"run=runs/{run}", *out, *ON_CPU], damage, [*owns, "data/"])
 
 
 def report_of_runs(chance: random.Random) -> Attempt:
@@ -130,13 +131,13 @@ def sweep(chance: random.Random) -> Attempt:
     swept = chance.choice(["seed=0,1", "loss=supervised,cbst", "seed=0,x", "dataset.root=own,nowhere", "tag=a,b"])
     given = [argument for argument in FOLDER if not swept.startswith("dataset.root") or argument != "dataset.root=own"]
     folder = chance.choice(["out", "new/deep", "runs"])
-    arguments = ["-m", *given, "loss=supervised", "schedule.limit_steps=1", swept, f"hydra.sweep.dir={folder}", *QUIET]
+    arguments = ["-m", *given, "loss=supervised", "schedule.limit_steps=1", swept, f"hydra.sweep.dir={folder}", *ON_CPU]
     return Attempt("sweep", arguments, ["own", "own/**/*"], ["data/"])
 
 
 def benchmark(chance: random.Random) -> Attempt:
     """Of two steps."""
-    arguments = ["job=benchmark", *FOLDER, "job.steps=1", "job.seconds=0.1", "job.batches=[]", *QUIET]
+    arguments = ["job=benchmark", *FOLDER, "job.steps=1", "job.seconds=0.1", "job.batches=[]", *ON_CPU]
     output = chance.choice([[], ["job.output=out/x.json"], ["job.output=own"]])
     return Attempt("benchmark", [*arguments, *output], ["own", "own/**/*"])
 
@@ -157,7 +158,7 @@ def starting_weights(chance: random.Random) -> Attempt:
         f"model.weights.a={file}",
         "schedule.limit_steps=1",
         "hydra.run.dir=out",
-        *QUIET,
+        *ON_CPU,
     ]
     return Attempt("starting weights", arguments, [file, file], options=False)
 

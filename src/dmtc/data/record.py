@@ -165,8 +165,11 @@ def _plain(part: Contents) -> dict[str, list[str]]:
 
 
 def _contents(part: Mapping[str, Sequence[str]]) -> Contents:
+    if not isinstance(part, Mapping):
+        raise TypeError("a part is no mapping from ids to hashes")
     found = {}
-    for id, (image, mask) in part.items():
+    for id, files in part.items():
+        image, mask = files
         found[str(id)] = (str(image), str(mask))
     return found
 
