@@ -22,7 +22,7 @@ STAGES = [
     ["batches"],
     ["evaluation", "environment", "changes", "moved", "failures"],
     ["tracking", "progress", "checkpoints"],
-    ["run_folder", "sweep_folder", "config", "origin", "same_data"],
+    ["run_folder", "sweep_folder", "stored", "config", "origin", "same_data"],
     ["run_beginning"],
     ["engine"],
     ["cost", "prediction"],

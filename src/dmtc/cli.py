@@ -135,7 +135,7 @@ def _task(cfg: DictConfig) -> float | None:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:
             raise  # told by the line of this job; the sweep goes on
-        if OmegaConf.select(cfg, "run.debug", throw_on_resolution_failure=False):
+        if OmegaConf.select(cfg, "run.debug", throw_on_resolution_failure=False) is True:
             traceback.print_exc()
         raise SystemExit(_report(error)) from None
 

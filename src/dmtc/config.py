@@ -94,6 +94,8 @@ def fault_of_composing(error: Exception) -> UserError:
     if isinstance(error, RecursionError):
         return ConfigError(f"{last_loaded()}: its defaults lead in a circle")
     text = one_line(error, known_keys)
+    if text.startswith("Config group override must be"):
+        text = "a part such as loss, dataset or model is chosen by a name, as in loss=dmt; no null, number or mapping"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return ConfigError(text)
     return ConfigError(f"the config cannot be put together: {text or type(error).__name__}")
@@ -303,5 +305,5 @@ def _normalization_faults(normalization: Any) -> list[str]:
     return [
         f"model.normalization.{network} should be one of {', '.join(known)}, but is {rule!r}"
         for network, rule in normalization.items()
-        if not (rule is None or rule in NORMALIZATIONS)
+        if not (rule is None or (isinstance(rule, str) and rule in NORMALIZATIONS))
     ]

@@ -6,12 +6,14 @@ Which ones went into a config is kept, to say where a setting that reaches nothi
 import os
 import re
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
 
 from dmtc.errors import ConfigError, DataError
 from dmtc.yaml_files import parse_yaml, read_text
@@ -76,7 +78,12 @@ class FileConfigSource(file_config_source.FileConfigSource):
         package = re.search(r"^\s*#\s*@package\s+(\S+)", text[:512], re.MULTILINE)
         group, _, _ = config_path.removesuffix(".yaml").rpartition("/")
         _loaded.append(LoadedFile(path, group, package[1] if package else None, tuple(content or ())))
-        return super().load_config(config_path)
+        return ConfigResult(
+            config=OmegaConf.load(StringIO(text)),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header=ConfigSource._get_header_dict(text[:512]),
+        )
 
 
 # Before Hydra has looked for its plugins or after: theirs does not replace one of the same name.

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from dmtc import run_beginning
 from dmtc.allocator import keep_freed_memory
 from dmtc.changes import refuse_changes
-from dmtc.config import settle
+from dmtc.config import check, settle, settle_stored
 from dmtc.data.record import DataRecord, record_data
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.context import Activity, RunContext
@@ -96,12 +96,13 @@ def resume(
         'dmtc'
     """
     run_folder = RunFolder.existing(folder)
-    config = run_folder.read_config()
+    config = settle_stored(run_folder.read_config(), run_folder.config_path)
     config = relocated(config, places or {})
     config["run"] = config["run"] | dict(run_settings or {})
     if logger is not None:
         config["logger"] = dict(logger)
-    return _carry_out(Assembly(settle(config), run_folder.read_split() if run_folder.has_split() else None), run_folder)
+    check(config)
+    return _carry_out(Assembly(config, run_folder.read_split() if run_folder.has_split() else None), run_folder)
 
 
 def _carry_out(parts: Assembly, folder: RunFolder) -> Run:

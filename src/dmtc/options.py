@@ -1,7 +1,7 @@
 """Which options each job reads. What is given beside a job that does not read it is refused, with where it belongs."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,10 @@ READS: Mapping[str, tuple[str, ...]] = {
     "plan": tuple(key for key in _RECIPE if key != "resume"),
     "check": tuple(key for key in _RECIPE if key != "resume"),
     "benchmark": tuple(key for key in _RECIPE if key != "resume"),
-    "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", *_NETWORKS),
+    "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", "run.test", *_NETWORKS),
     "predict": ("run_dir", "evaluation", *_NETWORKS),
     "export": ("run_dir",),
-    "report": ("run_dir", *_DATA, "run.pictures", "run.image_cache", *_NETWORKS),
+    "report": ("run_dir", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
 }
 """By job, besides `_ALWAYS`: options, or parts of the config with all in them. A job of the user's reads all."""
 
@@ -61,7 +61,7 @@ ONLY = (
     _Only("report", "job.baselines", lambda config: not _of_one_run(config), "runs=DIR"),
     *(
         _Only("report", key, _of_one_run, "run=RUN_DIR")
-        for key in ("job.beside", "run.pictures", "run.image_cache", *_NETWORKS)
+        for key in ("job.beside", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS)
     ),
 )
 """Options that matter in one mode of a job alone."""
@@ -96,12 +96,14 @@ def refuse_unread(job: str, keys: Sequence[str], config: Mapping[str, Any] | Non
     """
     if job not in READS:
         return
-    refused = [key for key in dict.fromkeys(keys) if not reads(job, key)]
+    # What no job reads is told by whoever knows all names, and the nearest one.
+    refused = {key: homes for key in keys if not reads(job, key) and (homes := [j for j in READS if reads(j, key)])}
     if refused:
         names = ", ".join(_TYPED.get(key, key) for key in refused)
-        homes = [other for other in READS if any(reads(other, key) for key in refused)]
-        where = f"but by job={_listed(homes)}" if homes else "nor by any other job"
-        raise ConfigError(f"{names} {_is(refused)} not read by job={job}, {where}; job={job} {_reading(job)}")
+        homes = [home for home in READS if any(home in others for others in refused.values())]
+        raise ConfigError(
+            f"{names} {_is(refused)} not read by job={job}, but by job={_listed(homes)}; job={job} {_reading(job)}"
+        )
     if config is None:
         return
     for only in ONLY:
@@ -129,7 +131,7 @@ def _reading(job: str) -> str:
     return "reads what training reads, and job.*"
 
 
-def _is(keys: Sequence[str]) -> str:
+def _is(keys: Collection[str]) -> str:
     return "is" if len(keys) == 1 else "are"
 
 

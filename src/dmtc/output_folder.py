@@ -38,7 +38,7 @@ def look_at_folder_of_run(config: DictConfig) -> None:
         return  # all but the first have no folder of their own, and the first looks before it writes
     with _refusing():
         folder = Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute()
-        if config.get("resume") is not None or config.job.get("name") == "train":
+        if config.get("resume") is not None or OmegaConf.select(config, "job.name") == "train":
             # Imported here: a misspelt option needs no torch.
             from dmtc.run_beginning import refuse_foreign
             from dmtc.run_folder import RunFolder

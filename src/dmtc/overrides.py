@@ -164,7 +164,7 @@ def _literal(value: str, swept: bool, one: Callable[[str], str]) -> str:
     if value.lower() == "null" or _QUOTED.fullmatch(value) or (swept and _SWEEP.fullmatch(value)):
         return value
     # A folder may be called [x] as well; it is told apart by being there.
-    if value.startswith("[") and _closes_at_the_end(value):
+    if value.startswith("[") and value.endswith("]") and len(_parts(value)) == 1:
         inner = value[1:-1].strip()
         return f"[{','.join(_element(part, one) for part in _parts(inner))}]" if inner else "[]"
     if swept and len(parts := _parts(value)) > 1:
@@ -227,8 +227,3 @@ def _parts(text: str) -> list[str]:
             start = at + 1
         at += 1
     return [*parts, text[start:].strip()]
-
-
-def _closes_at_the_end(text: str) -> bool:
-    """Whether the bracket at the beginning is the one that the last character closes."""
-    return text.endswith("]") and len(text) > 1

@@ -72,7 +72,7 @@ class Registry(Generic[T]):
     def builder(self, name: str) -> Callable[..., T]:
         """The registered callable itself."""
         if name not in self._builders:
-            raise ConfigError(f"unknown {self.kind} {_unknown(name, self._builders)}")
+            raise ConfigError(f"unknown {self.kind} {unknown(name, self._builders)}")
         return self._builders[name]
 
     def faults(self, spec: Mapping[str, Any], where: str) -> list[str]:
@@ -88,7 +88,7 @@ class Registry(Generic[T]):
         if name is None:
             return [f"{where}: no `name:` given (known: {', '.join(self.names())})"]
         if not isinstance(name, str) or name not in self._builders:
-            return [f"{where}: unknown {self.kind} {_unknown(str(name), self._builders)}"]
+            return [f"{where}: unknown {self.kind} {unknown(str(name), self._builders)}"]
         arguments = {key: value for key, value in spec.items() if key != "name"}
         return argument_faults(self._builders[name], arguments, where, self.runtime)
 
@@ -125,7 +125,7 @@ def argument_faults(
         if key in runtime:
             faults.append(f"{where}.{key} is set by the library and cannot be given")
         elif key not in parameters:
-            faults.append(f"{where}: unknown option {_unknown(key, parameters)}")
+            faults.append(f"{where}: unknown option {unknown(key, parameters)}")
         elif key in hints and not is_bearable(value, hints[key], conf=_LENIENT):
             expected = hints[key].__name__ if inspect.isclass(hints[key]) else str(hints[key]).replace("typing.", "")
             faults.append(f"{where}.{key} should be {expected}, but is {value!r}")
@@ -141,7 +141,8 @@ def raise_faults(faults: list[str]) -> None:
         raise ConfigError("; ".join(faults))
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
+def unknown(name: str, known: Iterable[str]) -> str:
+    """An unknown name, with the nearest of those that are known, and all of them."""
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -9,6 +9,7 @@ from dmtc.errors import ConfigError
 from dmtc.files import is_temporary, remove_empty
 from dmtc.ownership import is_inside, require_folder
 from dmtc.run_folder import RunFolder
+from dmtc.stored import holds_config
 from dmtc.sweep_folder import STATUS_NAME, read_status
 
 _OF_EVERY_RUN = {"dataset", "loss", "schedule"}
@@ -28,7 +29,7 @@ def refuse_foreign(folder: RunFolder) -> None:
         DataError: It holds a run whose config is damaged.
     """
     require_folder(folder.path, "hydra.run.dir")
-    if not folder.path.is_dir() or (folder.config_path.is_file() and folder.read_config().keys() >= _OF_EVERY_RUN):
+    if not folder.path.is_dir() or (folder.config_path.is_file() and holds_config(folder.config_path, _OF_EVERY_RUN)):
         return
     foreign = sorted(path.name for path in folder.path.iterdir() if not _is_of_a_beginning(path))
     if foreign:

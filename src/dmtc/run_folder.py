@@ -25,16 +25,19 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from dmtc import stored
 from dmtc.changes import completed
 from dmtc.checkpoints import Checkpoints
 from dmtc.data.record import DataRecord
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
-from dmtc.files import read_regular, remove_unfinished, write_atomically, write_json
+from dmtc.files import remove_unfinished, write_atomically, write_json
 from dmtc.moved import found_from
 from dmtc.pseudo.store import PseudoLabelStore
-from dmtc.schedule import Phase, plan_from_json, plan_to_json
+from dmtc.schedule import Phase, plan_to_json
 from dmtc.splits import Split
+from dmtc.stored import LARGEST
+from dmtc.yaml_files import read_text
 
 
 class RunFolder:
@@ -141,20 +144,14 @@ class RunFolder:
         Raises:
             DataError: It is damaged.
         """
-        try:
-            config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise DataError(f"{self.config_path} is damaged: {' '.join(str(error).split())}") from None
-        if not isinstance(config, dict):
-            raise DataError(f"{self.config_path} is damaged: it holds no settings")
-        if isinstance(dataset := config.get("dataset"), dict):
-            config["dataset"] = found_from(self._directory(), dataset)
+        config = stored.read_config(self.config_path)
+        config["dataset"] = found_from(self._directory(), config["dataset"])
         return completed(config)
 
     def _directory(self) -> Path:
         """Where the run was started, or where we are."""
         try:
-            return Path(self._read_json("environment.json")["directory"])
+            return Path(str(stored.read_mapping(self.path / "environment.json")["directory"]))
         except (DataError, LookupError, TypeError):
             return Path.cwd()
 
@@ -172,7 +169,7 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            content = dict(self._read_json(path.name))
+            content = stored.read_mapping(path)
             return {"sha256": str(content["sha256"])} | {k: dict(content[k]) for k in ("settings", "starting_weights")}
         except (LookupError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
@@ -192,7 +189,11 @@ class RunFolder:
 
     def read_split(self) -> Split:
         """Read which images are labelled and which are not."""
-        return Split.from_json(self._read_text("split.json"))
+        path = self.path / "split.json"
+        try:
+            return Split.from_json(read_text(path, LARGEST))
+        except DataError as error:
+            raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}") from None
 
     def read_data(self) -> DataRecord | None:
         """What the files of the data held when the run began; None of runs from before that was recorded.
@@ -200,7 +201,7 @@ class RunFolder:
         Raises:
             DataError: It is damaged.
         """
-        content = self._read_json("split.json").get("data")
+        content = stored.read_mapping(self.path / "split.json").get("data")
         try:
             return None if content is None else DataRecord.from_json(content)
         except (LookupError, TypeError, ValueError) as error:
@@ -216,7 +217,7 @@ class RunFolder:
 
     def read_plan(self) -> list[Phase]:
         """Read the phases."""
-        return plan_from_json(self._read_json("plan.json"))
+        return stored.read_plan(self.path / "plan.json")
 
     def write_task(self, task: Task) -> None:
         """Write classes and colors."""
@@ -229,12 +230,7 @@ class RunFolder:
             DataError: They are damaged.
         """
         path = self.path / "task.json"
-        if not path.is_file():
-            return None
-        try:
-            return Task.from_json(self._read_json(path.name))
-        except (LookupError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is damaged: {error}") from None
+        return stored.read_task(path) if path.is_file() else None
 
     def write_phase(self, record: dict[str, Any]) -> None:
         """Mark a phase as done, with what is to be reported of it."""
@@ -242,11 +238,8 @@ class RunFolder:
 
     def read_phase(self, name: str) -> dict[str, Any] | None:
         """What is to be reported of a phase, or None if it is not done."""
-        path = f"phases/{name}/phase.json"
-        record = self._read_json(path) if (self.path / path).is_file() else None
-        if not isinstance(record, dict | None):
-            raise DataError(f"{self.path / path} is damaged: it holds no record of a phase")
-        return record
+        path = self.path / "phases" / name / "phase.json"
+        return stored.read_phase(path, name) if path.is_file() else None
 
     def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
         """Write what became of a network's starting weights."""
@@ -254,8 +247,8 @@ class RunFolder:
 
     def read_weights_report(self, phase: str) -> dict[str, Any] | None:
         """What became of a network's starting weights; None of a phase that does not start anew."""
-        path = f"phases/{phase}/starting_weights.json"
-        return self._read_json(path) if (self.path / path).is_file() else None
+        path = self.path / "phases" / phase / "starting_weights.json"
+        return stored.read_mapping(path) if path.is_file() else None
 
     def write_results(self, results: dict[str, Any], text: str) -> None:
         """Write results.json and the same as a table to read."""
@@ -264,16 +257,4 @@ class RunFolder:
 
     def read_results(self) -> dict[str, Any] | None:
         """The results, or None if the run is not finished."""
-        return self._read_json(self.results_path.name) if self.results_path.is_file() else None
-
-    def _read_json(self, name: str) -> Any:
-        try:
-            return json.loads(self._read_text(name))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{self.path / name} is damaged: {error}") from None
-
-    def _read_text(self, name: str) -> str:
-        try:
-            return read_regular(self.path / name).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{self.path / name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return stored.read_mapping(self.results_path) if self.results_path.is_file() else None

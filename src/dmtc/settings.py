@@ -80,9 +80,29 @@ def pick_device(device: str, processes: Processes) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise ConfigError(f"run.device={device!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from None
+    if chosen.type == "cpu":
+        return torch.device("cpu")
     if chosen.type == "cuda" and not (torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count()):
         raise ConfigError(f"run.device={device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+    if chosen.type != "cuda":
+        _try(device, chosen)
     return chosen
+
+
+def _try(device: str, chosen: torch.device) -> None:
+    """See whether anything can be computed on a device; PyTorch knows the names of many that it was not built for.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    try:
+        torch.zeros(1, device=chosen).add_(1).item()  # of "meta", which holds no values, there is no item
+    # Each kind of device has its own error for its absence, AssertionError and ModuleNotFoundError among them.
+    except Exception as error:
+        reason = " ".join(str(error).split(". ")[0].split())[:120]
+        raise ConfigError(
+            f"run.device={device!r}: this machine has no such device ({reason}); use auto, cpu, or cuda"
+        ) from None
 
 
 def _own_device(device: str, processes: Processes) -> torch.device:

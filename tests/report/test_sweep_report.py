@@ -35,6 +35,8 @@ def write_run(folder: Path, method="supervised", seed=0, score=0.4, ratio="1/8",
     folder.mkdir(parents=True)
     config: dict = {
         "seed": seed,
+        "job": {"name": "train"},
+        "model": {"name": "deeplabv2"},
         "dataset": {"name": "synthetic", "root": f"/machine/{seed}"},
         "split": {"name": "dmt", "ratio": ratio, "fold": 0},
         "loss": {"name": method, "gamma": 5.0, "contrastive": None},
@@ -345,7 +347,8 @@ def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):
     for name in ("config.yaml", "environment.json", "plan.json"):
         (stopped / name).write_bytes((finished.folder.path / name).read_bytes())
     (stopped / "phases" / "r0-a").mkdir(parents=True)
-    (stopped / "phases" / "r0-a" / "phase.json").write_text("{}")
+    of_phase = Path("phases", "r0-a", "phase.json")
+    (stopped / of_phase).write_bytes((finished.folder.path / of_phase).read_bytes())
     sweep = SweepFolder(tmp_path)
     jobs = [Job("loss=x", ("loss=x",), 0.0, "no such loss"), Job("loss=dmt", ("loss=dmt",), 0.0)]
     sweep.write_jobs([*jobs, Job("loss=dmtc", ("loss=dmtc",), 0.0)])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config import Config, import_modules, network_spec, without
+from dmtc.config import Config, network_spec, settle_stored, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
@@ -73,13 +73,12 @@ class Assembly:
             ConfigError: A place is none, or the config was changed after the run began.
             DataError: A file of the run is missing or damaged, or its parts were not made by one run.
         """
-        config = folder.read_config()
+        config = settle_stored(folder.read_config(), folder.config_path)
         settings = require_own_settings(folder, config)
         if places:
             config = relocated(config, places)
         if run is not None:
             config = config | {"run": dict(run)}
-        import_modules(config.get("imports", ()))
         plan = folder.read_plan() if folder.has_plan() else None
         split = folder.read_split()
         require_one_run(folder, plan or [], split, settings)

@@ -11,7 +11,7 @@ from dmtc.errors import ConfigError
 from dmtc.losses import LOSSES
 from dmtc.losses.base import Loss, WeighsPixels, inputs_of
 from dmtc.losses.base import evaluate as evaluate_loss
-from dmtc.registry import argument_faults, raise_faults
+from dmtc.registry import argument_faults, raise_faults, unknown
 from dmtc.schedule import Stage
 from dmtc.types import IGNORE_INDEX, StepInputs
 
@@ -38,14 +38,16 @@ def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: entry for name, entry in spec.items() if isinstance(entry, Mapping)}
 
 
+_OPTIONS = ("name", "schedule", "gamma", "contrast_weight")
+"""What the `loss` part of a config holds besides terms."""
+
+
 def term_faults(spec: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with the `loss` part of a config, one sentence each."""
     faults = [
-        f"loss: unknown option {name!r}; a term is a mapping with name: and weight:"
+        f"loss: unknown option {unknown(name, _OPTIONS)}; a term is a mapping with name: and weight:"
         for name, entry in spec.items()
-        if name not in ("name", "schedule", "gamma", "contrast_weight")
-        and entry is not None
-        and not isinstance(entry, Mapping)
+        if name not in _OPTIONS and entry is not None and not isinstance(entry, Mapping)
     ]
     for name, entry in term_specs(spec).items():
         where = f"loss.{name}"

@@ -155,6 +155,11 @@ def export_run(
         raise ConfigError(f"job=export needs format=..., one of {', '.join(FORMATS.names())}")
     kind = FORMATS.build({"name": format}, "job.format")
     require(format, kind.writing_needs)
+    if (opsets := kind.opsets()) is not None and options.opset not in opsets:
+        raise ConfigError(
+            f"job.opset: {opsets[0]} or more, up to {opsets[-1]}, but is {options.opset}: PyTorch's exporter and the"
+            " installed onnx write no other; tools for older ones need another format"
+        )
     if push is not None and format != "safetensors":
         raise ConfigError(f"job.push uploads what format=safetensors writes, but the format is {format}")
     place = ExportFolder(run.folder.path / "export" / format if output is None else output, format, kind.file)

@@ -31,6 +31,10 @@ class FileFormat(ABC):
     reading_needs: tuple[str, ...] = ()
     """Packages that reading takes beyond those of dmtc."""
 
+    def opsets(self) -> range | None:
+        """Versions of ONNX's operators that can be written; None of formats that have none."""
+        return None
+
     @abstractmethod
     def write(self, segmenter: Segmenter, module: ExportedModule, path: Path, size: Size, opset: int) -> None:
         """Write a file that describes itself.

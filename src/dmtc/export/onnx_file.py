@@ -16,6 +16,9 @@ from dmtc.export.pooling import with_averaging_matrices
 from dmtc.export.segmenter import Segmenter
 from dmtc.export.torch_files import exported_program
 
+_OLDEST = 18
+"""Version of ONNX's operators below which PyTorch's exporter writes none."""
+
 _LARGEST = 2_000_000_000
 """Bytes of weights beyond which they lie in a file beside the model's: the format ends at 2 GiB."""
 
@@ -27,6 +30,12 @@ class Onnx(FileFormat):
     file = "model.onnx"
     writing_needs = ("onnx", "onnxscript")
     reading_needs = ("onnxruntime",)
+
+    def opsets(self) -> range | None:
+        """See `FileFormat.opsets`."""
+        import onnx
+
+        return range(_OLDEST, onnx.defs.onnx_opset_version() + 1)
 
     def write(self, segmenter: Segmenter, module: ExportedModule, path: Path, size: Size, opset: int) -> None:
         """See `FileFormat.write`."""
