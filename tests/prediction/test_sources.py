@@ -1,5 +1,7 @@
 """What is found to predict, and how results are called."""
 
+import os
+
 import pytest
 
 from dmtc.errors import DataError
@@ -78,3 +80,16 @@ def test_files_are_told_as_they_were_given(tmp_path, monkeypatch):
     touch(tmp_path, "in/a.jpg")
     monkeypatch.chdir(tmp_path)
     assert [str(source.path) for source in find_sources(["in"], tmp_path / "out")] == ["in/a.jpg"]
+
+
+def test_kinds_that_are_not_read_are_named_where_nothing_else_is(tmp_path):
+    touch(tmp_path, "in/a.dcm", "in/b.nii.gz")
+    with pytest.raises(DataError, match=r"2 files in .*in are of kinds that are not read \(\.dcm, \.nii\.gz\)"):
+        names(tmp_path / "in", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("given", ["x.png", "*.png", ""])
+def test_a_pipe_is_told_and_not_waited_for(tmp_path, given):
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(DataError, match=r"x\.png is a pipe, not a regular file"):
+        names(tmp_path / given, output=tmp_path / "out")

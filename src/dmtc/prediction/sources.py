@@ -8,7 +8,9 @@ from pathlib import Path, PurePath
 
 from dmtc.data.dataset import few
 from dmtc.data.listed import IMAGE_SUFFIXES, files_below
+from dmtc.data.unread import unread_text
 from dmtc.errors import ConfigError, DataError
+from dmtc.files import require_regular
 from dmtc.ownership import is_inside
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
@@ -59,7 +61,11 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
             raise ConfigError(f"output={output} {where}: results would lie among the pictures; name another folder")
         if not files:
             suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
-            raise DataError(f"input={text}: no image and no video there (looked for {suffixes})")
+            folder = Path(text).expanduser()
+            unread = unread_text({folder: (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)}) if folder.is_dir() else None
+            raise DataError(
+                f"input={text}: no image and no video there (looked for {suffixes}){f'; {unread}' if unread else ''}"
+            )
         given = files | given
     found = dict(given.values())
     names = _names(found)
@@ -77,12 +83,14 @@ def _files_of(text: str) -> Iterator[tuple[Path, PurePath]]:
     if path.is_dir():
         files = sorted(file for file in files_below(path) if _is_known(file))
         yield from ((file, file.relative_to(path)) for file in files)
-    elif path.is_file():
+    elif path.exists():
+        require_regular(path)
         yield path, PurePath(path.name)
     elif _WILD.search(str(path)):
         root, pattern = _split(path)
         for file in sorted(root.glob(pattern)):
-            if file.is_file() and _is_known(file):
+            if _is_known(file) and file.exists() and not file.is_dir():
+                require_regular(file)
                 yield file, file.relative_to(root)
     else:
         raise DataError(f"input={text}: there is no such file or folder (looked from {Path.cwd()})")
