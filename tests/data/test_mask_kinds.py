@@ -334,3 +334,19 @@ def test_values_that_no_class_has_are_counted(tmp_path):
     ) as caught:
         dataset.mask("0")
     assert caught.value.counts == {"value 3": int((DRAWN[0] == 3).sum())}
+
+
+def test_masks_of_0_and_1_among_masks_of_0_and_255_are_refused(tmp_path):
+    """As by two tools, or where some are of one bit: 255 would be ignored in silence, and it is the class."""
+    drawn = DRAWN[0] % 2
+    for other in (drawn, drawn.astype(bool), palette_picture(drawn, [0, 0, 0, 255, 255, 255])):
+        write(tmp_path, [drawn * 255, other, other])
+        for names in (None, ["a", "b"]):
+            with pytest.raises(DataError, match="1 masks hold 0 and 255 alone, and others 0 and 1: 255 may be"):
+                read(tmp_path, classes=names)
+    ignoring = np.where(drawn == 1, 255, 0).astype(np.uint8)
+    assert_reads(tmp_path, "index", [ignoring, drawn], ignore_value=255)
+    drawn = drawn.copy()
+    drawn[:2] = 255
+    write(tmp_path, [drawn, DRAWN[0] % 2 * 255])
+    assert_reads(tmp_path, "index", [drawn, DRAWN[0] % 2 * 255])

@@ -117,6 +117,11 @@ def by_index(survey: Survey, classes: ClassList, kind: Literal["index", "palette
     """Masks whose values or palette indices are the classes; `seen` are those that occur, without the ignored one."""
     indices = [value for value in seen if value != IGNORE_INDEX]
     names = classes.names
+    if set(seen) == {0, 1, IGNORE_INDEX} and survey.of_255[0] and not survey.of_255[1]:
+        raise DataError(
+            f"{survey.of_255[0]} masks hold 0 and 255 alone, and others 0 and 1: 255 may be the same class, or mean"
+            " ignored; save all with the same values, or say dataset.ignore_value=255"
+        )
     if names is None:
         beyond = [value for value in indices if value > IGNORE_INDEX]
         count = max((value for value in indices if value <= IGNORE_INDEX), default=0) + 1

@@ -14,6 +14,7 @@ from dmtc.data.mask_files import Layout, MaskFile, read_mask
 from dmtc.data.masks import color_codes
 from dmtc.data.smoothing import Areas, areas_of
 from dmtc.errors import DataError
+from dmtc.types import IGNORE_INDEX
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class Survey:
         palette: Color code by index, of the indices that are used; None if two files disagree.
         ignored: Pixels that hold nothing, by what they hold: NaN, ignored values, and what files say to hold no data.
         areas: How much of each color or value lies among its like, in masks of many.
+        of_255: How many files hold 255 beside nothing but 0, and how many beside anything else.
     """
 
     files: int
@@ -72,6 +74,7 @@ class Survey:
     palette: Mapping[int, int] | None
     ignored: Mapping[str, int] = field(default_factory=dict)
     areas: Areas = field(default_factory=lambda: Areas({}, {}))
+    of_255: tuple[int, int] = (0, 0)
 
 
 def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: Collection[int] = ()) -> Survey:
@@ -106,6 +109,10 @@ def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: C
         palette=_common_palette(agreeing),
         ignored=_total(one.ignored for one in agreeing),
         areas=_all_areas(agreeing, layout),
+        of_255=(
+            sum(set(one.values) == {0, IGNORE_INDEX} for one in agreeing),
+            sum(IGNORE_INDEX in one.values and not set(one.values) <= {0, IGNORE_INDEX} for one in agreeing),
+        ),
     )
 
 
