@@ -46,6 +46,11 @@ class Phase:
     pseudo_batch: int
     evaluations: int
 
+    @property
+    def scored_after(self) -> set[int]:
+        """Steps after which the validation images are scored, evenly spread, the last step among them."""
+        return {round(self.steps * (i + 1) / self.evaluations) for i in range(self.evaluations)}
+
 
 @dataclass(frozen=True, slots=True)
 class StartSettings:

@@ -117,6 +117,11 @@ class StepInputs:
     is_pseudo: Tensor
     generator: torch.Generator
 
+    @classmethod
+    def of(cls, maps: Maps, batch: Batch, generator: torch.Generator) -> "StepInputs":
+        """What a network makes of a batch, with the batch's labels."""
+        return cls(maps.logits, maps.embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
+
 
 @dataclass(frozen=True, slots=True)
 class LossValue:

@@ -155,9 +155,8 @@ class StageTraining:
 
     def _loss(self, batch: Batch, maps: Maps) -> Tensor:
         generator = torch.Generator(self._parts.device)
-        inputs = StepInputs(maps.logits, maps.embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
         with self._autocast():
-            return total_loss(self._terms, inputs)[0]
+            return total_loss(self._terms, StepInputs.of(maps, batch, generator))[0]
 
     def _autocast(self) -> torch.autocast:
         precision = self._parts.precision

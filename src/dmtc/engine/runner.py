@@ -46,23 +46,21 @@ class Runner:
                     # A run that was killed may not have come to it.
                     self.processes.first_says(self.folder.checkpoints(phase.name).remove)
                     self.progress.skip(phase.steps)
-            if to_do:
-                self.context.interruption.check(f"before phase {to_do[0].name}")
-                self._run_phases(to_do)
-
-    def _run_phases(self, phases: list[Phase]) -> None:
-        """Run phases that do not need each other: all processes one, or under `run.parallel_students` each its own."""
-        for phase in phases:
-            if phase.label_from is not None:
-                self._label(phase.label_from)
-        if not self.parts.run.parallel_students:
-            records = [self._run_phase(phase, self.processes) for phase in phases]
-        else:
-            rank = self.processes.rank
-            own = self._run_phase(phases[rank], ALONE) if rank < len(phases) else None
-            records = [record for record in self.processes.gathered(own) if record is not None]
-        for phase, record in zip(phases, records, strict=True):
-            self.processes.first_says(lambda phase=phase, record=record: self._keep(phase, record))
+            if not to_do:
+                continue
+            self.context.interruption.check(f"before phase {to_do[0].name}")
+            for phase in to_do:
+                if phase.label_from is not None:
+                    self._label(phase.label_from)
+            if self.parts.run.parallel_students:  # phases that do not need each other: each process trains its own
+                rank = self.processes.rank
+                own = self._run_phase(to_do[rank], ALONE) if rank < len(to_do) else None
+                records = [record for record in self.processes.gathered(own) if record is not None]
+            else:
+                (phase,) = to_do
+                records = [self._run_phase(phase, self.processes)]
+            for phase, record in zip(to_do, records, strict=True):
+                self.processes.first_says(lambda phase=phase, record=record: self._keep(phase, record))
 
     def _run_phase(self, phase: Phase, processes: Processes) -> dict[str, Any]:
         """Train a phase together with the processes given, and return what is to be reported of it."""

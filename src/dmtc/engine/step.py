@@ -110,7 +110,10 @@ class Step:
 
         for part_number, part, share in self._parts(batch):
             for student in self.students:
-                loss, logs = self._loss(student, part, (number, part_number))
+                generator = self._seeded(student, part, number, part_number)
+                with torch.autocast(part.image.device.type, self._precision, enabled=self._precision.itemsize < 4):
+                    maps = student.model.maps(part.image, embedding=student.needs_embedding)
+                    loss, logs = total_loss(student.terms, StepInputs.of(maps, part, generator))
                 (loss * share).backward()
                 for name, value in {"loss": loss.detach(), **_named(student, logs)}.items():
                     values.add(name, value, share)
@@ -129,17 +132,13 @@ class Step:
                 student.average.update(number + 1)
         return values
 
-    def _loss(self, student: Student, part: Batch, place: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The forward pass and the terms: the weighted sum with gradient, and what is logged of it."""
-        device = part.image.device
+    def _seeded(self, student: Student, part: Batch, *place: int) -> torch.Generator:
+        """Seed dropout by the step's address, and return the source of the terms' random draws."""
         address = (*self._address, *([student.name] if student.name else []), *place)
         torch.manual_seed(seed_of(*address, "dropout"))
-        generator = torch.Generator(device)
+        generator = torch.Generator(part.image.device)
         generator.manual_seed(seed_of(*address, "loss"))
-        with torch.autocast(device.type, self._precision, enabled=self._precision.itemsize < 4):
-            maps = student.model.maps(part.image, embedding=student.needs_embedding)
-            inputs = StepInputs(maps.logits, maps.embedding, part.label, part.confidence, part.is_pseudo, generator)
-            return total_loss(student.terms, inputs)
+        return generator
 
     def _parts(self, batch: Batch) -> Iterator[tuple[int, Batch, Tensor | float]]:
         """Split a batch for accumulation, each part with its number and its share of the labelled pixels.

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -87,21 +87,49 @@ class Trainer:
                 scored.
             RunStopped: Asked to stop; a checkpoint is written.
         """
-        phase, progress = self.phase, self.context.progress
         self._build(model)
         done = self._restore()
-        progress.begin(f"{phase.name} training", phase.steps, "step", done)
+        phase, scored_after = self.phase, self.phase.scored_after
+        with self._shown(done):
+            if done > 0 and done in scored_after:  # saved before, or while, it was scored
+                self._score(done)
+            model.train()
+            for number, batch in enumerate(self._batches(done, pseudo_labels), done):
+                learning_rate = phase.learning_rate * self._rate(number / phase.steps)
+                values = self._step(number, batch, learning_rate)
+                self._step_metrics.add(values, batch.ids, self._step.batch_size)
+                done = number + 1
+                if values.fault is not None:
+                    self._tell_dropped(done, values.fault, batch)
+                self.context.progress.advance(1, training=True)
+
+                if done % self.context.parts.run.log_every == 0 or done == phase.steps:
+                    self._log_steps(done, learning_rate)
+                if done in scored_after or self._wants_save():
+                    self._save(done)
+                if done in scored_after:
+                    self._score(done)
+                    model.train()
+            assert done == phase.steps, f"phase {phase.name} has {phase.steps} steps, but batches for {done}"
+        self._save_weights("last")
+        self._update_log()
+        return self._outcome()
+
+    @contextmanager
+    def _shown(self, done: int) -> Iterator[None]:
+        """Show the progress of the steps, and say how to go on where a loss or gradient was not finite."""
+        self.context.progress.begin(f"{self.phase.name} training", self.phase.steps, "step", done)
         try:
-            self._train(done, self._batches(done, pseudo_labels))
+            yield
         except LostProcess:
             raise
         except TrainingError as error:
             raise TrainingError(f"{error}. {self._way_out()}") from error
         finally:
-            progress.end()
-        self._save_weights("last")
-        self._update_log()
-        log, images = self.log, phase.steps * self._step.batch_size
+            self.context.progress.end()
+
+    def _outcome(self) -> dict[str, Any]:
+        log, images = self.log, self.phase.steps * self._step.batch_size
         return {
             "miou_last": log.evaluations[-1]["miou"],
             "miou_best": max((each["miou"] for each in log.evaluations), key=_order),
@@ -115,31 +143,6 @@ class Trainer:
             "weights": log.weights,
             "made_from": self.origin,
         }
-
-    def _train(self, done: int, batches: Iterator[Batch]) -> None:
-        """The loop, with `done` steps of the phase done before."""
-        phase = self.phase
-        scored_after = {round(phase.steps * (i + 1) / phase.evaluations) for i in range(phase.evaluations)}
-        if done > 0 and done in scored_after:  # saved before, or while, it was scored
-            self._score(done)
-        self._model.train()
-        for number, batch in enumerate(batches, done):
-            learning_rate = phase.learning_rate * self._rate(number / phase.steps)
-            values = self._step(number, batch, learning_rate)
-            self._step_metrics.add(values, batch.ids, self._step.batch_size)
-            done = number + 1
-            if values.fault is not None:
-                self._tell_dropped(done, values.fault, batch)
-            self.context.progress.advance(1, training=True)
-
-            if done % self.context.parts.run.log_every == 0 or done == phase.steps:
-                self._log_steps(done, learning_rate)
-            if done in scored_after or self._wants_save():
-                self._save(done)
-            if done in scored_after:
-                self._score(done)
-                self._model.train()
-        assert done == phase.steps, f"phase {phase.name} has {phase.steps} steps, but batches for {done}"
 
     def _build(self, model: SegmentationModel) -> None:
         parts, phase = self.context.parts, self.phase
