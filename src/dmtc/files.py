@@ -27,6 +27,9 @@ except ImportError:  # Windows, where nobody can delete a file that is open
 
 _UNFINISHED = ".part"
 _TEMPORARY = re.compile(r"\.(?:.*\.)?[0-9a-f]{32}\.part(?:\.mp4)?", re.DOTALL)
+WORK = "unfinished"
+"""What a temporary folder inside another one is called after."""
+
 _SHOWN = 64
 """Bytes of a final name in a temporary one, which has to fit wherever the final one does: systems count bytes."""
 
@@ -106,7 +109,7 @@ def adding_to_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: It cannot be written; the error names a file as it will be called.
     """
-    with _working_folder(_temporary(Path(path, "new")), Path(path)) as temporary:
+    with _working_folder(_temporary(Path(path, WORK)), Path(path)) as temporary:
         yield temporary
 
 
@@ -137,10 +140,11 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
 
 def remove_unfinished_of(path: Path) -> None:
     """The same for what was to become `path`, beside it."""
-    shown = _temporary(path).name.rsplit(".", 2)[0]
-    for name in os.listdir(path.parent):
-        if is_temporary(name) and name.startswith(f"{shown}."):
-            _remove_abandoned(path.with_name(name))
+    beginning = _temporary(path).name[: -len(f"{uuid.uuid4().hex}{_UNFINISHED}")]
+    if path.parent.is_dir():
+        for name in os.listdir(path.parent):
+            if is_temporary(name) and name.startswith(beginning):
+                _remove_abandoned(path.with_name(name))
 
 
 def is_temporary(name: str) -> bool:

@@ -26,6 +26,7 @@ from dmtc.failures import explained
 from dmtc.interruption import Interruption
 from dmtc.moved import relocated
 from dmtc.origin import fingerprint, require_one_run, require_own_settings, write_settings
+from dmtc.ownership import require_folder
 from dmtc.progress import Progress
 from dmtc.report import gather_results, gather_test, results_table, write_run_report
 from dmtc.run_folder import RunFolder
@@ -193,6 +194,7 @@ def _refuse_among_inputs(parts: Assembly, folder: RunFolder) -> None:
     written["dataset.cache"] = parts.config["dataset"].get("cache")
     for option, path in written.items():
         if path is not None:
+            require_folder(Path(path).expanduser(), option)
             refuse_among_inputs(parts, Path(path).expanduser(), option)
 
 

@@ -36,11 +36,15 @@ def is_inside(path: Path, folder: Path) -> bool:
         >>> is_inside(Path("/tmp/../usr/new/one"), Path("/usr"))
         True
     """
-    path, folder = path.resolve(), folder.resolve()
+    path, folder = _resolved(path), _resolved(folder)
     if path.is_relative_to(folder):
         return True
     of_folder = identity(folder)
     return of_folder is not None and any(identity(one) == of_folder for one in (path, *path.parents))
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # other than by pathlib, a circle of links is left to whoever follows it
 
 
 def require_folder(path: Path, option: str) -> None:
@@ -157,7 +161,11 @@ class Manifest:
 
     def forget_gone(self) -> None:
         """Drop files that are not there any more."""
-        self._write({name for name in self.recorded() if os.path.lexists(self.folder / name)})
+        there = {name for name in self.recorded() if os.path.lexists(self.folder / name)}
+        if there:
+            self._write(there)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def own(self, names: Iterable[str] | None = None) -> list[Path]:
         """Recorded files, or those of some names that are, which are there and no links: they may be removed."""
@@ -174,7 +182,7 @@ class Manifest:
             return False
         right = stat.S_ISDIR(mode) if name.endswith("/") else stat.S_ISREG(mode)
         # A folder on the way that is a link leads to somebody else's files.
-        return right and path.resolve().is_relative_to(self.folder.resolve())
+        return right and _resolved(path).is_relative_to(_resolved(self.folder))
 
     def _write(self, names: Iterable[str]) -> None:
         content = {"kind": self._kind, "files": sorted(names)}

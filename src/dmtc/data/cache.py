@@ -12,7 +12,7 @@ import numpy as np
 from dmtc.data.images import ImageReader, read_image
 from dmtc.data.opening import picture_size
 from dmtc.errors import ConfigError, DataError
-from dmtc.files import write_atomically
+from dmtc.files import remove_unfinished, write_atomically
 from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class ImageCache:
         Raises:
             ConfigError: What is missing does not fit on the disk.
         """
+        remove_unfinished(self.folder)  # by processes that were killed
         step = max(1, len(ids) // _SAMPLE)
         sample = dict(_decoded_bytes(images, ids[::step]))
         share = len(ids) / max(1, len(sample))

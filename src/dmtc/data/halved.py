@@ -9,6 +9,7 @@ import cv2
 from dmtc.data.images import read_image
 from dmtc.errors import DataError
 from dmtc.files import write_atomically
+from dmtc.system_errors import FULL
 
 
 class HalvedImages(Mapping[str, Path]):
@@ -44,6 +45,8 @@ class HalvedImages(Mapping[str, Path]):
             if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
                 write_atomically(target, _halve(source))
         except OSError as error:
+            if error.errno in FULL:
+                raise  # the machine's fault
             raise DataError(
                 f"{target}: the half-size copy of {source} cannot be made ({error}); set dataset.cache=DIR, or"
                 " dataset.half=false to do without"

@@ -13,6 +13,7 @@ from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
 from dmtc.errors import ConfigError, DataError
 from dmtc.files import remove_unfinished_of, replacing_folder
 from dmtc.randomness import generator_of
+from dmtc.system_errors import FULL
 from dmtc.types import UInt8Array
 
 DRAWING_VERSION = 1
@@ -48,6 +49,8 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
         try:
             _make(target, seed, {"train": train_images, "val": val_images}, size)
         except OSError as error:
+            if error.errno in FULL:
+                raise  # the machine's fault, and no other folder's
             raise DataError(f"{cache}: the pictures cannot be written there ({error}); set dataset.root=DIR") from error
     return read_listed(
         target,

@@ -179,7 +179,7 @@ def export_run(
             agreement = _compared(kind, format, module, unfinished / kind.file, options)
         write_atomically(unfinished / CARD, model_card(segmenter.description, format, options.of_size, _sizes(beside)))
         hashes = {path.name: sha256_of(path) for path in sorted(unfinished.glob(f"{kind.file}*"))}
-        write_json(unfinished / CONFIG, segmenter.description | {HASHES: hashes})
+        write_json(unfinished / CONFIG, segmenter.description | {HASHES: place.hashes_beside(beside) | hashes})
         record = _record(format, kind, module, options, agreement, unchecked)
         write_json(unfinished / RECORD, record | {"beside": beside})
     pushed = None if push is None else segmenter.push_to_hub(push, private=private)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dmtc.errors import ConfigError
-from dmtc.export.segmenter import CARD, CONFIG
-from dmtc.files import adding_to_folder, read_regular, replacing_folder
+from dmtc.export.segmenter import CARD, CONFIG, HASHES
+from dmtc.files import WORK, adding_to_folder, read_regular, remove_unfinished_of, replacing_folder
 from dmtc.ownership import Manifest, require_folder
 
 RECORD = "export.json"
@@ -42,8 +42,10 @@ class ExportFolder:
             ConfigError: There are some, or the path is no folder.
         """
         require_folder(self.path, "output")
+        remove_unfinished_of(self.path.absolute())  # by an export that was killed
         if not self.path.is_dir():
             return
+        remove_unfinished_of(self.path / WORK)
         earlier = self._names_of_earlier_version()
         there = sorted(path.name for path in self.path.iterdir())
         if there and not self._manifest.exists() and not earlier:
@@ -63,13 +65,22 @@ class ExportFolder:
         record = _read(self.path / RECORD)
         records = {**record.get("beside", {}), record.get("format"): record} if record else {}
         found = {name: _brief(one) for name, one in records.items() if name != self._format and self._is_there(one)}
-        if found and _read(self.path / CONFIG) != json.loads(json.dumps(description)):
+        there = _read(self.path / CONFIG)
+        there.pop(HASHES, None)
+        if found and json.dumps(there) != json.dumps(description):  # as text: NaN is unlike itself
             others = " and ".join(sorted(found))
             raise ConfigError(
                 f"output={self.path} holds format={others} of other networks, or exported otherwise; choose another"
                 " folder"
             )
         return found
+
+    def hashes_beside(self, records: Mapping[str, Any]) -> dict[str, str]:
+        """SHA-256 of the files of other formats that stay, as they are known."""
+        known, files = _read(self.path / CONFIG).get(HASHES), [record["file"] for record in records.values()]
+        if not isinstance(known, dict):
+            return {}
+        return {name: digest for name, digest in known.items() if name in (*files, *(f + _BESIDE for f in files))}
 
     @contextmanager
     def writing(self) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from dmtc.engine.networks import Networks
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import Predictor, build_evaluation, ensemble, shown_at
 from dmtc.failures import explained
-from dmtc.files import read_regular, write_json
+from dmtc.files import read_regular, remove_unfinished, write_json
 from dmtc.models.weight_files import sha256_of
 from dmtc.ownership import require_folder
 from dmtc.prediction.files import FilePredictor, Predicted
@@ -123,6 +123,8 @@ def predict_run(
         written = [] if outputs.manifest.exists() else before.get("written", [])
         left = outputs.left_to_do(targets, ["layout" if kind == outputs.layout else kind for kind in written])
         _refuse_other_settings(outputs, settings, before)
+        if outputs.manifest.exists():
+            remove_unfinished(outputs.folder)  # by a command that was killed
         outputs.manifest.record([RECORD, *outputs.names_of(targets)])
         _write_record(outputs, settings, None)
         return [source.name for source in left]

@@ -1,6 +1,7 @@
 """What is written of a prediction, and where: `DIR/<kind>/<name of the input>.<suffix>`."""
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Outputs:
         for name in names:
             if name.endswith("/"):
                 _refuse_other_than_frames(self.folder / name)
-        there = [str(path) for paths in targets.values() for path in paths.values() if path.exists()]
+        there = [str(path) for paths in targets.values() for path in paths.values() if os.path.lexists(path)]
         if not there or self.existing == "replace":
             return targets
         if self.existing == "refuse":
@@ -159,7 +160,7 @@ def _refuse_other_than_frames(folder: Path) -> None:
 
 def _is_done(path: Path) -> bool:
     """Whether a result is there, and whole: earlier versions gave a video its name even if the disk was full."""
-    return path.exists() and (path.suffix != ".mp4" or path.is_dir() or is_whole_video(path))
+    return os.path.exists(path) and (path.suffix != ".mp4" or path.is_dir() or is_whole_video(path))
 
 
 def frame_names(suffix: str) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """The folder of a report: its files are drawn in memory and written together, over nothing but an earlier report's."""
 
+import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Literal
 
 from dmtc.errors import ConfigError
-from dmtc.files import read_regular, write_atomically
+from dmtc.files import read_regular, remove_empty, remove_unfinished, write_atomically
 from dmtc.ownership import Manifest, require_folder
 from dmtc.run_beginning import refuse_own_parts
 from dmtc.run_folder import RunFolder
@@ -33,6 +35,7 @@ class ReportFolder:
         self._run = run
         self._manifest = Manifest(path, kind, "job.out")
         self._by_earlier = False
+        self._new: list[str] = []
         self._files: dict[str, bytes | str] = {}
 
     def refuse_foreign(self) -> None:
@@ -55,6 +58,8 @@ class ReportFolder:
 
     def claim(self, name: str) -> Path:
         """The path of a file that is written at once; it counts as the report's from now on."""
+        if not os.path.lexists(self.path / name):
+            self._new.append(name)
         self._manifest.record([name])
         self.add(name, b"")
         return self.path / name
@@ -71,16 +76,31 @@ class ReportFolder:
             OSError: They cannot be written.
         """
         self._refuse(set(self._files))
-        self._manifest.record(self._files)
-        for name, content in sorted(self._files.items(), key=lambda file: file[0] == PAGE):
-            if content:
-                write_atomically(self.path / name, content)
+        for folder in (FIGURES, PICTURES):
+            remove_unfinished(self.path / folder)  # by a command that was killed
+        self._new += [name for name in self._files if not os.path.lexists(self.path / name)]
+        try:
+            self._manifest.record(self._files)
+            for name, content in sorted(self._files.items(), key=lambda file: file[0] == PAGE):
+                if content:
+                    write_atomically(self.path / name, content)
+        except BaseException:
+            self._undo()
+            raise
         for name in self._manifest.recorded() - self._files.keys():
             if _REPLACED.fullmatch(name):
                 for path in self._manifest.own([name]):
                     path.unlink()
         self._manifest.forget_gone()
         return self.path / PAGE
+
+    def _undo(self) -> None:
+        """Delete files that were not there before: the page that shows them has not come."""
+        with contextlib.suppress(OSError):
+            for name in self._new:
+                (self.path / name).unlink(missing_ok=True)
+            self._manifest.forget_gone()
+        remove_empty([self.path / FIGURES, self.path / PICTURES, self.path])
 
     def _refuse(self, names: set[str]) -> None:
         self._manifest.refuse_foreign(
