@@ -14,6 +14,7 @@ import collections
 import contextlib
 import gc
 import hashlib
+import io
 import json
 import os
 import random
@@ -33,6 +34,7 @@ from typing import Any
 import torch
 import yaml
 from hydra._internal.hydra import Hydra
+from matplotlib.figure import Figure
 
 import dmtc
 import dmtc.cli
@@ -267,6 +269,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).zero_grad()  # what torch imports when it is needed
+    for form in ("png", "svg"):  # likewise
+        Figure().savefig(io.BytesIO(), format=form)
     keys = keys_of(dmtc.config.settle(dmtc.compose()))
     keys += [
         f"job.{key}"
