@@ -88,6 +88,37 @@ def test_pseudo_labels_are_the_other_networks_predictions(finished):
     np.testing.assert_allclose(logits.softmax(1).amax(1)[0].numpy(), pseudo.confidence, atol=2e-3)
 
 
+def test_teachers_and_students_have_the_last_weights_and_not_the_best(small, tmp_path, monkeypatch):
+    """Of phases whose first of two scorings is better by far than the second."""
+    from dmtc.engine import trainer
+
+    real, train, scored, began = trainer.score_networks, trainer.Trainer.train, [], {}
+
+    def first_is_best(*arguments):
+        ((network, scores),) = real(*arguments).items()
+        scored.append(network)
+        return {network: type(scores)(0.9 if len(scored) % 2 else 0.1, scores.iou, scores.accuracy)}
+
+    def watched(self, model, *arguments):
+        began[self.phase.name] = {name: value.clone() for name, value in model.state_dict().items()}
+        return train(self, model, *arguments)
+
+    monkeypatch.setattr(trainer, "score_networks", first_is_best)
+    monkeypatch.setattr(trainer.Trainer, "train", watched)
+    twice = ["schedule.start.evaluations=2", "schedule.rounds.evaluations=2", "schedule.rounds.label_ratios=[0.5]"]
+    run = dmtc.train(dmtc.compose([*small, *twice, "schedule.limit_steps=4"]), tmp_path / "run")
+    last, best = (run.model("b", "r0-b", which) for which in ("last", "best"))
+    weights = {name: value for name, value in last.state_dict().items() if name.endswith("weight")}
+    assert not all(value.equal(best.state_dict()[name]) for name, value in weights.items()), "they can be told apart"
+    assert all(began["r1-b"][name].equal(value) for name, value in weights.items())
+    pseudo = run.pseudo_labels("r1-a", label_ratio=1.0)[3]
+    image = torch.from_numpy(pseudo.image).permute(2, 0, 1)[None]
+    for model, alike in ((last, True), (best, False)):
+        with torch.inference_mode():
+            confidence = model(image).softmax(1).amax(1)[0].numpy()
+        assert np.allclose(confidence, pseudo.confidence, atol=2e-3) == alike
+
+
 def test_pseudo_labels_by_name_and_their_thresholds(finished):
     labels = finished.pseudo_labels("r1-a")
     np.testing.assert_array_equal(labels.of(labels.ids[2]).label, labels[2].label)
