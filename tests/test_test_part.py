@@ -184,3 +184,12 @@ def test_check_tells_of_faults_and_copies_in_it(root, tmp_path):
     assert found["the same picture in the test part and elsewhere"].text == "p00 (labelled), Test/t0 (test)"
     assert found["unreadable mask"].stops
     assert found["unreadable mask"].role == "test"
+
+
+@pytest.mark.parametrize("job", ["check", "plan"])
+def test_the_command_of_a_run_can_be_checked_and_planned(command, root, tmp_path, job):
+    """With its folder, into which nothing is written."""
+    code, out, err = command(f"job={job}", *OWN, f"dataset.root={root}", "hydra.run.dir=out", small_run=False)
+    assert code == 0, err
+    assert "3 test images once" in out or "3 test)" in out
+    assert not (tmp_path / "out").exists()

@@ -49,8 +49,7 @@ def _main(arguments: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_task)
     try:
-        sys.argv[1:] = translate(arguments)
-        _refuse_folder(sys.argv[1:])
+        sys.argv[1:] = _without_folder(translate(arguments))
         if started_together():
             _join_others()
         task()
@@ -74,16 +73,23 @@ _began = False
 """Whether a job has begun in this process."""
 
 
-def _refuse_folder(arguments: Sequence[str]) -> None:
-    """Refuse a folder for a job that writes none, before Hydra makes it.
+_LOOKING = ("check", "plan")
+"""Jobs that write nothing. A folder may be given to them: what is checked and planned is the command of a run."""
+
+
+def _without_folder(arguments: Sequence[str]) -> list[str]:
+    """The arguments without a folder for a job that only looks; refuse one for any other that has none of Hydra's.
 
     Raises:
         ConfigError: One is given.
     """
     jobs = [argument.partition("=")[2] for argument in arguments if argument.startswith("job=")]
     given = [argument for argument in arguments if argument.lstrip("+").startswith("hydra.run.dir=")]
+    if given and jobs and jobs[-1] in _LOOKING:
+        return [argument for argument in arguments if argument not in given]
     if given and jobs and jobs[-1] != "train" and jobs[-1] in READS:
         raise ConfigError(f"hydra.run.dir is where job=train writes; job={jobs[-1]} has no such folder: leave it away")
+    return list(arguments)
 
 
 def _leave_others(code: int) -> NoReturn:
