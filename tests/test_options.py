@@ -161,7 +161,10 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
         (["run={run}"], "run is not read by job=train, but by job=evaluate, predict, export and report"),
         (["job=plan", "run={run}"], "run is not read by job=plan"),
         (["job=predict", "resume={run}"], "job=predict has no such folder"),
-        (["job=plan", "hydra.run.dir=new"], "hydra.run.dir is where job=train writes"),
+        (
+            ["job=predict", "run={run}", "input=x", "output=y", "hydra.run.dir=new"],
+            "hydra.run.dir is where job=train writes",
+        ),
         (["job=plan", "job.opset=20"], "It is an option of job=export"),
         (["runs={run}"], "It is an option of job=report"),
         (["job=plan", "dataset.images=x"], "It is an option of dataset=folder"),
