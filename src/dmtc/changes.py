@@ -7,12 +7,10 @@ from dmtc.errors import ConfigError
 from dmtc.moved import is_path, is_place, is_weights, same_kind
 
 FREE = (
-    "run.device",
     "run.workers",
     "run.parallel_students",
     "run.progress",
     "run.log_every",
-    "run.label_batch",
     "run.score_pseudo_labels",
     "run.report",
     "run.test",  # scored after everything else is done
@@ -24,6 +22,10 @@ FREE = (
     "run.gradient_checkpointing",
     "logger",
 )
+"""Settings that cannot change results: networks, pseudo-labels and scores are the same to the last bit."""
+
+BY_ROUNDING = ("run.device",)
+"""Settings that say on which machine a run is; another kind of device rounds otherwise, and it is told."""
 
 HELD_BEFORE: dict[str, Any] = {
     "dataset.augment.fit": False,
@@ -117,7 +119,7 @@ def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], hint: st
         more = [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
         raise ConfigError(
             f"{hint}; {', '.join(keys[:_SHOWN])} cannot be changed ({', '.join(shown + more)}); "
-            f"what can: {', '.join(FREE)}, and where data and weights lie"
+            f"what can: {', '.join((*FREE, *BY_ROUNDING))}, and where data and weights lie"
         )
 
 
@@ -128,8 +130,8 @@ def _may_differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> boo
 
 
 def is_free(key: str) -> bool:
-    """Whether a setting cannot change results."""
-    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+    """Whether a setting may differ between a run and its continuation."""
+    return any(key == free or key.startswith(f"{free}.") for free in (*FREE, *BY_ROUNDING))
 
 
 def _value(flat: Mapping[str, Any], key: str) -> Any:

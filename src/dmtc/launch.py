@@ -120,23 +120,23 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
     with ExitStack() as at_the_end:
         environment = describe_environment(parts.device)
 
-        def prepare() -> None:
+        def prepare() -> list[str]:
             starting = {
                 phase.trainee: parts.try_starting_weights(phase.trainee).sha256
                 for phase in plan
                 if phase.init_from is None and folder.read_phase(phase.name) is None
             }
             if folder.config_path.is_file():
-                write(starting)
-                return
+                return write(starting)
             try:
-                write(starting)
+                return write(starting)
             except BaseException:
                 run_beginning.undo(folder)
                 raise
 
-        def write(starting: Mapping[str, str | None]) -> None:
+        def write(starting: Mapping[str, str | None]) -> list[str]:
             at_the_end.enter_context(folder.locked())
+            told = [*_other_device(folder, environment), *_unrecorded(folder)]
             data = _begun(parts, folder)
             folder.tidy()
             folder.write_config(parts.config)
@@ -145,13 +145,14 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             folder.write_split(parts.split, data)
             folder.write_task(parts.dataset.task)
             folder.write_plan(plan)
+            return told
 
         again = None if folder.config_path.is_file() else "the same command"
         with _told(folder, again=again):
-            processes.first_says(prepare)
+            before = processes.first_says(prepare)
             progress = Progress(plan, parts.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
-            for line in [*choices, *([forecast] if forecast else [])]:
+            for line in [*before, *choices, *([forecast] if forecast else [])]:
                 progress.say(line)
             metrics = _metrics(parts, folder, progress, environment)
         try:
@@ -161,6 +162,27 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
             raise
         metrics.finish(results)
     return run
+
+
+def _other_device(folder: RunFolder, environment: Mapping[str, Any]) -> list[str]:
+    """A line if a run goes on on another kind of device than before."""
+    earlier = folder.read_environment().get("device")
+    if earlier is None or earlier == environment["device"] or not any(folder.path.glob("phases/*/phase.json")):
+        return []
+    return [
+        f"going on on {environment['device']}, where it was {earlier} before: the results are those of neither alone, "
+        "by rounding"
+    ]
+
+
+def _unrecorded(folder: RunFolder) -> list[str]:
+    """A line if a run is from before it was recorded what it was made from."""
+    if not folder.config_path.is_file() or folder.read_settings() is not None:
+        return []
+    return [
+        f"{folder.path} is from before settings and files were recorded: images are compared by their names alone, and"
+        " settings not at all"
+    ]
 
 
 def _begun(parts: Assembly, folder: RunFolder) -> DataRecord:

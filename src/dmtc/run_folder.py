@@ -150,10 +150,7 @@ class RunFolder:
 
     def _directory(self) -> Path:
         """Where the run was started, or where we are."""
-        try:
-            return Path(str(stored.read_mapping(self.path / "environment.json")["directory"]))
-        except (DataError, LookupError, TypeError):
-            return Path.cwd()
+        return Path(str(self.read_environment().get("directory", Path.cwd())))
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings that the run began with, and what they say of files of weights."""
@@ -177,6 +174,13 @@ class RunFolder:
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""
         write_json(self.path / "environment.json", environment)
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, machine and command; empty if they are not known."""
+        try:
+            return stored.read_mapping(self.path / "environment.json")
+        except DataError:
+            return {}
 
     def write_split(self, split: Split, data: DataRecord | None = None) -> None:
         """Write which images are labelled and which are not, with their hash, and what the files of the data hold."""

@@ -72,6 +72,7 @@ class RunContext:
     def memory_of_whole_images(self) -> str:
         """What takes memory where whole images go through a network."""
         return (
-            f"run.label_batch={self.parts.run.label_batch} whole images at once: python run.py "
-            f"resume={self.folder.path} run.label_batch=1"
+            f"run.label_batch={self.parts.run.label_batch} whole images at once. Free the device of other programs and "
+            f"go on with: python run.py resume={self.folder.path}; or start anew with run.label_batch=1, which changes "
+            "results by rounding"
         )
