@@ -186,7 +186,10 @@ def _ignored_text(survey: Survey) -> str:
     """What else is ignored, by a setting or because a TIFF says that it holds no data."""
     if not survey.ignored:
         return ""
-    return f"; ignored as no data: {', '.join(survey.ignored)} (values of classes in classes.yaml come before that)"
+    return (
+        f"; ignored: {', '.join(survey.ignored)}, by a setting or as files say that it is no data; the value of a"
+        " class in classes.yaml comes before that"
+    )
 
 
 def _palette_colors(palette: Mapping[int, int], count: int) -> list[list[int]] | None:
