@@ -9,7 +9,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "dmtc"
 
 STAGES = [
-    ["errors", "types", "randomness", "allocator", "interruption", "torchrun", "system_errors", "waiting"],
+    ["errors", "types", "randomness", "allocator", "interruption", "torchrun", "system_errors", "waiting", "markup"],
     ["registry", "files", "processes", "yaml_files"],
     ["ownership", "config_files", "options"],
     ["config_schema", "hydra_errors", "overrides"],

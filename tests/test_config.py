@@ -301,6 +301,7 @@ def test_yaml_files_are_tidy():
     ],
 )
 def test_commands_load_only_what_they_need(tmp_path, arguments, told, unneeded):
+    (tmp_path / "scenes").mkdir()
     code = (
         "import sys; from dmtc.cli import main\n"
         f"try: main({arguments} + ['dataset.root={tmp_path / 'scenes'}'])\n"

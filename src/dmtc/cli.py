@@ -22,6 +22,7 @@ from dmtc.config import fault_of_composing, resolved, settle
 from dmtc.config_files import config_folder, forget_loaded
 from dmtc.errors import ConfigError, TrainingError, UserError
 from dmtc.interruption import JobStopped, RunStopped
+from dmtc.markup import in_one_line
 from dmtc.options import READS, given_keys, refuse_unread
 from dmtc.output_folder import Refused, remove_what_is_empty
 from dmtc.overrides import translate
@@ -240,7 +241,7 @@ def _report(error: BaseException) -> int:
     if telling and text is None:
         traceback.print_exception(error)
     elif telling:
-        print(f"error: {_in_one_line(str(text))}", file=sys.stderr)
+        print(f"error: {in_one_line(str(text))}", file=sys.stderr)
     return code
 
 
@@ -252,8 +253,3 @@ def _ending(code: int) -> tuple[bool, int]:
 
     # If they never found each other there is nobody to ask.
     return joined().ending(code) if joined.cache_info().currsize else (True, code)
-
-
-def _in_one_line(text: str) -> str:
-    """A message without line breaks and escape codes, which names of files may hold."""
-    return "".join(one if one.isprintable() else " " if one.isspace() else repr(one)[1:-1] for one in text)

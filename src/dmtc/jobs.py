@@ -1,5 +1,6 @@
 """What `python run.py job=...` can do."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +55,20 @@ def train_job(*, config: Config, folder: Path) -> float:
 
 
 @JOBS.register("plan")
-def plan_job(*, config: Config) -> None:
+def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
     """Print the phases that would run; write nothing."""
-    parts = Assembly(config)
+    parts = _looked_at(config, given)
     print(plan_table(parts.plan, parts.split, parts.choices, parts.scored_line), end="")
 
 
 @JOBS.register("check")
-def check_job(*, config: Config, shown: int, advice: bool) -> None:
+def check_job(*, config: Config, shown: int, advice: bool, given: Sequence[str] = ()) -> None:
     """Read every image and mask, and print everything that is wrong or odd, and what suits them; write nothing.
 
     Raises:
         DataError: Training would stop at something.
     """
-    parts = Assembly(config)
+    parts = _looked_at(config, given)
     check = check_data(parts)
     print(summary(check, shown), end="")
     if advice and (suggested := advise(parts, check)) is not None:
@@ -216,7 +217,14 @@ def export_job(
 
 @JOBS.register("benchmark")
 def benchmark_job(
-    *, config: Config, steps: int, seconds: float, batches: list[int], output: str | None, network: str | None
+    *,
+    config: Config,
+    steps: int,
+    seconds: float,
+    batches: list[int],
+    output: str | None,
+    network: str | None,
+    given: Sequence[str] = (),
 ) -> float | None:
     """Measure the recipe's parts on this machine, and print what the whole plan would take."""
     if steps < 1 or seconds <= 0 or any(images < 1 for images in batches):
@@ -226,7 +234,7 @@ def benchmark_job(
         )
     if output is not None:
         require_own_file(Path(output), "job.output", {"precision", "environment"})
-    parts = Assembly(config)
+    parts = _looked_at(config, given)
     progress = Progress([], "off" if parts.run.progress == "off" else "lines")
     cost = measure_cost(parts, network=network, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
     facts, precision = describe_environment(parts.device), str(parts.precision).removeprefix("torch.")
@@ -253,6 +261,22 @@ def report_job(
         own, *others = (_stored(folder, config) for folder in [run, *beside])
         page = write_run_report(*own, others, target)
     print(f"written to {page} and {page.parent / 'report'}")
+
+
+def _looked_at(config: Config, given: Sequence[str]) -> Assembly:
+    """The parts of a training that is not begun: nothing is written, the pictures of the built-in data set neither.
+
+    Raises:
+        ConfigError: A folder is named that is not there, for no data set in particular.
+    """
+    root = config["dataset"].get("root")
+    is_unsaid = "dataset.root" in given and not {"dataset", "experiment"} & set(given)
+    if root is not None and is_unsaid and not Path(root).expanduser().exists():
+        raise ConfigError(
+            f"there is no folder {root}; with pictures of your own, say experiment=your_data dataset.root=DIR (or"
+            " dataset=folder): without, dataset.root is where the built-in data set keeps its pictures"
+        )
+    return Assembly(config, keeps=False)
 
 
 def _run_of(config: Config, command: str) -> str:

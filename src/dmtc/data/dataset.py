@@ -184,9 +184,9 @@ class Dataset:
         return files[id]
 
 
-DATASETS: Registry[Dataset] = Registry("dataset", runtime=["open_test"])
+DATASETS: Registry[Dataset] = Registry("dataset", runtime=["open_test", "keeps"])
 """The known data sets. A builder takes its YAML arguments and returns a `Dataset`; it may also take `open_test: bool`,
-whether files of the test part may be opened."""
+whether files of the test part may be opened, and `keeps: bool`, whether it may write where its settings say."""
 
 
 def few(ids: set[str] | tuple[str, ...] | list[str], limit: int = 3) -> str:

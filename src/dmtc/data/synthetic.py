@@ -1,5 +1,11 @@
 """The built-in data set: pictures drawn once into a cache folder, then read like any other."""
 
+import atexit
+import re
+import shutil
+import tempfile
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -7,6 +13,7 @@ import numpy as np
 from filelock import FileLock
 
 from dmtc.data.dataset import DATASETS, Dataset
+from dmtc.data.listed import IMAGE_SUFFIXES
 from dmtc.data.masks import IndexMasks
 from dmtc.data.official import read_listed
 from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
@@ -16,12 +23,21 @@ from dmtc.randomness import generator_of
 from dmtc.system_errors import FULL
 from dmtc.types import UInt8Array
 
+_OURS = re.compile(r"\.?v\d+-seed.*")
+"""Names of what is drawn, and of what keeps processes from drawing it at once."""
+
+_FOLDERS = ("images", "masks", "labels", "train", "val", "test")
+_FOLDERS += ("jpegimages", "leftimg8bit", "gtfine", "voc2012", "vocdevkit")
+"""How data sets call their folders."""
+
+_LOOKED_AT = 200
+
 DRAWING_VERSION = 1
 """Part of the cache folder's name. Raise it when the drawing changes, so that no old pictures are taken for new."""
 
 
 @DATASETS.register("synthetic")
-def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size: int) -> Dataset:
+def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size: int, keeps: bool = True) -> Dataset:
     """Textured, partly hidden objects on cluttered backgrounds; see `dmtc.data.scenes`.
 
     The files are made by the first call and found by later ones; of several processes that call at once, one makes them
@@ -33,9 +49,10 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
         train_images: Training images, all with masks.
         val_images: Validation images.
         size: Height and width in pixels, at least 32.
+        keeps: Write them there; else they are drawn for this process alone, unless they are there already.
 
     Raises:
-        ConfigError: A number is too small.
+        ConfigError: A number is too small, or the folder holds pictures of the user's.
         DataError: The cache folder cannot be written.
     """
     if train_images < 1 or val_images < 1 or size < 32:
@@ -46,6 +63,9 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
     cache = Path(root).expanduser()
     target = cache / f"v{DRAWING_VERSION}-seed{seed}-train{train_images}-val{val_images}-size{size}"
     if not target.exists():
+        _refuse_pictures(cache)
+        if not keeps:
+            target = _for_this_process() / target.name
         try:
             _make(target, seed, {"train": train_images, "val": val_images}, size)
         except OSError as error:
@@ -60,6 +80,35 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
         decode_mask=IndexMasks(),
         remedy=f"delete the folder {target} and it will be made anew",
     )
+
+
+def _refuse_pictures(folder: Path) -> None:
+    """Refuse to draw among the user's own pictures: whoever names such a folder means another data set.
+
+    Raises:
+        ConfigError: There are some, or folders of some.
+    """
+    try:
+        entries = [entry for entry in sorted(folder.iterdir())[:_LOOKED_AT] if not _OURS.fullmatch(entry.name)]
+        inner = [one for entry in entries if entry.is_dir() for one in islice(entry.iterdir(), _LOOKED_AT)]
+    except OSError:
+        return  # told by whoever writes there
+    named = [entry.name for entry in entries if entry.is_dir() and entry.name.lower() in _FOLDERS]
+    pictures = [one for one in (*entries, *inner) if one.suffix.lower() in IMAGE_SUFFIXES]
+    if named or pictures:
+        what = f"a folder {named[0]}" if named else f"pictures, such as {pictures[0].relative_to(folder)}"
+        raise ConfigError(
+            f"dataset.root={folder} holds {what}: are these your pictures? Say experiment=your_data dataset.root="
+            f"{folder} (or dataset=folder, or what it is: voc, cityscapes, camvid); without, it is the built-in data"
+            " set, which draws pictures of its own"
+        )
+
+
+@cache
+def _for_this_process() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="dmtc-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _make(target: Path, seed: int, counts: dict[str, int], size: int) -> None:

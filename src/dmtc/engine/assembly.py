@@ -40,6 +40,7 @@ class Assembly:
         plan: The plan of an earlier run, likewise.
         task: What the data set asks of a network, where it may not be at hand.
         check_data: Called with the data set before it is used: where it is at another place than the run began with.
+        keeps: Let a data set that is made write its files where its settings say; else nothing is left behind.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Assembly:
         plan: list[Phase] | None = None,
         task: Task | None = None,
         check_data: Callable[[Dataset], None] | None = None,
+        keeps: bool = True,
     ) -> None:
         self.config = config
         self.run = RunSettings(**config["run"])
@@ -56,6 +58,7 @@ class Assembly:
         self._plan = plan
         self._task = task
         self._check_data = check_data
+        self._keeps = keeps
 
     @classmethod
     def of(
@@ -97,7 +100,10 @@ class Assembly:
     @cached_property
     def _dataset(self) -> Dataset:
         dataset = DATASETS.build(
-            without(self.config["dataset"], "augment", "on_error"), "dataset", open_test=self.run.test
+            without(self.config["dataset"], "augment", "on_error"),
+            "dataset",
+            open_test=self.run.test,
+            keeps=self._keeps,
         )
         if self._check_data is not None:
             self._check_data(dataset)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dmtc.markup import in_markdown
+
 _USE = {
     "onnx": """```python
 import numpy as np
@@ -168,7 +170,7 @@ def _classes(description: Mapping[str, Any]) -> str:
     for value, one in enumerate(description["task"]["classes"]):
         of_class = iou.get(one["name"])
         text = "" if of_class is None else f"{100 * of_class:.1f} %"
-        lines.append(f"| {value} | {one['name']} | {', '.join(map(str, one['color']))} | {text} |")
+        lines.append(f"| {value} | {in_markdown(one['name'])} | {', '.join(map(str, one['color']))} | {text} |")
     return "\n".join(lines)
 
 

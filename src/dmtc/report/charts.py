@@ -46,6 +46,7 @@ VARIABLES = {
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dmtc",
+    "text.parse_math": False,  # names of classes may hold `$`
     "font.size": 11.0,
     "axes.titlesize": 11.0,
     "axes.titlelocation": "left",

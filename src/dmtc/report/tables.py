@@ -6,6 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dmtc.evaluation import Scores, title_of
+from dmtc.markup import in_one_line
 from dmtc.schedule import Phase
 from dmtc.splits import Split, describe_published, set_sha256
 
@@ -130,6 +131,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Text columns; the first is set flush left, the others flush right."""
+    columns, rows = [in_one_line(name) for name in columns], [[in_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     lines = [columns, ["-" * width for width in widths], *rows]
     return "\n".join(

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from dmtc.markup import in_latex, in_markdown, in_one_line
 from dmtc.report.results import mean_test
 from dmtc.report.sweeps.grouping import Panel, Row
 from dmtc.report.sweeps.paired import Gain
@@ -61,7 +62,7 @@ def not_finished(records: Sequence[RunRecord]) -> Table:
 def markdown(table: Table) -> str:
     """A table whose columns are as wide as needed: to be read in a terminal too."""
     header, rows = table
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
+    cells = [[in_markdown(cell) for cell in row] for row in [header, *rows]]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
     cells.insert(1, ["-" * width for width in widths])
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
@@ -74,14 +75,14 @@ def latex(panel: Panel) -> str:
     rows = {(row.name, row.cell): row for row in panel.rows}
     best = {cell: max(row.mean for row in panel.rows if row.cell == cell) for cell in panel.cells}
     lines = [
-        f"% mIoU in percent, mean and standard deviation, on {panel.title}; needs the package booktabs",
+        f"% mIoU in percent, mean and standard deviation, on {in_one_line(panel.title)}; needs the package booktabs",
         f"\\begin{{tabular}}{{l{'c' * len(panel.cells)}}}",
         "\\toprule",
-        " & ".join(map(_tex, header)) + r" \\",
+        " & ".join(map(in_latex, header)) + r" \\",
         "\\midrule",
     ]
     for name in panel.methods:
-        line = [_tex(name)]
+        line = [in_latex(name)]
         for cell in panel.cells:
             row = rows.get((name, cell))
             line.append("" if row is None else _tex_score(row.scores, row.mean == best[cell]))
@@ -204,12 +205,6 @@ def class_ious(run: RunRecord) -> dict[str, float | None]:
 
 def _is_gpu(run: RunRecord) -> bool:
     return str(run.results.get("device", "cpu")).startswith("cuda")
-
-
-def _tex(text: str) -> str:
-    for letter in "&%$#_{}":
-        text = text.replace(letter, f"\\{letter}")
-    return text
 
 
 def _tex_score(values: Sequence[float], is_best: bool) -> str:
