@@ -42,7 +42,20 @@ def test_an_image_is_decoded_once(tmp_path, decoded):
             np.testing.assert_array_equal(image, expected)
             assert image.flags.writeable, "as a decoded one"
     assert decoded == ["x.jpg"]
-    assert sum(file.stat().st_size for file in (tmp_path / "c").iterdir()) == NOISE.size + 24
+    assert sum(file.stat().st_size for file in (tmp_path / "c").iterdir()) == NOISE.size + 40
+
+
+def test_files_that_have_changed_places_are_decoded_anew(tmp_path):
+    """Even if they have the same size and time, as files of one archive have."""
+    one, other = (write(tmp_path / f"{number}.bmp", image) for number, image in enumerate((NOISE, NOISE[::-1])))
+    for path in (one, other):
+        os.utime(path, ns=(10**18, 10**18))
+    assert one.stat().st_size == other.stat().st_size
+    cache = ImageCache(tmp_path / "c")
+    cache(one)
+    one.unlink()
+    other.rename(one)
+    np.testing.assert_array_equal(cache(one), NOISE[::-1])
 
 
 def test_a_changed_file_is_decoded_anew(tmp_path, decoded):

@@ -120,10 +120,20 @@ def test_each_half_size_image_is_made_once(root, build, tmp_path):
     path = build(root).images[FIRST]
     assert path.is_relative_to(tmp_path / "cache")
     assert [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()] == [f"{Path(FIRST).name}.png"]
+    time = path.stat().st_mtime_ns
     save(path, np.full((32, 64, 3), 7, np.uint8))
+    os.utime(path, ns=(time, time))
     assert np.all(build(root).image(FIRST) == 7)
     assert FIRST in build(root).images
     assert len(build(root).images) == 6
+
+
+def test_a_half_size_image_of_an_older_file_that_has_taken_the_place_is_made_anew(root, build):
+    _ = build(root).images[FIRST]
+    source = root / f"leftImg8bit/train/{FIRST}_leftImg8bit.png"
+    save(source, np.full((64, 128, 3), 5, np.uint8))
+    os.utime(source, ns=(0, 10**18))
+    assert np.all(build(root).image(FIRST) == 5)
 
 
 def test_outdated_half_size_image_is_made_anew(root, build):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +18,17 @@ from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 
-_HEAD = struct.Struct("<2I2Q")  # height and width; when the image file was changed, and its size
+_HEAD = struct.Struct("<2I4Q")  # height and width; and what tells the image file, as by `_state`
 _SAMPLE = 32
 
 
 class ImageCache:
     """Reads images as an `ImageReader` does, and keeps their pixels in a folder that any number of runs may share.
 
-    An image is kept when it is first read, and anew when its file has another time or size than then. Nothing is
-    locked: processes that decode an image at once each write the same bytes under a name of their own and rename it, so
-    a reader sees a whole file or none. What is read again and again stays in the system's memory as long as that has
-    room; a folder under /dev/shm is memory from the start.
+    An image is kept when it is first read, and anew when its file has another time or size than then, or is another
+    one. Nothing is locked: processes that decode an image at once each write the same bytes under a name of their own
+    and rename it, so a reader sees a whole file or none. What is read again and again stays in the system's memory as
+    long as that has room; a folder under /dev/shm is memory from the start.
 
     Args:
         folder: Where the pixels are kept; made when the first are.
@@ -51,7 +52,7 @@ class ImageCache:
         except (OSError, ValueError):
             return self._reader(path)  # tells what is wrong
         # The time is taken first: if the file changes while it is read, it is read again the next time.
-        changed = status.st_mtime_ns, status.st_size
+        changed = _state(status)
         image = self._kept(path, changed)
         if image is None:
             image = self._reader(path)
@@ -83,7 +84,7 @@ class ImageCache:
             f" {_gigabytes(missing)} of it still to be written; {_gigabytes(free)} are free"
         )
 
-    def _kept(self, path: Path, changed: tuple[int, int]) -> UInt8Array | None:
+    def _kept(self, path: Path, changed: tuple[int, ...]) -> UInt8Array | None:
         try:
             content = np.fromfile(self._target(path), np.uint8)
         except OSError:
@@ -95,7 +96,7 @@ class ImageCache:
             return None
         return content[_HEAD.size :].reshape(height, width, 3)
 
-    def _keep(self, path: Path, changed: tuple[int, int], image: UInt8Array) -> None:
+    def _keep(self, path: Path, changed: tuple[int, ...], image: UInt8Array) -> None:
         try:
             write_atomically(self._target(path), _HEAD.pack(*image.shape[:2], *changed) + image.tobytes())
         except OSError as error:
@@ -106,6 +107,11 @@ class ImageCache:
     def _target(self, path: Path) -> Path:
         name = f"{path.absolute()}{self._read_as}"
         return self.folder / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:32]}.rgb"
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """What differs if a file does: folders that were swapped have files of the same times, and perhaps sizes."""
+    return status.st_mtime_ns, status.st_size, status.st_ctime_ns, status.st_ino
 
 
 def _decoded_bytes(images: Mapping[str, Path], ids: Sequence[str]) -> Iterator[tuple[Path, int]]:

@@ -1,6 +1,7 @@
 """Images at half their size: reduced once, kept in a cache folder, read from there ever after."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,17 +9,21 @@ import cv2
 
 from dmtc.data.images import read_image
 from dmtc.errors import DataError
-from dmtc.files import write_atomically
+from dmtc.files import replacing
 from dmtc.system_errors import FULL
+
+_CLOCK = 2_000_000_000
+"""Nanoseconds that a disk may round times by."""
 
 
 class HalvedImages(Mapping[str, Path]):
     """Image files by id, each at half the size of another one.
 
-    A copy is made when it is first asked for, and anew when its source is newer. So nothing waits until thousands of
-    images are done of which a short run needs a few, loader processes share the work, and a run that was stopped goes
-    on where it was. Processes may ask at once, also for the same image: each would write the same bytes under a name of
-    its own and rename it, so a reader sees a whole file and whoever comes last changes nothing.
+    A copy is made when it is first asked for, and has the time of its source; so it is made anew when that is another
+    one, also an older one that has taken its place. So nothing waits until thousands of images are done of which a
+    short run needs a few, loader processes share the work, and a run that was stopped goes on where it was. Processes
+    may ask at once, also for the same image: each would write the same bytes under a name of its own and rename it, so
+    a reader sees a whole file and whoever comes last changes nothing.
 
     A pixel is the mean of 2x2 pixels, rounded to 8 bits; an odd last row or column is left out.
 
@@ -42,8 +47,11 @@ class HalvedImages(Mapping[str, Path]):
         """
         source, target = self._full[id], self.folder / f"{id}.png"
         try:
-            if not target.exists() or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
-                write_atomically(target, _halve(source))
+            time = source.stat().st_mtime_ns
+            if not target.exists() or not time <= target.stat().st_mtime_ns <= time + 2 * _CLOCK:
+                with replacing(target) as unfinished:
+                    unfinished.write_bytes(_halve(source))
+                    os.utime(unfinished, ns=(time + _CLOCK, time + _CLOCK))
         except OSError as error:
             if error.errno in FULL:
                 raise  # the machine's fault
