@@ -480,3 +480,16 @@ def test_lines_are_not_appended_to_a_file_that_another_folder_has_too(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="is a pipe"):
         JsonLines(tmp_path / "pipe")
+
+
+def test_who_holds_a_run_is_told_without_waiting_for_a_pipe(tmp_path):
+    """Somebody may have put one in the lock's place."""
+    from dmtc.run_folder import RunFolder
+
+    os.mkfifo(tmp_path / ".lock")
+    with (
+        RunFolder(tmp_path).locked(),
+        pytest.raises(ConfigError, match="in use by another process"),
+        RunFolder(tmp_path).locked(),
+    ):
+        pass

@@ -31,7 +31,7 @@ from dmtc.checkpoints import Checkpoints
 from dmtc.data.record import DataRecord
 from dmtc.data.task import Task
 from dmtc.errors import ConfigError, DataError
-from dmtc.files import remove_unfinished, write_atomically, write_json
+from dmtc.files import read_regular, remove_unfinished, write_atomically, write_json
 from dmtc.moved import found_from
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.schedule import Phase, plan_to_json
@@ -81,7 +81,7 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout:
-            holder = path.read_text() or "another process"
+            holder = self._holder() or "another process"
             raise ConfigError(
                 f"{self.path} is in use by {holder}: let it end first, or choose another folder with hydra.run.dir=DIR"
             ) from None
@@ -93,6 +93,12 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def _holder(self) -> str:
+        try:
+            return read_regular(self.lock_path).decode(errors="replace")
+        except (OSError, DataError):
+            return ""
 
     @property
     def config_path(self) -> Path:

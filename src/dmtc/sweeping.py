@@ -83,8 +83,8 @@ class SweepCallback(Callback):
         report["job"]["runs"] = str(Path(config.hydra.sweep.dir).absolute())
         try:
             JOBS.build(report["job"], "job", config=report)
-        except UserError as error:  # no run came far enough, say; its own line has told why
-            print(f"no report: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:  # no run came far enough, say; its own line has told why
+            print(f"no report: {reason_of(error)}", file=sys.stderr)
 
 
 def reason_of(error: BaseException) -> str:
