@@ -158,6 +158,11 @@ def test_a_mask_never_has_two_images_nor_an_image_two_masks(tmp_path):
         build(tmp_path)
 
 
+def test_nothing_is_guessed_where_a_mask_fits_two_images():
+    assert len(guess(["img_1", "img_2"], ["mask_1", "mask_2"], Pairing())) == 1
+    assert guess(["img_1", "img_01", "img_2"], ["mask_1", "mask_2"], Pairing()) == []
+
+
 WORDS = ["img", "mask", "sat", "label", "x", "gt", "_", "-", "__", "7", "2024", "A", "scene"]
 
 
