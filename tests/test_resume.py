@@ -73,7 +73,7 @@ KILLS = [
 ]
 # Which, the exit code, where, at which time there, and what the message says about it.
 SIGNALS = [
-    ("SIGINT", 130, "step", 6, "after step 2 of 4 of phase r0-b"),
+    ("SIGINT", 130, "step", 7, "after step 3 of 4 of phase r0-b"),  # after which it is not scored, so saved for this
     ("SIGTERM", 143, "label file", 1, "while labelling by r0-b"),
     ("SIGUSR1", 143, "evaluation", 2, "while scoring r0-a"),
 ]
@@ -123,6 +123,8 @@ def test_signals_finish_the_step_save_and_say_how_to_go_on(stopped_runs, undistu
     output = (root / f"{name}.txt").read_text()
     assert f"stopped by {name} {where}; go on with: python run.py resume={root / name}" in output
     assert "Traceback" not in output
+    if name == "SIGINT":
+        assert len(list((root / name / "phases" / "r0-b").glob("checkpoint-00000003-*.pt"))) == 1
     dmtc.resume(root / name, {"workers": 0})
     assert_same(root / name, undisturbed)
 

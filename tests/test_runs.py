@@ -117,6 +117,29 @@ def test_teachers_and_students_have_the_last_weights_and_not_the_best(small, tmp
         with torch.inference_mode():
             confidence = model(image).softmax(1).amax(1)[0].numpy()
         assert np.allclose(confidence, pseudo.confidence, atol=2e-3) == alike
+    assert {(phase["miou_last"], phase["miou_best"]) for phase in run.results["phases"]} == {(0.1, 0.9)}
+    assert run.results["miou"]["a"] == run.results["miou"]["b"] == {"last": 0.1, "best": 0.9}
+
+
+def test_labels_come_from_labelled_images_and_pseudo_labels_from_unlabelled_ones(small, tmp_path, monkeypatch):
+    """So no validation image is ever trained on, nor the mask of an unlabelled one."""
+    from dmtc.batches import Loader
+
+    real, masks, pseudo = Loader.crops, set(), set()
+
+    def noting(self, steps):
+        def noted():
+            for requests in steps:
+                for request in requests:
+                    (masks if request.pseudo_labels is None else pseudo).add(request.id)
+                yield requests
+
+        return real(self, noted())
+
+    monkeypatch.setattr(Loader, "crops", noting)
+    run = dmtc.train(dmtc.compose([*small, "loss=dmt", "schedule.limit_steps=6"]), tmp_path / "run")
+    assert masks == set(run.split.labelled)
+    assert pseudo == set(run.split.unlabelled)
 
 
 def test_pseudo_labels_by_name_and_their_thresholds(finished):

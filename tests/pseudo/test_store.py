@@ -1,3 +1,5 @@
+import json
+import os
 import threading
 import time
 
@@ -63,6 +65,33 @@ def test_incomplete_and_damaged_stores(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"x-\w+\.zst is missing or damaged; delete its folder and resume"):
             store.read("x")
+
+
+@pytest.mark.parametrize(
+    "change", [{"images": None}, {"seconds": "1"}, {"bytes": -1}, {"images": [1]}, {"images": ...}, []]
+)
+def test_facts_of_another_kind_are_no_complete_store(tmp_path, change):
+    store = PseudoLabelStore(tmp_path)
+    store.write("x", *random_prediction(0))
+    store.finish(np.ones((5, LEVELS), np.int64), images=1, seconds=0.5, bytes=store.size_bytes())
+    assert store.is_complete()
+    facts = store.facts() | change if isinstance(change, dict) else change
+    left = {key: value for key, value in facts.items() if value is not ...} if isinstance(facts, dict) else facts
+    (tmp_path / "store.json").write_text(json.dumps(left))
+    assert not store.is_complete(), "it is labelled again"
+
+
+@pytest.mark.parametrize("name", ["store.json", "histogram.npy", "x"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path, name):
+    store = PseudoLabelStore(tmp_path)
+    store.write("x", *random_prediction(0))
+    store.finish(np.ones((5, LEVELS), np.int64), images=1, seconds=0.5)
+    (path,) = tmp_path.glob(f"{name}*")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="missing or damaged"):
+        store.read("x") if name == "x" else store.facts() if name == "store.json" else store.histogram()
+    assert not store.is_complete()
 
 
 def test_a_store_of_an_earlier_version_is_no_complete_one(tmp_path):

@@ -5,6 +5,7 @@ pseudo-labels is decided when they are read, so one pass of the teacher serves e
 """
 
 import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from dmtc.data.ids import file_name
 from dmtc.errors import DataError
-from dmtc.files import is_temporary, remove_empty, replacing, write_atomically, write_json
+from dmtc.files import is_temporary, read_regular, remove_empty, replacing, write_atomically, write_json
 from dmtc.pseudo.coding import decode, encode
 from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_confidences, threshold_levels
 from dmtc.types import Float32Array, UInt8Array
@@ -113,8 +114,8 @@ class PseudoLabelStore:
         """
         path = self._path(id)
         try:
-            return decode(path.read_bytes())
-        except (OSError, ValueError) as error:
+            return decode(read_regular(path))
+        except (OSError, ValueError, DataError) as error:
             raise DataError(_damaged(path)) from error
 
     def __contains__(self, id: object) -> bool:
@@ -139,6 +140,8 @@ class PseudoLabelStore:
         try:
             self.histogram()
             facts = self.facts()
+            if "images" not in facts or "seconds" not in facts:
+                return False
             # The sizes first: they are quick, and all that stores from before there was a fingerprint have.
             return facts.get("bytes") in (None, self.size_bytes()) and facts.get("sha256") in (None, self._digest())
         except (DataError, OSError):
@@ -171,10 +174,11 @@ class PseudoLabelStore:
         """
         path = self.folder / _DONE
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            facts = json.loads(read_regular(path))
+        except (OSError, ValueError, RecursionError, DataError) as error:
             raise DataError(f"{_damaged(path)} ({error})") from error
-        if not isinstance(facts, dict):
+        counts = ("images", "seconds", "bytes")
+        if not isinstance(facts, dict) or not all(_is_count(facts.get(key, 0)) for key in counts):
             raise DataError(_damaged(path))
         return facts
 
@@ -186,9 +190,9 @@ class PseudoLabelStore:
         """
         path = self.folder / _HISTOGRAM
         try:
-            histogram = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{_damaged(path)} ({str(error).splitlines()[0]})") from error
+            histogram = np.load(io.BytesIO(read_regular(path)), allow_pickle=False)
+        except (OSError, ValueError, EOFError, MemoryError, TypeError, DataError) as error:
+            raise DataError(f"{_damaged(path)} ({' '.join(str(error).split()) or type(error).__name__})") from error
         if not isinstance(histogram, np.ndarray) or histogram.dtype.kind != "i" or histogram.shape[1:] != (LEVELS,):
             raise DataError(f"{_damaged(path)}: it holds no histogram")
         return histogram
@@ -209,12 +213,16 @@ class PseudoLabelStore:
         """SHA-256 of the names and bytes of all files but the marker."""
         digest = hashlib.sha256()
         for path in sorted([*self.folder.glob(f"*{_SUFFIX}"), self.folder / _HISTOGRAM]):
-            digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            digest.update(f"{path.name} {hashlib.sha256(read_regular(path)).hexdigest()}\n".encode())
         return digest.hexdigest()
 
     def _path(self, id: str) -> Path:
         # Flat, so that no id leaves the store's folder.
         return self.folder / f"{file_name(id)}{_SUFFIX}"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _damaged(path: Path) -> str:
