@@ -88,9 +88,9 @@ def test_one_pass_scores_all_networks_and_their_ensemble():
         return predict
 
     # Where the two disagree the surer one prevails: a at pixel 1, b at pixel 2.
-    networks = {"a": network("a", [-1.0, 5.0, -1.0, -1.0]), "b": network("b", [-1.0, -1.0, 5.0, 5.0])}
+    networks = {"a": network("a", [-1.0, 5.0, -1.0, -1.0]), "b": network("b", [-1.0, -1.0, 5.0, -1.0])}
     scores = evaluate(networks, [batch, batch], 2, build_evaluation(ORIGINAL, "evaluation"))
-    assert {name: score.accuracy for name, score in scores.items()} == {"a": 0.75, "b": 0.5, "a+b": 0.75}
+    assert {name: score.accuracy for name, score in scores.items()} == {"a": 0.75, "b": 0.75, "a+b": 1.0}
     assert list(scores)[-1] == "a+b"
     assert calls == ["a", "b", "a", "b"]
 
