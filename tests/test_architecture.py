@@ -27,7 +27,7 @@ STAGES = [
     ["engine"],
     ["cost", "prediction"],
     ["report"],
-    ["runs", "checking"],
+    ["runs", "checking", "scored_data"],
     ["launch", "export"],
     ["jobs"],
     ["output_folder"],

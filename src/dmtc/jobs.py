@@ -37,6 +37,7 @@ from dmtc.report import (
 )
 from dmtc.run_folder import RunFolder
 from dmtc.runs import Run
+from dmtc.scored_data import data_to_score
 
 JOBS: Registry[float | None] = Registry("job", runtime=["config", "folder", "given"])
 """Builders do the work and return the final mIoU for sweeps, or None. They may take `config`, `folder: Path` and
@@ -87,11 +88,15 @@ def evaluate_job(
     flip: bool | None,
     scales: list[float] | None,
     absent: Absent | None,
+    part: str,
+    given: Sequence[str] = (),
 ) -> float:
-    """Score the networks of a run, and their ensemble, on the validation images under one protocol or several."""
+    """Score the networks of a run, and their ensemble, under one protocol or several, on its own data or on others."""
     if checkpoint not in ("last", "best"):
         raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
-    parts, folder = _stored(_run_of(config, "evaluate"), config)
+    folder = RunFolder.existing(_run_of(config, "evaluate"))
+    data = data_to_score(folder, config, given, part)
+    parts = data.parts
     changes = _given(flip=flip, scales=scales, absent=absent)
     if protocols:
         entries = [protocols] if isinstance(protocols, str) else protocols
@@ -104,15 +109,26 @@ def evaluate_job(
     progress = Progress([], parts.run.progress)
     context = RunContext(parts, folder, progress)
     try:
-        scores = {title: score_last(context, of, checkpoint, f"scoring {title}") for title, of in evaluations.items()}
+        scores = {
+            title: score_last(context, of, checkpoint, f"scoring {title}", data.ids)
+            for title, of in evaluations.items()
+        }
     finally:
         progress.close()
     classes = parts.dataset.classes
     *_, whose = next(iter(scores.values()))
+    if data.place is not None or data.part != "val":
+        print(data.text(), end="\n\n")
     print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
     print(scores_table({title: of[whose] for title, of in scores.items()}, classes))
     record = {
         "checkpoint": checkpoint,
+        "dataset": {
+            "name": parts.dataset.name,
+            "place": data.place,
+            "part": data.part,
+            "images": len(data.ids),
+        },
         "protocols": {
             title: {
                 "evaluation": specs[title],
@@ -124,7 +140,7 @@ def evaluate_job(
         },
         "environment": describe_environment(parts.device),
     }
-    parts.processes.first_says(lambda: write_json(folder.path / f"evaluation-{checkpoint}.json", record))
+    parts.processes.first_says(lambda: write_json(folder.path / data.file_name(checkpoint), record))
     return next(iter(scores.values()))[whose].miou
 
 

@@ -150,6 +150,11 @@ class Assembly:
         return split
 
     @property
+    def split_as_stored(self) -> Split | None:
+        """The split of an earlier run, not held against a data set; None if one is still to be chosen."""
+        return self._split
+
+    @property
     def task(self) -> Task:
         """What the networks tell apart, in which colors."""
         return self.dataset.task if self._task is None else self._task
