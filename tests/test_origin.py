@@ -35,6 +35,8 @@ def flip(path: Path, place: float = 0.5) -> None:
 def edit(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
+    if path.name == "phase.json":
+        content.pop("sha256", None)  # which would tell that it was changed
     path.write_text(json.dumps(content))
 
 

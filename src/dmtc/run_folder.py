@@ -244,7 +244,9 @@ class RunFolder:
 
     def write_phase(self, record: dict[str, Any]) -> None:
         """Mark a phase as done, with what is to be reported of it."""
-        write_json(self.path / "phases" / record["name"] / "phase.json", record)
+        record = json.loads(json.dumps(record))
+        path = self.path / "phases" / record["name"] / "phase.json"
+        write_json(path, record | {stored.DIGEST: stored.digest(record)})
 
     def read_phase(self, name: str) -> dict[str, Any] | None:
         """What is to be reported of a phase, or None if it is not done."""

@@ -4,6 +4,7 @@ Files of a run may be cut off, edited or damaged. Each reader here returns what 
 line which file is damaged, and how.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +23,14 @@ LARGEST = 1 << 30
 
 _OF_PHASE = ("name", "trainee", "label_from", "steps", "seconds", "miou_last", "miou_best", "pseudo")
 """What the record of a phase is never without."""
+
+DIGEST = "sha256"
+"""In the record of a phase: the hash of all the rest; records of older runs have none."""
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of what a record holds, in whatever order and however it is indented."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -121,9 +130,11 @@ def read_phase(path: Path, name: str) -> dict[str, Any]:
     """Read what is to be reported of a phase.
 
     Raises:
-        DataError: It is damaged.
+        DataError: It is damaged, or was changed after it was written.
     """
     record = read_mapping(path)
+    if (written := record.pop(DIGEST, None)) is not None and written != digest(record):
+        raise DataError(f"{path} is damaged, or was changed after it was written: delete its folder, and resume")
     lacking = [key for key in _OF_PHASE if key not in record]
     numbers = [record.get(key) for key in ("steps", "seconds", "miou_last", "miou_best")]
     if lacking:

@@ -197,3 +197,7 @@ def test_all_zero_features_stay_finite():
 def test_impossible_settings_are_refused(option, value):
     with pytest.raises(ConfigError, match=f"RegionalContrast.{option} should be"):
         RegionalContrast(**SETTINGS | {option: value})
+
+
+def test_the_smallest_settings_are_fine():
+    assert RegionalContrast(**SETTINGS | {"queries": 1, "negatives": 1, "strong_threshold": 1.0}).queries == 1

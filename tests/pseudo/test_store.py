@@ -81,6 +81,15 @@ def test_facts_of_another_kind_are_no_complete_store(tmp_path, change):
     assert not store.is_complete(), "it is labelled again"
 
 
+@pytest.mark.parametrize("array", [np.ones((5, LEVELS)), np.ones((5, LEVELS - 1), int), np.ones(LEVELS, int)])
+def test_arrays_of_another_kind_are_no_histogram(tmp_path, array):
+    store = PseudoLabelStore(tmp_path)
+    store.finish(array, images=1, seconds=0.5)
+    with pytest.raises(DataError, match="it holds no histogram"):
+        store.histogram()
+    assert not store.is_complete()
+
+
 @pytest.mark.parametrize("name", ["store.json", "histogram.npy", "x"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path, name):
     store = PseudoLabelStore(tmp_path)
