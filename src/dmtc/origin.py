@@ -12,7 +12,8 @@ from typing import Any
 
 from dmtc.changes import refuse_changes, settings_that_count
 from dmtc.errors import ConfigError, DataError
-from dmtc.models import SegmentationModel, load_own_weights
+from dmtc.models import SegmentationModel
+from dmtc.models.own_weights import load_own_weights
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.splits import Split

@@ -20,7 +20,8 @@ from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, req
 from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import CARD, CONFIG, HASHES, Segmenter
 from dmtc.files import write_atomically, write_json
-from dmtc.models import SegmentationModel, build_model, load_exactly
+from dmtc.models import SegmentationModel, build_model
+from dmtc.models.own_weights import load_exactly
 from dmtc.models.weight_files import sha256_of
 from dmtc.prediction import chosen_networks
 from dmtc.run_beginning import refuse_own_parts

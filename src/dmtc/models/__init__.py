@@ -14,7 +14,6 @@ from dmtc.models import (  # noqa: F401  (importing registers them)
 )
 from dmtc.models.base import BACKBONES, MODELS, Backbone, Level, SegmentationModel, build_model, model_faults
 from dmtc.models.normalization import Normalization
-from dmtc.models.own_weights import load_exactly, load_own_weights
 from dmtc.models.recomputation import recompute_blocks
 from dmtc.models.tuning import TUNINGS, Tuning
 from dmtc.models.weight_files import read_weights, save_weights
@@ -31,8 +30,6 @@ __all__ = [
     "Tuning",
     "WeightsReport",
     "build_model",
-    "load_exactly",
-    "load_own_weights",
     "load_weights",
     "model_faults",
     "read_weights",
