@@ -43,10 +43,13 @@ VARIABLES = {
 }
 """Names of the page's colors: light and dark. All light ones differ, so that an SVG's can be told by them."""
 
+AS_WRITTEN: dict[Any, Any] = {"text.parse_math": False}
+"""For all that is drawn: names of classes may hold `$`, and are no formulas."""
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dmtc",
-    "text.parse_math": False,  # names of classes may hold `$`
+    **AS_WRITTEN,
     "font.size": 11.0,
     "axes.titlesize": 11.0,
     "axes.titlelocation": "left",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmtc.data import Dataset
-from dmtc.report.charts import fix_layout
+from dmtc.report.charts import AS_WRITTEN, fix_layout
 from dmtc.types import IGNORE_INDEX, UInt8Array
 
 
@@ -50,23 +50,25 @@ def panels_of(
 def draw_panels(panels: Sequence[Panel], dataset: Dataset) -> bytes:
     """Panels side by side, with a legend of the classes, as a PNG."""
     # matplotlib takes a while to import: only runs that draw pay for it.
+    import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    height, width = panels[0].picture.shape[:2]
-    figure = Figure(figsize=(3 * len(panels), 3 * height / width + 0.8), layout="constrained")
-    for axis, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        axis.imshow(panel.picture, interpolation="nearest")
-        axis.set_title(panel.title, fontsize=11)
-        axis.axis("off")
-    legend = [
-        Patch(color=color / 255, label=name) for name, color in zip(dataset.classes, dataset.palette, strict=True)
-    ]
-    figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
-    fix_layout(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=80)
-    return content.getvalue()
+    with mpl.rc_context(AS_WRITTEN):
+        height, width = panels[0].picture.shape[:2]
+        figure = Figure(figsize=(3 * len(panels), 3 * height / width + 0.8), layout="constrained")
+        for axis, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+            axis.imshow(panel.picture, interpolation="nearest")
+            axis.set_title(panel.title, fontsize=11)
+            axis.axis("off")
+        legend = [
+            Patch(color=color / 255, label=name) for name, color in zip(dataset.classes, dataset.palette, strict=True)
+        ]
+        figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
+        fix_layout(figure)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=80)
+        return content.getvalue()
 
 
 def legend_of(dataset: Dataset) -> list[tuple[str, tuple[int, int, int]]]:
