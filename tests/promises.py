@@ -127,8 +127,8 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
     ),
     "job=plan writes a file": (
         "src/dmtc/jobs.py",
-        "    parts = Assembly(config)\n    print(plan_table(",
-        "    parts = Assembly(config)\n    Path('plan.json').write_text('')\n    print(plan_table(",
+        "    print(plan_table(",
+        "    Path('plan.json').write_text('')\n    print(plan_table(",
         "tests/test_cli.py",
     ),
     "job=check does not exit with 2": (
@@ -199,7 +199,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
     ),
     "a misspelt option is accepted": (
         "src/dmtc/registry.py",
-        '            faults.append(f"{where}: unknown option {_unknown(key, parameters)}")',
+        '            faults.append(f"{where}: unknown option {unknown(key, parameters)}")',
         "            pass",
         "tests/test_registry.py",
     ),
@@ -211,8 +211,8 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
     ),
     "resume takes a changed loss": (
         "src/dmtc/changes.py",
-        '    "run.device",',
-        '    "loss",\n    "run.device",',
+        '    "run.debug",',
+        '    "loss",\n    "run.debug",',
         "tests/test_resume.py",
     ),
 }

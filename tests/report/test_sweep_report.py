@@ -119,6 +119,7 @@ def test_seeds_are_put_together_and_compared_seed_by_seed(tmp_path):
     (panel,) = panels_of(tmp_path)
     rows = {row.method: row for row in panel.rows}
     assert list(rows["dmtc"].runs) == [("0",), ("1",), ("2",), ("7",)]
+    assert rows["dmtc"].mean == pytest.approx((0.4 + 0.42 + 0.44 + 0.9) / 4)
     gain = rows["dmtc"].gains["supervised"]
     assert (gain.mean, gain.pairs) == (pytest.approx(0.11), 3)
     header, lines = details(panel, BASELINES, ["seed"])
