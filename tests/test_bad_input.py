@@ -329,7 +329,10 @@ def with_code(path: str) -> Callable[[Path], None]:
 
 
 def damaged_labels(run: Path) -> None:
-    for path in run.rglob("pseudo_labels/*/*.zst"):
+    """Those that the last round learns from."""
+    paths = [*run.rglob("pseudo_labels/r1-*/*.zst")]
+    assert paths
+    for path in paths:
         path.write_bytes(b"x" * path.stat().st_size)
 
 
@@ -374,8 +377,35 @@ RUNS: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
         RESUME,
         ["last.safetensors"],
     ),
-    "pseudo-labels damaged": (lambda run: (unfinished(run), damaged_labels(run)), RESUME, [".zst"]),
 }
+
+PARTS_OF_A_CONFIG = ["run", "loss", "schedule", "dataset", "imports", "seed", "split", "model", "evaluation", "job"]
+
+
+def ends_after(key: str) -> Callable[[Path], None]:
+    """A config.yaml that is cut off behind the name of a part."""
+
+    def damage(run: Path) -> None:
+        lines = (run / "config.yaml").read_text().splitlines()
+        last = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+        (run / "config.yaml").write_text("\n".join([*lines[:last], f"{key}:"]))
+
+    return damage
+
+
+@pytest.mark.parametrize("key", PARTS_OF_A_CONFIG)
+def test_a_config_that_is_cut_off_is_told_by_every_job_and_among_others(command, finished, tmp_path, key):
+    run = tmp_path / "runs" / "damaged"
+    shutil.copytree(finished.folder.path, run)
+    ends_after(key)(run)
+    for arguments in (RESUME, EVALUATE, ["job=report", "run={run}"]):
+        refused(command, tmp_path, [a.format(run=run) for a in arguments], ["config.yaml"])
+    shutil.copytree(finished.folder.path, tmp_path / "runs" / "whole")
+    code, out, err = command("job=report", f"runs={tmp_path / 'runs'}", "job.out=page", small_run=False)
+    assert code == 0, err
+    assert "Traceback" not in out + err
+    assert "damaged" in out
+    assert "dmtc" in out, "the other run is reported"
 
 
 @pytest.mark.parametrize("case", RUNS)
@@ -403,6 +433,49 @@ def test_a_damaged_store_is_made_anew_and_never_run(command, finished, tmp_path,
     assert code == 0, err
     assert not list(tmp_path.rglob("exploded"))
     assert what_came_of(run) == what_came_of(finished.folder.path)
+
+
+def test_damaged_pseudo_labels_are_made_anew(command, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder.path, run)
+    unfinished(run)
+    damaged_labels(run)
+    code, _, err = command(f"resume={run}", "run.progress=off", small_run=False)
+    assert code == 0, err
+    assert what_came_of(run) == what_came_of(finished.folder.path)
+
+
+@pytest.mark.parametrize("job", ["train", "plan", "check"])
+def test_a_forgotten_data_set_is_told_and_nothing_is_written(command, tmp_path, job):
+    """The built-in pictures are never drawn among the user's own."""
+    root = write_folder(tmp_path / "data", masked=4)
+    before = sorted(root.rglob("*"))
+    refused(command, tmp_path, [f"job={job}", f"dataset.root={root}"], ["your pictures", "experiment=your_data"])
+    assert sorted(root.rglob("*")) == before
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize("job", ["plan", "check"])
+def test_looking_makes_no_folder(command, tmp_path, job):
+    command(f"job={job}", f"dataset.root={tmp_path / 'no' / 'such'}", small_run=True)
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "cuda:7"])
+def test_devices_that_are_not_there_are_told(command, tmp_path, device):
+    refused(command, tmp_path, [f"run.device={device}"], ["run.device", device], small_run=True)
+
+
+@pytest.mark.parametrize("opset", [9, 11, 17])
+def test_opsets_that_cannot_be_written_are_told_before_anything_is_traced(command, finished, tmp_path, opset):
+    arguments = ["job=export", f"run={finished.folder.path}", "format=onnx", f"job.opset={opset}", "output=out"]
+    refused(command, tmp_path, arguments, ["job.opset", "18 or more"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("override", ["+model_c=dpt", "+model.weights.c=null", "+model.normalization.q=caffe"])
+def test_a_network_that_no_phase_trains_has_no_options(command, tmp_path, override):
+    refused(command, tmp_path, [override], ["there is no network", "the plan trains a and b"], small_run=True)
 
 
 def test_there_are_many_cases():

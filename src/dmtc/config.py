@@ -250,6 +250,23 @@ def network_spec(config: Config, network: str) -> tuple[Mapping[str, Any], str]:
     return (config["model"], "model") if own is None else (own, where)
 
 
+def refuse_networks(config: Config, trained: Sequence[str]) -> None:
+    """Refuse options of networks that no phase trains. Those of network b may stay beside a method of one network.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    model = config["model"]
+    options = {key: key.removeprefix("model_") for key in config if key.startswith("model_")}
+    options |= {f"model.{part}.{letter}": letter for part in ("weights", "normalization") for letter in model[part]}
+    idle = [option for option, letter in options.items() if letter not in (*trained, "a", "b")]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(idle)}: there is no network {', '.join(sorted({options[one] for one in idle}))}; the plan"
+            f" trains {' and '.join(trained)}"
+        )
+
+
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """A copy of a mapping without some of its keys."""
     return {key: value for key, value in mapping.items() if key not in keys}

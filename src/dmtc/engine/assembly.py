@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config import Config, network_spec, settle_stored, without
+from dmtc.config import Config, network_spec, refuse_networks, settle_stored, without
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
 from dmtc.data.cache import ImageCache
@@ -200,6 +200,7 @@ class Assembly:
         plan = build_plan(self.schedule, self._counts)
         for phase in plan:
             terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
+        refuse_networks(self.config, networks_of(plan))
         return plan
 
     @property

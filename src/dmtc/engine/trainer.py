@@ -64,6 +64,9 @@ class Trainer:
                 lambda path: warn(f"{path} is damaged; going on from what was saved before it")
             )
         )
+        if self._saved is not None and "log" not in self._saved:
+            warn(f"{phase.name}: its checkpoint is of an earlier version of dmtc; the phase begins anew")
+            self._saved = None
         if self._saved is not None:
             require_origin(context.folder, phase, self._saved.get("made_from") or {}, origin)
         self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.parts.plan))
