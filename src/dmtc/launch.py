@@ -126,6 +126,13 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
                 for phase in plan
                 if phase.init_from is None and folder.read_phase(phase.name) is None
             }
+            goes_on = folder.config_path.is_file()
+            try:
+                at_the_end.enter_context(folder.locked())
+            except OSError:  # no other one: that another process is writing there leaves its files alone
+                if not goes_on:
+                    run_beginning.undo(folder)
+                raise
             if folder.config_path.is_file():
                 return write(starting)
             try:
@@ -135,7 +142,6 @@ def _carry_out(parts: Assembly, folder: RunFolder) -> Run:
                 raise
 
         def write(starting: Mapping[str, str | None]) -> list[str]:
-            at_the_end.enter_context(folder.locked())
             told = [*_other_device(folder, environment), *_unrecorded(folder)]
             data = _begun(parts, folder)
             folder.tidy()
