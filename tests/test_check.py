@@ -254,7 +254,7 @@ def test_a_run_that_skips_counts_what_it_skipped(command, tmp_path, caplog):
 def test_settings_that_do_not_fit_are_told_with_the_rest(tmp_path):
     root = write_folder(tmp_path, unmasked=0)
     (root / "images/p00.png").write_bytes(b"")
-    assert kinds(check(root).errors) == {"setting that does not fit the data", "unreadable image"}
+    assert kinds(check(root, "split.ratio=1/100").errors) == {"setting that does not fit the data", "unreadable image"}
     protocol = ("evaluation=padded", "evaluation.size=[30,30]", "loss=supervised")
     errors = {finding.kind: finding.text for finding in check(root, *protocol).errors}
     assert "40x40 pixels do not fit into 30x30" in errors["setting that does not fit the data"]

@@ -147,7 +147,7 @@ def test_files_rule(tmp_path):
 def test_files_rule_faults(tmp_path):
     with pytest.raises(ConfigError, match=r"needs split\.labelled=FILE"):
         build("files", labelled=None, unlabelled=None)
-    with pytest.raises(DataError, match=r"nowhere\.txt: cannot be read as a list"):
+    with pytest.raises(DataError, match=r"nowhere\.txt: cannot be read"):
         build("files", labelled=str(tmp_path / "nowhere.txt"), unlabelled=None)
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(DataError, match=r"empty\.txt: no ids"):

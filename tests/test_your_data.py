@@ -229,5 +229,5 @@ def test_advice_on_recipes_with_lengths_of_their_own_and_on_large_pictures(tmp_p
 
 def test_no_advice_where_settings_are_at_fault(tmp_path):
     root = write_folder(tmp_path, unmasked=0)
-    parts = parts_of(*TINY, f"dataset.root={root}")
+    parts = parts_of(*TINY, f"dataset.root={root}", "split.ratio=1/100")
     assert advise(parts, check_data(parts)) is None

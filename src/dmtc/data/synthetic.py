@@ -71,7 +71,9 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
         except OSError as error:
             if error.errno in FULL:
                 raise  # the machine's fault, and no other folder's
-            raise DataError(f"{cache}: the pictures cannot be written there ({error}); set dataset.root=DIR") from error
+            raise DataError(
+                f"{cache}: the pictures cannot be written there ({error.strerror or error}); set dataset.root=DIR"
+            ) from error
     return read_listed(
         target,
         name="synthetic",
