@@ -205,7 +205,8 @@ def tried(number: int, seed: int, world: Path, place: Path, keys: list[str]) -> 
     result = Tried(attempt, arguments, damage, code, output.read_text(errors="replace"))
     result.faults = [hung] if hung else []
     result.faults += faults_of(result, foreign, before, what_lies_in(place), signum is not None)
-    result.faults += half_written(place, before)
+    killed = code in (-signal.SIGINT, -signal.SIGTERM)  # before it could heed anything
+    result.faults += [] if killed else half_written(place, before)
     return result
 
 

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from dmtc.interruption import SIGNALS, Interruption, RunStopped
+from dmtc.files import replacing
+from dmtc.interruption import SIGNALS, Interruption, RunStopped, ended_in_order
 
 
 def test_a_signal_is_noted_and_handlers_are_put_back(capfd):
@@ -44,3 +45,28 @@ def test_a_thread_heeds_nothing_and_runs_all_the_same():
     thread.start()
     thread.join()
     assert ran == [1]
+
+
+def test_sigterm_ends_a_command_in_order(tmp_path):
+    """What it was writing goes, and the exit code is that of the signal."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    def write() -> None:
+        with ended_in_order(), replacing(tmp_path / "page.html") as unfinished:
+            unfinished.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught:
+        write()
+    assert caught.value.code == 143
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_process_that_ignores_sigterm_goes_on_ignoring_it():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ended_in_order():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

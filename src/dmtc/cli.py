@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dmtc.config import fault_of_composing, resolved, settle
 from dmtc.config_files import config_folder, forget_loaded
 from dmtc.errors import ConfigError, TrainingError, UserError
-from dmtc.interruption import JobStopped, RunStopped
+from dmtc.interruption import JobStopped, RunStopped, ended_in_order
 from dmtc.markup import in_one_line
 from dmtc.options import READS, given_keys, refuse_unread
 from dmtc.output_folder import Refused, remove_what_is_empty
@@ -53,7 +54,9 @@ def _main(arguments: Sequence[str]) -> int:
         sys.argv[1:] = _without_folder(translate(arguments))
         if started_together():
             _join_others()
-        task()
+        # One of several processes may wait for the others where no handler is run: it has to end at once.
+        with nullcontext() if started_together() else ended_in_order():
+            task()
     except (RunStopped, JobStopped) as stopped:
         return stopped.exit_code
     except KeyboardInterrupt:

@@ -27,6 +27,27 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
             signal.signal(signum, signal.SIG_DFL if earlier is None else earlier)
 
 
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end a command as an error would, so that nothing half-written stays; a run heeds it by itself.
+
+    Left alone are a process that was told to ignore the signal, and threads other than the main one.
+    """
+    alone = threading.current_thread() is not threading.main_thread()
+    if alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
 class RunStopped(KeyboardInterrupt):
     """A run ended early because it was asked to; everything up to here is saved.
 
