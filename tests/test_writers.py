@@ -155,9 +155,10 @@ def test_a_writer_that_is_overtaken_by_a_tidier_begins_again(tmp_path, monkeypat
 # Full disks.
 
 
-@pytest.mark.parametrize(
-    "format", ["torchscript", "torch_export", "safetensors", pytest.param("onnx", marks=pytest.mark.slow)]
-)
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("torch_export", "onnx")]
+
+
+@pytest.mark.parametrize("format", ["torchscript", "safetensors", *LONG])
 def test_an_export_on_a_full_disk_is_told_and_nothing_is_left(command, finished, tmp_path, format):
     """PyTorch's own writers would end the whole process."""
     with little_room(20_000):
