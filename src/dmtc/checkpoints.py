@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dmtc.files import replacing
+from dmtc.files import open_regular, replacing
 
 _KEPT = 2
 _NAME = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
@@ -58,7 +58,7 @@ class Checkpoints:
             damaged: Told of each file that is not; it is deleted.
         """
         for path in self._files():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2]):
                     return torch.load(path, map_location="cpu", weights_only=True)
             damaged(path)

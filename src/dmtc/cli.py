@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dmtc.config import fault_of_composing, resolved, settle
 from dmtc.config_files import config_folder, forget_loaded
 from dmtc.errors import ConfigError, TrainingError, UserError
+from dmtc.files import read_regular
 from dmtc.interruption import JobStopped, RunStopped, ended_in_order
 from dmtc.markup import in_one_line
 from dmtc.options import READS, given_keys, refuse_unread
@@ -208,7 +209,7 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
         settle(cfg)["logger"] if any(key.partition(".")[0] == "logger" for key in keys) else None,
         {key: value for key, value in after.items() if is_place(key)},
     )
-    print((run.folder.path / "results.txt").read_text())
+    print(read_regular(run.folder.path / "results.txt").decode())
     return run.results["miou"]["mean_last"]
 
 

@@ -15,8 +15,9 @@ import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from dmtc.errors import DataError
 
@@ -245,7 +246,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     _refuse_special(path, os.stat(path).st_mode)
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a regular file for reading bytes. It never waits, whatever takes the file's place meanwhile.
 
     Raises:

@@ -18,7 +18,7 @@ from dmtc.environment import describe_environment
 from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
 from dmtc.export import ExportOptions, export_run
-from dmtc.files import write_json
+from dmtc.files import read_regular, write_json
 from dmtc.launch import train
 from dmtc.moved import places_among
 from dmtc.ownership import require_own_file
@@ -50,7 +50,7 @@ def train_job(*, config: Config, folder: Path) -> float:
     run = train(config, folder)
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return run.results["miou"]["mean_last"]  # a sweep tells its runs in a line each, and then together
-    print((run.folder.path / "results.txt").read_text())
+    print(read_regular(run.folder.path / "results.txt").decode())
     print(f"written to {run.folder.path}")
     return run.results["miou"]["mean_last"]
 

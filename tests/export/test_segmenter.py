@@ -1,6 +1,7 @@
 """`dmtc.Segmenter`: networks without their run, and the layout of the Hugging Face Hub."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 import dmtc
 from dmtc.engine.assembly import Assembly
-from dmtc.errors import ConfigError, DataError, WeightsError
+from dmtc.errors import ConfigError, DataError, UserError, WeightsError
 from dmtc.export import ExportOptions, export_run
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
@@ -155,4 +156,13 @@ def test_weights_of_another_architecture_are_refused(folder, tmp_path):
     config["models"]["b"]["backbone"]["width"] = 16
     (tmp_path / "out" / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match=r"network b: \d+ tensors are missing, left over or of another shape"):
+        dmtc.Segmenter.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_in_place_of_a_file_is_told_and_never_waited_for(folder, tmp_path, name):
+    shutil.copytree(folder, tmp_path / "out")
+    (tmp_path / "out" / name).unlink()
+    os.mkfifo(tmp_path / "out" / name)
+    with pytest.raises(UserError, match=name):
         dmtc.Segmenter.from_pretrained(tmp_path / "out")

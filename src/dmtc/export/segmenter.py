@@ -186,7 +186,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(read_regular(path))
         version = description["format_version"]
         Task.from_json(description["task"])
         missing = {"networks", "models"} - description.keys()

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dmtc.errors import DataError, WeightsError
-from dmtc.files import open_regular, replacing
+from dmtc.files import open_regular, replacing, require_regular
 from dmtc.markup import in_one_line
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})$")
@@ -123,6 +123,7 @@ def _content(path: Path, plain: bool) -> Any:
     """
     try:
         if plain:
+            require_regular(path)
             return dict(sorted(safetensors.torch.load_file(path).items()))  # their order in the file is by type
         # As an open file: by a name that ends in .safetensors torch would take it for such.
         with (
@@ -160,7 +161,7 @@ def _numbers_of_numpy() -> list[Any]:
 
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

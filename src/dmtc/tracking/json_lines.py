@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from dmtc.files import require_regular, write_atomically
+from dmtc.files import read_regular, require_regular, write_atomically
 from dmtc.tracking.tracker import Record
 
 
@@ -39,7 +39,7 @@ class JsonLines:
         records = read_records(self._path)
         of_phase = [record for record in records if record.get("phase") == phase]
         dropped = of_phase[count:]
-        if dropped or len(records) < len(self._path.read_bytes().splitlines()):
+        if dropped or len(records) < len(read_regular(self._path).splitlines()):
             kept = [record for record in records if not any(record is one for one in dropped)]
             self._file.close()
             write_atomically(self._path, "".join(json.dumps(record) + "\n" for record in kept))
@@ -69,7 +69,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_regular(path).decode(errors="replace").splitlines()
     return [record for line in lines if (record := _parsed(line)) is not None]
 
 
@@ -77,7 +77,7 @@ def _opened(path: Path) -> TextIO:
     if path.exists() and str(path) != os.devnull:
         require_regular(path)
         if path.is_symlink() or path.stat().st_nlink > 1:  # lines would be appended to a file that others have too
-            write_atomically(path, path.read_bytes())
+            write_atomically(path, read_regular(path))
     return open(path, "a", encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import dmtc
 from dmtc.data import Dataset
 from dmtc.errors import ConfigError
-from dmtc.files import write_atomically
+from dmtc.files import read_regular, write_atomically
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
 from dmtc.types import IGNORE_INDEX, Float32Array, UInt8Array
@@ -199,4 +199,4 @@ def _run_id(folder: Path) -> str:
     path = folder / "wandb_id.txt"
     if not path.exists():
         write_atomically(path, secrets.token_hex(8))
-    return path.read_text()
+    return read_regular(path).decode()

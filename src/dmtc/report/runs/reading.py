@@ -7,6 +7,7 @@ from typing import Any
 
 from dmtc.engine.assembly import Assembly
 from dmtc.errors import DataError
+from dmtc.files import read_regular
 from dmtc.run_folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.tracking import read_records
@@ -106,7 +107,7 @@ def _stages(plan: list[Phase], records: dict[str, dict[str, Any]]) -> list[Stage
 
 def _environment(folder: RunFolder) -> dict[str, Any]:
     try:
-        return json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
+        return json.loads(read_regular(folder.path / "environment.json"))
     except (OSError, ValueError):
         return {}
 

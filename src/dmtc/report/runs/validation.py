@@ -19,7 +19,7 @@ from dmtc.data.record import record_data
 from dmtc.engine.assembly import Assembly
 from dmtc.engine.context import RunContext
 from dmtc.evaluation import Predictor, averaged, confusion_counts, ensemble, scores_of
-from dmtc.files import write_json
+from dmtc.files import read_regular, write_json
 from dmtc.models.weight_files import sha256_of
 from dmtc.report.runs.reading import Stage
 from dmtc.run_folder import RunFolder
@@ -138,7 +138,7 @@ def _score(context: RunContext, stage: Stage) -> StageScores:
 def _read(kept: Path) -> dict[str, StageScores]:
     """What was found before, by what it is of; nothing of files of earlier versions, which did not say."""
     try:
-        stages = json.loads(kept.read_text(encoding="utf-8"))["stages"].values()
+        stages = json.loads(read_regular(kept))["stages"].values()
         return {str(value.pop("of")): StageScores(**value) for value in stages}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from dmtc.changes import settings_that_count
 from dmtc.errors import DataError, UserError
+from dmtc.files import read_regular
 from dmtc.moved import is_path
 from dmtc.origin import require_own_settings
 from dmtc.run_folder import RunFolder
@@ -94,7 +95,7 @@ def _read_run(path: Path, name: str) -> RunRecord:
     results: dict[str, Any] = {}
     try:
         settings = _settings(path)
-        results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+        results = json.loads(read_regular(path / "results.json"))
         _ = results["method"], results["dataset"], results["seed"], results["seconds"]
         _ = results["split"]["ratio"], results["split"]["labelled"]
         if not math.isfinite(results["miou"]["mean_last"]):
@@ -213,6 +214,6 @@ def _overrides(path: Path) -> frozenset[str]:
     given = status.overrides if status else ()
     if not given:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            given = json.loads((path / "environment.json").read_text(encoding="utf-8"))["command"]
+            given = json.loads(read_regular(path / "environment.json"))["command"]
     keys = (str(override).partition("=")[0].lstrip("+~").partition("@")[0] for override in given if "=" in override)
     return frozenset(key.replace("/", ".") for key in keys)
