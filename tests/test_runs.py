@@ -346,3 +346,14 @@ def test_with_all_labels_a_method_is_its_start(small, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     names = "r1-a, r1-b, r2-a, r2-b"
     assert f"no image is unlabelled: the phases that learn from pseudo-labels are left out ({names})" in lines
+
+
+def test_what_became_of_starting_weights_is_kept_of_the_starts_alone(finished):
+    for phase in finished.plan:
+        report = finished.folder.read_weights_report(phase.name)
+        if phase.init_from is None:
+            assert report == json.loads(
+                (finished.folder.path / f"phases/{phase.name}/starting_weights.json").read_text()
+            )
+        else:
+            assert report is None
