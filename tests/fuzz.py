@@ -220,7 +220,9 @@ def faults_of(result: Tried, foreign: dict, before: dict, after: dict, signalled
     if result.code in (1, 2) and not result.output.strip():
         found.append("an error that is not told")
     for name, content in before.items():
-        own = name not in foreign and any(name.startswith(beginning) for beginning in result.attempt.owns)
+        # A folder of its own may have become a link to where it was moved: it is its own there, too.
+        beginnings = [one for own in result.attempt.owns for one in (own, f"{own.rstrip('/')}-moved/")]
+        own = name not in foreign and name.startswith(tuple(beginnings))
         if after.get(name) != content and not own:
             found.append(f"{'changed' if name in after else 'removed'}: {name}")
     return found
