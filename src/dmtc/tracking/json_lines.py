@@ -36,10 +36,11 @@ class JsonLines:
 
     def keep(self, phase: str, count: int) -> list[dict[str, Any]]:
         """Keep the first `count` records of a phase, and no line that was cut off; the rest is returned."""
-        records = read_records(self._path)
+        lines = _lines(self._path)
+        records = _records(lines)
         of_phase = [record for record in records if record.get("phase") == phase]
         dropped = of_phase[count:]
-        if dropped or len(records) < len(read_regular(self._path).splitlines()):
+        if dropped or len(records) < len(lines):
             kept = [record for record in records if not any(record is one for one in dropped)]
             self._file.close()
             write_atomically(self._path, "".join(json.dumps(record) + "\n" for record in kept))
@@ -67,9 +68,14 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         >>> read_records(path)
         [{'phase': 'r0-a', 'step': 20, 'loss': 1.5}]
     """
-    if not path.is_file():
-        return []
-    lines = read_regular(path).decode(errors="replace").splitlines()
+    return _records(_lines(path))
+
+
+def _lines(path: Path) -> list[str]:
+    return read_regular(path).decode(errors="replace").splitlines() if path.is_file() else []
+
+
+def _records(lines: list[str]) -> list[dict[str, Any]]:
     return [record for line in lines if (record := _parsed(line)) is not None]
 
 
