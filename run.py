@@ -5,7 +5,7 @@ python run.py dataset=folder dataset.root=DIR    train on your own pictures
 python run.py --help                             every part that can be swapped
 """
 
-from dmtc.cli import main
+from dmtc.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from dmtc.allocator import keep_freed_memory
-from dmtc.environment import describe_environment
+from dmtc.machine.allocator import keep_freed_memory
+from dmtc.machine.environment import describe_environment
 
 CHECKOUT = Path(__file__).parents[1]
 RESULTS = Path(os.environ.get("DMTC_RESULTS", CHECKOUT / "benchmarks" / "results"))
 """Where results are written; a trial goes elsewhere by the environment variable."""
 
 LENT = ", our allocator setting"
-"""Behind the name of published code that is given what `run.py` sets for itself (`dmtc.allocator`)."""
+"""Behind the name of published code that is given what `run.py` sets for itself (`dmtc.machine.allocator`)."""
 
 Contender = Callable[[], object]
 _LOAD = os.getloadavg()[0]

@@ -15,11 +15,11 @@ import numpy as np
 from common import write_record
 
 import dmtc
-from dmtc.config import settle
 from dmtc.cost import measure_cost
 from dmtc.data.cityscapes import LABEL_IDS
 from dmtc.data.synthetic import synthetic
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.checks import settle
+from dmtc.engine.components import Components
 from dmtc.report import cost_page
 from published import write_voc
 
@@ -36,12 +36,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         where = write_cityscapes(Path(folder)) if "cityscapes" in given.recipe else write_many_voc(Path(folder))
         experiment = [f"experiment={given.recipe}", "job=benchmark", *where]
-        parts = Assembly(settle(dmtc.compose([*experiment, *given.overrides])))
-        job = parts.config["job"]
-        cost = measure_cost(parts, steps=job["steps"], seconds=job["seconds"], batches=job["batches"], tell=print)
-    precision = str(parts.precision).removeprefix("torch.")
+        components = Components(settle(dmtc.compose([*experiment, *given.overrides])))
+        job = components.config["job"]
+        cost = measure_cost(components, steps=job["steps"], seconds=job["seconds"], batches=job["batches"], tell=print)
+    precision = str(components.precision).removeprefix("torch.")
     record = {"recipe": given.recipe, "overrides": given.overrides, "precision": precision, **cost.to_json()}
-    written = write_record(f"recipe_{given.recipe}_{parts.device.type}", record, parts.device)
+    written = write_record(f"recipe_{given.recipe}_{components.device.type}", record, components.device)
     print(cost_page(cost, f"{given.recipe} on {written['environment']['device']}, {precision}"), end="")
 
 

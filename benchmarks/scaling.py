@@ -19,10 +19,11 @@ from scaling_plot import draw
 from torch import Tensor
 
 from dmtc.batches import Loader, training_requests
-from dmtc.config import compose, settle
+from dmtc.config.compose import compose
 from dmtc.data.augment import Augment
 from dmtc.data.synthetic import synthetic
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.checks import settle
+from dmtc.engine.components import Components
 from dmtc.losses import DynamicMutualLoss, RegionalContrast
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.schedule import Phase
@@ -171,7 +172,7 @@ def reading(folder: Path, images: int = 16, side: int = 500, crop: int = 321) ->
     root = folder / f"pictures-{images}-{side}"
     if not root.is_dir():
         write_pictures(root, folder / "scenes", images, side)
-    dataset = Assembly(settle(compose(["dataset=folder", f"dataset.root={root}"]))).dataset
+    dataset = Components(settle(compose(["dataset=folder", f"dataset.root={root}"]))).dataset
     augment = Augment(crop=[crop, crop], scale=[0.5, 1.5], flip=0.5)
     loader = Loader(dataset, augment, workers=0, device=torch.device("cpu"))
     phase = Phase("r0-a", "start", "a", None, None, None, images // 4, 0.1, 4, 0, 1)

@@ -21,14 +21,14 @@ from common import LENT, Contender, answer, apart, arguments, keep_freed_memory,
 from published_dmtc import CHECKOUT, Training
 
 import dmtc
-from dmtc.config import settle
-from dmtc.engine.assembly import Assembly
+from dmtc.core.types import Batch
+from dmtc.engine.checks import settle
+from dmtc.engine.components import Components
 from dmtc.engine.networks import Networks
-from dmtc.engine.optimization import OPTIMIZERS
 from dmtc.engine.step import Step, Student
-from dmtc.engine.terms import terms_of_stage
-from dmtc.run_folder import RunFolder
-from dmtc.types import Batch
+from dmtc.losses.terms import terms_of_stage
+from dmtc.run.folder import RunFolder
+from dmtc.schedule import OPTIMIZERS
 from published import write_voc
 
 BATCH, COUNTED_STEPS = 2, 4
@@ -68,18 +68,18 @@ class Steps:
 
     def __init__(self, folder: str, *overrides: str) -> None:
         where = (f"dataset.root={folder}", "run.device=cpu")
-        parts = Assembly(settle(dmtc.compose(["experiment=dmtc_voc_1_8", *where, *overrides])))
-        schedule = parts.config["schedule"]
-        self.classes, self.crop = parts.dataset.num_classes, parts.augment.crop
-        self.terms = terms_of_stage(parts.terms, "start")
+        components = Components(settle(dmtc.compose(["experiment=dmtc_voc_1_8", *where, *overrides])))
+        schedule = components.config["schedule"]
+        self.classes, self.crop = components.dataset.num_classes, components.augment.crop
+        self.terms = terms_of_stage(components.terms, "start")
         self.batch = self._noise()
-        self._model = Networks(parts, RunFolder(folder)).instance("a")
+        self._model = Networks(components, RunFolder(folder)).instance("a")
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             parameters=[parameter for parameter in self._model.parameters() if parameter.requires_grad],
             learning_rate=1e-6,
         )
-        self._options = {"precision": parts.precision, "accumulate": parts.run.accumulate}
+        self._options = {"precision": components.precision, "accumulate": components.run.accumulate}
 
     def train(self, count: int = 1) -> None:
         """Train so many steps by the library's own step."""

@@ -63,7 +63,7 @@ def finished(small, tmp_path_factory) -> "dmtc.Run":
 @pytest.fixture
 def command(small, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in an empty folder: `command("loss=dmt")` -> exit code, stdout, stderr."""
-    from dmtc.cli import main
+    from dmtc.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     # Hydra composes every config twice, first only to see whether it asks for a sweep: half of a short command's time.

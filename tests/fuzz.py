@@ -37,11 +37,13 @@ from hydra._internal.hydra import Hydra
 from matplotlib.figure import Figure
 
 import dmtc
-import dmtc.cli
-import dmtc.config
+import dmtc.cli.jobs
+import dmtc.cli.main
+import dmtc.config.compose
 import dmtc.export
-import dmtc.jobs
-from dmtc.errors import UserError
+from dmtc.core.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from fuzz_attempts import NETWORK, Attempt, changed_options, drawn, paths_of
 from fuzz_damage import damaged
 from fuzz_world import made, with_foreign_files
@@ -116,7 +118,7 @@ def _in_child(arguments: list[str], place: Path, output: Path, stop: tuple | Non
             return 2
         return 0
     try:
-        dmtc.cli.main(arguments)
+        dmtc.cli.main.main(arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
@@ -274,7 +276,7 @@ def main() -> None:
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).zero_grad()  # what torch imports when it is needed
     for form in ("png", "svg"):  # likewise
         Figure().savefig(io.BytesIO(), format=form)
-    keys = keys_of(dmtc.config.settle(dmtc.compose()))
+    keys = keys_of(dmtc.engine.checks.settle(dmtc.compose()))
     keys += [
         f"job.{key}"
         for key in ("output", "network", "checkpoint", "flip", "scales", "resize", "opacity", "layout", "shown")

@@ -15,6 +15,7 @@ import ast
 import difflib
 import json
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,39 +29,46 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
 
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from trials import CHECKOUT, changed, copied, first_failure, in_a_fork, run_pytest
 
 PARTS: dict[str, tuple[list[str], list[str]]] = {
     # Which code, and which tests belong to it; the quick ones first.
     "losses": (
         ["losses"],
-        ["losses", "test_properties.py", "test_golden_trajectory.py", "test_step.py"],
+        ["losses", "core/test_properties.py", "engine/test_golden_trajectory.py", "engine/test_step.py"],
     ),
     "pseudo": (
         ["pseudo"],
-        ["pseudo", "test_quality.py", "test_properties.py", "test_golden_trajectory.py", "test_runs.py"],
+        [
+            "pseudo",
+            "evaluation/test_quality.py",
+            "core/test_properties.py",
+            "engine/test_golden_trajectory.py",
+            "api/test_runs.py",
+        ],
     ),
     "evaluation": (
         ["evaluation"],
         [
-            "test_evaluation.py",
-            "test_protocols.py",
-            "test_properties.py",
-            "test_golden_trajectory.py",
-            "test_averaging.py",
+            "evaluation",
+            "core/test_properties.py",
+            "engine/test_golden_trajectory.py",
+            "engine/test_averaging.py",
+            "engine/test_step.py",
         ],
     ),
     "splits": (
         ["splits"],
-        ["test_splits.py", "test_split_lists.py", "test_properties.py"],
+        ["splits", "core/test_properties.py"],
     ),
     "resume": (
-        ["checkpoints.py", "changes.py", "launch.py", "run_folder.py"],
+        ["run/checkpoints.py", "run/changes.py", "api/launch.py", "run/folder.py"],
         [
-            "test_interruption.py",
-            "test_alike.py",
-            "test_runs.py",
-            "test_resume.py",
+            "machine/test_interruption.py",
+            "project/test_alike.py",
+            "api/test_runs.py",
+            "api/test_resume.py",
         ],
     ),
 }

@@ -12,24 +12,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from trials import changed, copied, first_failure, in_a_fork, run_pytest
 
 # What is broken: the file, the code as it is, the code that breaks it, and where it should be noticed.
 PROMISES: dict[str, tuple[str, str, str, str]] = {
     "a pixel's confidence is stored one level off after resume": (
-        "src/dmtc/launch.py",
+        "src/dmtc/api/launch.py",
         "    run_folder = RunFolder.existing(folder)\n",
         "    run_folder = RunFolder.existing(folder)\n"
         "    import dmtc.pseudo.labelling as labelling\n"
         "    real = labelling.level_of\n"
         "    labelling.level_of = lambda log_odds: (real(log_odds) - 1).clamp(0)\n",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "a run that should be killed goes on": (
-        "tests/stopped_runs.py",
+        "tests/helpers/stopped_runs.py",
         "                os.kill(os.getpid(), signum)",
         "                pass",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "loader processes read images in another order": (
         "src/dmtc/batches/loader.py",
@@ -37,84 +38,87 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "    samples = [reading.sample for reading in readings if isinstance(reading.sample, Sample)]\n"
         "    import torch.utils.data\n"
         "    samples = samples[::-1] if torch.utils.data.get_worker_info() else samples",
-        "tests/test_batches.py tests/test_runs.py",
+        "tests/batches/test_batches.py tests/api/test_runs.py",
     ),
     "a phase starts from the wrong network": (
         "src/dmtc/engine/networks.py",
         "        load_network(self._folder, model, phase_name, which)",
         "        load_network(self._folder, model, 'r0-' + phase_name[-1], which)",
-        "tests/test_runs.py tests/test_golden_trajectory.py tests/test_schedule.py tests/test_averaging.py"
-        " tests/test_quality.py tests/report/test_run_report.py tests/prediction/test_predict.py",
+        "tests/api/test_runs.py tests/engine/test_golden_trajectory.py tests/schedule/test_schedule.py"
+        " tests/engine/test_averaging.py tests/evaluation/test_quality.py tests/report/test_run_report.py"
+        " tests/prediction/test_predict.py",
     ),
     "a resumed phase starts from the wrong network": (
         "src/dmtc/engine/trainer.py",
         '        self._model.load_state_dict(saved["model"])',
         "",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "a network learns from its own pseudo-labels": (
         "src/dmtc/engine/runner.py",
         "            store = self.folder.store(phase.label_from)",
         "            store = self.folder.store(phase.label_from[:-1] + phase.trainee)",
-        "tests/test_runs.py tests/test_two_models.py tests/test_resume.py",
+        "tests/api/test_runs.py tests/engine/test_two_models.py tests/api/test_resume.py",
     ),
     "the pass for labelling uses the best weights, not the last": (
         "src/dmtc/engine/networks.py",
         '    def after(self, phase_name: str, which: str = "last")',
         '    def after(self, phase_name: str, which: str = "best")',
-        "tests/test_runs.py tests/test_averaging.py tests/test_resume.py tests/test_cli.py",
+        "tests/api/test_runs.py tests/engine/test_averaging.py tests/api/test_resume.py tests/cli/test_cli.py",
     ),
     "the optimizer's momentum is lost at resume": (
         "src/dmtc/engine/trainer.py",
         '        self._optimizer.load_state_dict(saved["optimizer"])',
         "",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "after resume the batches begin anew": (
         "src/dmtc/engine/trainer.py",
         "unlabelled, pseudo_labels, seed, start)",
         "unlabelled, pseudo_labels, seed, 0) if False else training_requests("
         "self.phase, labelled, parts.split.unlabelled, pseudo_labels, seed + (start > 0), start)",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "a damaged checkpoint is loaded": (
-        "src/dmtc/checkpoints.py",
+        "src/dmtc/run/checkpoints.py",
         '                if hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2]):',
         "                if True:",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "SIGTERM does not save": (
         "src/dmtc/engine/trainer.py",
         "        return bool(signum or due)",
         "        self.context.interruption.check('')\n        return bool(due)",
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
     "validation images are trained on": (
         "src/dmtc/engine/trainer.py",
-        "        labelled, seed = parts.split.subsets[self.phase.trainee], parts.config",
-        "        labelled, seed = (*parts.split.subsets[self.phase.trainee], parts.dataset.val[0]), parts.config",
-        "tests/test_runs.py tests/test_batches.py tests/test_trainer.py tests/test_resume.py",
+        "        labelled, seed = components.split.subsets[self.phase.trainee], components.config",
+        "        labelled, seed = (*components.split.subsets[self.phase.trainee], components.dataset.val[0]),"
+        " components.config",
+        "tests/api/test_runs.py tests/batches/test_batches.py tests/engine/test_trainer.py tests/api/test_resume.py",
     ),
     "the score of the best weights is reported as the last": (
         "src/dmtc/engine/trainer.py",
         '            "miou_last": log.evaluations[-1]["miou"],',
         '            "miou_last": max(each["miou"] for each in log.evaluations),',
-        "tests/test_trainer.py tests/test_runs.py tests/test_averaging.py tests/test_two_models.py tests/test_cli.py",
+        "tests/engine/test_trainer.py tests/api/test_runs.py tests/engine/test_averaging.py"
+        " tests/engine/test_two_models.py tests/cli/test_cli.py",
     ),
     "the ensemble is network a alone": (
         "src/dmtc/evaluation/evaluate.py",
         "            logits[ensemble] = averaged(logits.values())",
         "            logits[ensemble] = next(iter(logits.values()))",
-        "tests/test_evaluation.py tests/test_protocols.py",
+        "tests/evaluation/test_evaluation.py tests/evaluation/test_protocols.py",
     ),
     "the label ratio is of all classes together": (
         "src/dmtc/pseudo/selection.py",
         "    wanted = (histogram.sum(1) * label_ratio).astype(np.int64)",
         "    wanted = np.full(len(histogram), int(histogram.sum() * label_ratio / len(histogram)))",
-        "tests/pseudo tests/test_quality.py",
+        "tests/pseudo tests/evaluation/test_quality.py",
     ),
     "images are flipped, labels are not": (
-        "src/dmtc/data/augment.py",
+        "src/dmtc/data/augment/geometry.py",
         "            if flip:\n                part = cv2.flip(part, 1)",
         "            if flip and array.ndim == 3:\n                part = cv2.flip(part, 1)",
         "tests/data/test_augment.py",
@@ -123,55 +127,55 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "src/dmtc/splits/rules.py",
         "    random.Random(_PUBLISHED_SEED + fold).shuffle(order)",
         "    random.Random(_PUBLISHED_SEED + fold + 1).shuffle(order)",
-        "tests/test_splits.py",
+        "tests/splits/test_splits.py",
     ),
     "job=plan writes a file": (
-        "src/dmtc/jobs.py",
+        "src/dmtc/cli/jobs/plan.py",
         "    print(plan_table(",
         "    Path('plan.json').write_text('')\n    print(plan_table(",
-        "tests/test_cli.py",
+        "tests/cli/test_cli.py",
     ),
     "job=check does not exit with 2": (
-        "src/dmtc/jobs.py",
+        "src/dmtc/cli/jobs/check.py",
         "    if check.errors:\n",
         "    if False:\n",
-        "tests/test_check.py",
+        "tests/checking/test_check.py",
     ),
     "a skipped image is not counted": (
         "src/dmtc/batches/loader.py",
         "            self._skipped[id] += 1",
         "            pass",
-        "tests/test_batches.py tests/test_bad_input.py",
+        "tests/batches/test_batches.py tests/cli/test_bad_input.py",
     ),
     "two runs write into one folder": (
-        "src/dmtc/run_folder.py",
+        "src/dmtc/run/folder.py",
         "            lock.acquire()",
         "            pass",
-        "tests/test_many_processes.py",
+        "tests/machine/test_many_processes.py",
     ),
     "weights are scored without their average": (
         "src/dmtc/engine/trainer.py",
         "        return nullcontext() if self._average is None else self._average.in_place()",
         "        return nullcontext()",
-        "tests/test_averaging.py",
+        "tests/engine/test_averaging.py",
     ),
     "masks of unlabelled images are opened for training": (
-        "src/dmtc/batches/reading.py",
+        "src/dmtc/batches/samples.py",
         "                image = _usable(self.dataset.image, id)\n",
         "                image = _usable(self.dataset.sample, id).image\n",
-        "tests/test_runs.py tests/test_batches.py",
+        "tests/api/test_runs.py tests/batches/test_batches.py",
     ),
     "a student that is surer than its teacher learns from it": (
-        "src/dmtc/losses/mutual.py",
-        '        return opinions.label, weight.masked_fill(opinions.student_wins, 0)\n\n\n@LOSSES.register("flip")',
-        '        return opinions.label, weight\n\n\n@LOSSES.register("flip")',
+        "src/dmtc/losses/pseudo_label.py",
+        "        return predictions.label, weight.masked_fill(predictions.student_wins, 0)\n",
+        "        return predictions.label, weight\n",
         "tests/losses",
     ),
     "a loss that is NaN goes on": (
         "src/dmtc/engine/step_metrics.py",
         '            if fault := nonfinite(values["loss"], values[GRADIENT_NORM], f" of phase {phase}"):',
         "            if fault := None:",
-        "tests/test_resume.py tests/test_trainer.py",
+        "tests/api/test_resume.py tests/engine/test_trainer.py",
     ),
     "an exported file gives the classes of its first network": (
         "src/dmtc/export/module.py",
@@ -180,7 +184,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "tests/export/test_export.py",
     ),
     "predict writes the mask of another picture": (
-        "src/dmtc/prediction/files.py",
+        "src/dmtc/prediction/predicting.py",
         "            for id, image, seen in zip(batch.ids, pictures, self._see(batch.image), strict=True):",
         "            for id, image, seen in zip(batch.ids, pictures, self._see(batch.image)[::-1], strict=True):",
         "tests/prediction",
@@ -198,22 +202,22 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "tests/report/test_sweep_report.py",
     ),
     "a misspelt option is accepted": (
-        "src/dmtc/registry.py",
+        "src/dmtc/core/registry.py",
         '            faults.append(f"{where}: unknown option {unknown(key, parameters)}")',
         "            pass",
-        "tests/test_registry.py",
+        "tests/core/test_registry.py",
     ),
     "one process of two keeps its own gradient": (
-        "src/dmtc/processes.py",
+        "src/dmtc/machine/processes.py",
         "                distributed.all_reduce(tensor)",
         "                distributed.all_reduce(tensor.clone())",
-        "tests/test_many_processes.py",
+        "tests/machine/test_many_processes.py",
     ),
     "resume takes a changed loss": (
-        "src/dmtc/changes.py",
+        "src/dmtc/run/changes.py",
         '    "run.debug",',
         '    "loss",\n    "run.debug",',
-        "tests/test_resume.py",
+        "tests/api/test_resume.py",
     ),
 }
 

@@ -1,7 +1,7 @@
 """The structure of the library in numbers: rooms, arrows between them, circles, and one image's way to the loss.
 
 A room is a folder or a loose file directly in `src/dmtc`; an arrow is one room that imports another, also inside
-functions. `tests/test_architecture.py` names the order of the rooms, which arrows must follow.
+functions. `tests/project/test_architecture.py` names the order of the rooms, which arrows must follow.
 
 python docs/making/structure.py
 """

@@ -11,11 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmtc.config import compose, settle
+from dmtc.config.compose import compose
+from dmtc.engine.checks import settle
 from dmtc.report.sweeps import write_sweep_report
+from dmtc.report.sweeps.finding import RunRecord, read_runs
 from dmtc.report.sweeps.grouping import group
-from dmtc.report.sweeps.reading import RunRecord, read_runs
-from dmtc.report.sweeps.tables import SHORT, details, markdown
+from dmtc.report.sweeps.sweep_tables import SHORT, details, markdown
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -7,14 +7,15 @@ masks = run.predict(images)
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from dmtc.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from dmtc import data, errors, evaluation, losses, models, pseudo, registry, schedule, splits, tracking, types
-    from dmtc.config import compose
+    from dmtc import data, evaluation, losses, models, pseudo, schedule, splits, tracking
+    from dmtc.api.launch import resume, train
+    from dmtc.api.runs import Run, load_runs
+    from dmtc.config.compose import compose
+    from dmtc.core import errors, registry, types
     from dmtc.export import Segmenter
-    from dmtc.launch import resume, train
-    from dmtc.runs import Run, load_runs
 
 __all__ = [
     "Run",
@@ -36,8 +37,9 @@ __all__ = [
     "types",
 ]
 
-_HOMES = {"compose": "config", "train": "launch", "resume": "launch", "Run": "runs", "load_runs": "runs"}
-_HOMES |= {"Segmenter": "export"}
+_HOMES = {"compose": "config.compose", "train": "api.launch", "resume": "api.launch"}
+_HOMES |= {"Run": "api.runs", "load_runs": "api.runs", "Segmenter": "export"}
+_HOMES |= dict.fromkeys(("errors", "registry", "types"), "core")
 
 
 def __getattr__(name: str) -> Any:
@@ -45,7 +47,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in _HOMES:
-        return getattr(import_module(f"dmtc.{_HOMES[name]}"), name)
+        home = f"dmtc.{_HOMES[name]}"
+        return import_module(f"{home}.{name}") if home == "dmtc.core" else getattr(import_module(home), name)
     if name in __all__:
         return import_module(f"dmtc.{name}")
     raise AttributeError(f"module 'dmtc' has no attribute {name!r}")

@@ -34,8 +34,8 @@ class DmtcSweeper(BasicSweeper):
             TrainingError: Likewise, but not all through those.
             Exception: A job's error that nobody foresaw, as it is.
         """
-        from dmtc.files import write_atomically
-        from dmtc.sweep_folder import Job, SweepFolder
+        from dmtc.core.files import write_atomically
+        from dmtc.run.sweep_folder import Job, SweepFolder
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # noqa: PT018
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(
@@ -68,9 +68,9 @@ class DmtcSweeper(BasicSweeper):
 
     def _fault(self, overrides: Sequence[str], name: str) -> str | None:
         """Why a job does not compose, or can have no folder, told at once; None if it can be started."""
-        from dmtc.config import fault_of_composing
-        from dmtc.ownership import require_folder
-        from dmtc.system_errors import told
+        from dmtc.config.compose import fault_of_composing
+        from dmtc.core.ownership import require_folder
+        from dmtc.core.system_errors import explain_os_error
 
         assert self.config is not None and self.hydra_context is not None  # noqa: PT018
         try:
@@ -79,7 +79,7 @@ class DmtcSweeper(BasicSweeper):
                 name_of_folder = config.hydra.sweep.subdir
                 require_folder(Path(config.hydra.sweep.dir, name_of_folder).absolute(), "hydra.sweep.subdir")
         except OSError as error:
-            fault, _ = told(error)
+            fault, _ = explain_os_error(error)
         except Exception as error:
             fault = str(fault_of_composing(error))
         else:
@@ -89,8 +89,8 @@ class DmtcSweeper(BasicSweeper):
 
 
 def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:
-    from dmtc.errors import ConfigError, TrainingError, UserError
-    from dmtc.sweeping import reason_of
+    from dmtc.cli.sweeping import reason_of
+    from dmtc.core.errors import ConfigError, TrainingError, UserError
 
     counts = [f"{refused} could not be started"] * (refused > 0) + [f"{len(failures)} failed"] * bool(failures)
     # Of a job on another machine nothing has been seen here.
@@ -105,7 +105,7 @@ def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:
 @contextmanager
 def _jobs_stop_first() -> Iterator[None]:
     """Pass a request to stop on to the processes of the jobs, and wait for what they do; a second one stops at once."""
-    from dmtc.interruption import handled_by
+    from dmtc.machine.interruption import handled_by
 
     asked: list[int] = []
 

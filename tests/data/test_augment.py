@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from dmtc.core.errors import ConfigError
+from dmtc.core.types import Sample
 from dmtc.data import Augment
-from dmtc.errors import ConfigError
-from dmtc.types import Sample
 
 
 def sample_of(height, width, seed=0):

@@ -9,11 +9,11 @@ import torch
 
 import dmtc
 from dmtc.batches import Loader, training_requests
-from dmtc.config import settle
+from dmtc.core.errors import ConfigError, DataError
 from dmtc.data.cache import ImageCache
 from dmtc.data.images import ImageReader, read_image
-from dmtc.engine.assembly import Assembly
-from dmtc.errors import ConfigError, DataError
+from dmtc.engine.checks import settle
+from dmtc.engine.components import Components
 
 NOISE = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
 
@@ -122,14 +122,14 @@ def test_its_size_is_told_before(tmp_path, monkeypatch):
 def test_batches_are_the_same_with_and_without(small, tmp_path):
     """Two processes fill one cache; a second pass reads from it."""
 
-    def batches(parts):
-        phase = parts.plan[0]
-        loader = Loader(parts.dataset, parts.augment, 2, torch.device("cpu"))
-        crops = list(loader.crops(training_requests(phase, parts.split.labelled, (), None, seed=0)))
-        return crops + list(loader.images(parts.dataset.val, 4, with_mask=True))
+    def batches(components):
+        phase = components.plan[0]
+        loader = Loader(components.dataset, components.augment, 2, torch.device("cpu"))
+        crops = list(loader.crops(training_requests(phase, components.split.labelled, (), None, seed=0)))
+        return crops + list(loader.images(components.dataset.val, 4, with_mask=True))
 
-    without = Assembly(settle(dmtc.compose(small)))
-    cached = Assembly(settle(dmtc.compose([*small, f"run.image_cache={tmp_path / 'c'}"])))
+    without = Components(settle(dmtc.compose(small)))
+    cached = Components(settle(dmtc.compose([*small, f"run.image_cache={tmp_path / 'c'}"])))
     assert without.cache_forecast() is None
     assert cached.cache_forecast().endswith("are free")
     expected = batches(without)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmtc.core.errors import DataError
 from dmtc.data import DATASETS
 from dmtc.data.camvid import CLASSES
-from dmtc.errors import DataError
 
 REAL = Path(__file__).parents[3] / "shared" / "camvid"
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from dmtc.core.errors import ConfigError, DataError
 from dmtc.data import DATASETS
-from dmtc.errors import ConfigError, DataError
 from trees import TRAIN_IDS, save, write_cityscapes
 
 TRAIN_LIST = Path(__file__).parents[1] / "golden" / "cityscapes_train_ids.txt"

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmtc.core.errors import DataError
 from dmtc.data import Dataset
 from dmtc.data.masks import IndexMasks
-from dmtc.errors import DataError
 
 GRADIENT = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 LABEL = (np.arange(35).reshape(5, 7) % 3).astype(np.uint8)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from dmtc.core.registry import argument_faults
 from dmtc.data import DATASETS, Augment
-from dmtc.registry import argument_faults
 from registered import own_names
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))

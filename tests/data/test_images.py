@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.tiff_files import tiff_bytes
 
+from dmtc.core.errors import ConfigError, DataError
 from dmtc.data import opening
 from dmtc.data.images import ImageReader, read_image
 from dmtc.data.opening import has_orientation, open_picture, picture_size
 from dmtc.data.task import Task
-from dmtc.errors import ConfigError, DataError
+from tiff_files import tiff_bytes
 
 RNG = np.random.default_rng(0)
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8", "u8", "i8")

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from dmtc.core.errors import DataError
 from dmtc.data.lists import read_ids
-from dmtc.errors import DataError
 from dmtc.splits import SPLITS
 from empty_trees import build, touch
 

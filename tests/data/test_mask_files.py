@@ -9,12 +9,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.tiff_files import tiff_bytes
 
+from dmtc.core.errors import ConfigError, DataError
 from dmtc.data import DATASETS
 from dmtc.data.mask_files import read_mask
 from dmtc.data.masks import ColorMasks, IndexMasks, ThresholdMasks, ValueMasks
-from dmtc.errors import ConfigError, DataError
+from tiff_files import tiff_bytes
 from trees import FOLDER_ARGUMENTS, save
 
 PALETTE = np.random.default_rng(3).permutation(1 << 24)[:256]

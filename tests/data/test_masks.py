@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmtc.core.errors import ConfigError, DataError
 from dmtc.data.masks import ColorMasks, IndexMasks, distinct_colors
-from dmtc.errors import ConfigError, DataError
 
 INDEX = np.array([[0, 1, 2], [2, 255, 1]], np.uint8)
 COLORS = [[0, 0, 0], [128, 0, 0], [0, 128, 64]]

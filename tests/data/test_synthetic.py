@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.types import IGNORE_INDEX
 from dmtc.data import DATASETS
-from dmtc.errors import ConfigError, DataError
-from dmtc.types import IGNORE_INDEX
 
 
 def build(root, **changes):

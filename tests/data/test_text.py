@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from dmtc.data.class_lists import read_class_list
+from dmtc.core.errors import DataError
+from dmtc.data.folder.class_lists import read_class_list
 from dmtc.data.listed import numbered_lines
 from dmtc.data.text import read_text
-from dmtc.errors import DataError
 
 NAMES = ["sky", "road", "Straße"]
 

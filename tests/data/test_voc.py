@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmtc.core.errors import DataError
 from dmtc.data import DATASETS
 from dmtc.data.voc import CLASSES, voc_palette
-from dmtc.errors import DataError
 from trees import save, write_list, write_voc
 
 LISTS = "ImageSets/Segmentation"

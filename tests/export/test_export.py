@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import dmtc
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 from dmtc.export import FORMATS, ExportOptions, export_run, exporting, formats, onnx_file, torch_files
 from dmtc.export.card import headline, model_card
 from dmtc.export.description import published_license

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 import dmtc
-from dmtc.engine.assembly import Assembly
-from dmtc.errors import ConfigError, DataError, UserError, WeightsError
+from dmtc.core.errors import ConfigError, DataError, UserError, WeightsError
+from dmtc.engine.components import Components
 from dmtc.export import ExportOptions, export_run
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
@@ -60,7 +60,7 @@ def hub(tmp_path, monkeypatch):
 
 def test_it_predicts_what_the_run_predicts_and_needs_no_run(folder, finished, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path / "taken")
-    monkeypatch.setattr(Assembly, "__init__", lambda *_, **__: pytest.fail("there is no run"))
+    monkeypatch.setattr(Components, "__init__", lambda *_, **__: pytest.fail("there is no run"))
     segmenter = dmtc.Segmenter.from_pretrained(tmp_path / "taken")
     assert segmenter.networks == ["a", "b"]
     assert segmenter.classes == tuple(finished.dataset.classes)

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
+from dmtc.core.types import IGNORE_INDEX
 from dmtc.losses import RegionalContrast
 from dmtc.losses.sampling import PixelsByClass
-from dmtc.types import IGNORE_INDEX
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "reco_loss.npz")
 SETTINGS = {"temperature": 0.5, "queries": 16, "negatives": 32, "strong_threshold": 0.97}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from dmtc.core.types import IGNORE_INDEX
 from dmtc.losses import CrossEntropy
-from dmtc.types import IGNORE_INDEX
 
 
 @pytest.fixture

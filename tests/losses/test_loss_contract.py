@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
-from dmtc.errors import ConfigError
-from dmtc.losses import LOSSES, evaluate, inputs_of, upsample
+from dmtc.core.errors import ConfigError
+from dmtc.core.types import LossValue, StepInputs
+from dmtc.losses import LOSSES, evaluate_loss, inputs_of, upsample
 from dmtc.losses.base import masked_mean
-from dmtc.types import LossValue, StepInputs
 from registered import own_names
 
 CONF = Path(__file__).parents[2] / "conf" / "loss"
@@ -51,9 +51,9 @@ def test_a_function_a_class_and_a_module_are_losses(step):
     assert inputs_of(function) == ("logits", "label")
     assert inputs_of(Plain()) == ("embedding", "is_pseudo")
     assert inputs_of(Module()) == ("logits",)
-    assert evaluate(function, step).loss == step.logits.mean() + step.label.float().mean()
-    assert evaluate(Plain(), step).loss == 2 * step.embedding.mean()
-    assert evaluate(Module(), step) == LossValue(step.logits.mean())
+    assert evaluate_loss(function, step).loss == step.logits.mean() + step.label.float().mean()
+    assert evaluate_loss(Plain(), step).loss == 2 * step.embedding.mean()
+    assert evaluate_loss(Module(), step) == LossValue(step.logits.mean())
 
 
 def test_an_unknown_parameter_is_refused_with_the_known_ones(step):
@@ -63,18 +63,20 @@ def test_an_unknown_parameter_is_refused_with_the_known_ones(step):
     with pytest.raises(
         ConfigError, match=r"asks for 'labels'.*logits, embedding, label, confidence, is_pseudo, generator"
     ):
-        evaluate(loss, step)
+        evaluate_loss(loss, step)
 
 
 def test_a_missing_embedding_is_explained(step):
     with pytest.raises(ConfigError, match=r"lambda.*needs the model's embedding"):
-        evaluate(lambda embedding: embedding.mean(), without_embedding(step))
-    assert evaluate(lambda logits, embedding=1.0: logits.mean() * embedding, without_embedding(step)).loss.isfinite()
+        evaluate_loss(lambda embedding: embedding.mean(), without_embedding(step))
+    assert evaluate_loss(
+        lambda logits, embedding=1.0: logits.mean() * embedding, without_embedding(step)
+    ).loss.isfinite()
 
 
 def test_a_loss_that_returns_something_else_is_refused(step):
-    with pytest.raises(ConfigError, match=r"returned float; return a dmtc\.types\.LossValue"):
-        evaluate(lambda logits: logits.mean().item(), step)
+    with pytest.raises(ConfigError, match=r"returned float; return a dmtc\.core\.types\.LossValue"):
+        evaluate_loss(lambda logits: logits.mean().item(), step)
 
 
 def test_upsample_leaves_full_size_maps_alone():
@@ -112,7 +114,7 @@ def test_yaml_fits_the_loss(choice, composed, step):
     assert set(spec.pop("weight")) == {"start", "rounds"}
     builder = LOSSES.builder(spec["name"])
     assert set(spec) - {"name"} == set(inspect.signature(builder).parameters)
-    value = evaluate(LOSSES.build(spec, f"loss.{choice}"), step)
+    value = evaluate_loss(LOSSES.build(spec, f"loss.{choice}"), step)
     value.loss.backward()
     assert value.loss.isfinite()
     assert step.logits.grad is not None or step.embedding.grad is not None
@@ -138,7 +140,7 @@ def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, com
     def gradients():
         maps = logits.clone().requires_grad_(), embedding.clone().requires_grad_()
         draws = torch.Generator().manual_seed(1)
-        evaluate(loss, StepInputs(*maps, label, confidence, torch.tensor([True, False]), draws)).loss.backward()
+        evaluate_loss(loss, StepInputs(*maps, label, confidence, torch.tensor([True, False]), draws)).loss.backward()
         return [map.grad for map in maps if map.grad is not None]
 
     first = gradients()

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from dmtc.config_files import config_folder
-from dmtc.engine.optimization import OPTIMIZERS
-from dmtc.errors import ConfigError
+from dmtc.config.folder import config_folder
+from dmtc.core.errors import ConfigError
 from dmtc.models import SegmentationModel, build_model
+from dmtc.schedule import OPTIMIZERS
 
 # The smallest of each family; timm's `test_` networks have the layout of their family at a few channels.
 FAMILIES: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 from dmtc.models import BACKBONES, MODELS, Normalization, SegmentationModel, build_model
 from dmtc.models.normalization import caffe, imagenet
 from registered import own_names

@@ -7,7 +7,7 @@ import timm
 import torch
 from timm.optim import param_groups_layer_decay
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 from dmtc.models import SegmentationModel, build_model
 
 VIT = {"name": "vit", "arch": "test_vit", "norm": True}

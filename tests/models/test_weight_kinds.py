@@ -8,8 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from dmtc.errors import WeightsError
-from dmtc.models.weight_files import read_weights
+from dmtc.core.errors import WeightsError
+from dmtc.models.weights.files import read_weights
 
 WEIGHTS = {"w": torch.zeros(2)}
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dmtc.errors import WeightsError
+from dmtc.core.errors import WeightsError
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights, save_weights
 from dmtc.models.normalization import caffe, imagenet
 

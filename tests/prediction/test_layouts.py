@@ -6,14 +6,14 @@ import torch
 from PIL import Image
 
 from dmtc.batches import Loader
+from dmtc.core.errors import ConfigError, DataError
 from dmtc.data import cityscapes, voc
 from dmtc.data.augment import Augment
 from dmtc.data.task import Task
-from dmtc.errors import ConfigError, DataError
 from dmtc.prediction import Outputs
-from dmtc.prediction.files import FilePredictor
+from dmtc.prediction.predicting import FilePredictor
 from dmtc.prediction.sources import find_sources
-from dmtc.progress import Progress
+from dmtc.tracking.progress import Progress
 
 CITYSCAPES = Task(
     dataset="cityscapes",

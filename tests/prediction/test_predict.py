@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import dmtc
-from dmtc.engine.assembly import Assembly
-from dmtc.errors import ConfigError, DataError
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.engine.components import Components
 from dmtc.evaluation import build_evaluation
 from dmtc.prediction import outputs as written
 
@@ -150,7 +150,7 @@ def test_protocols_predict_every_pixel(protocol):
 
 
 def test_the_data_set_need_not_be_there(predict, finished, monkeypatch, tmp_path):
-    monkeypatch.setattr(Assembly, "dataset", property(lambda self: pytest.fail("the data set was asked for")))
+    monkeypatch.setattr(Components, "dataset", property(lambda self: pytest.fail("the data set was asked for")))
     code, _, err = predict("job.write=[palette]")
     assert code == 0, err
     run = dmtc.Run.load(finished.folder.path)

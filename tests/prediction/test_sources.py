@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dmtc.errors import DataError
+from dmtc.core.errors import DataError
 from dmtc.prediction.sources import find_sources
 
 

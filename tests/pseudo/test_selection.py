@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 from dmtc.pseudo import LEVELS, class_balanced_thresholds, confidence_histogram, level_confidence, predict_with_log_odds
 from dmtc.pseudo.selection import CERTAIN, level_of, threshold_levels
 

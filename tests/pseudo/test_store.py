@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmtc.errors import DataError
+from dmtc.core.errors import DataError
 from dmtc.pseudo import LEVELS, PseudoLabelStore, label_images, level_confidence
 from dmtc.pseudo.labelling import _WRITERS
 from dmtc.pseudo.selection import level_of

@@ -1,5 +1,6 @@
 """The report of one run."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -10,19 +11,19 @@ import numpy as np
 import pytest
 
 import dmtc
-from dmtc.engine.assembly import Assembly
+from dmtc.core.errors import DataError
+from dmtc.engine.components import Components
 from dmtc.engine.context import RunContext
-from dmtc.errors import DataError
-from dmtc.interruption import Interruption, RunStopped
-from dmtc.models.weight_files import sha256_of
-from dmtc.progress import Progress
+from dmtc.machine.interruption import Interruption, RunStopped
+from dmtc.models.weights.files import sha256_of
 from dmtc.report import write_run_report
 from dmtc.report.pictures import color_table, panels_of
-from dmtc.report.runs import charts, validation
+from dmtc.report.runs import run_charts, validation
 from dmtc.report.runs.images import choose
-from dmtc.report.runs.reading import read_run
+from dmtc.report.runs.run_data import read_run
 from dmtc.report.runs.validation import StageScores, predict, score_stages
-from dmtc.run_folder import RunFolder
+from dmtc.run.folder import RunFolder
+from dmtc.tracking.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def reported(finished, tmp_path_factory):
 
 
 def facts_of(run):
-    return read_run(Assembly(run.config, run.split), run.folder)
+    return read_run(Components(run.config, run.split), run.folder)
 
 
 def test_page_stands_alone(reported):
@@ -76,7 +77,7 @@ def test_stages_are_scored_as_the_run_itself_does(reported):
 
 def test_predictions_of_earlier_stages_are_those_of_their_weights(reported):
     facts, id = facts_of(reported), reported.dataset.val[0]
-    context = RunContext(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
+    context = RunContext(Components(reported.config, reported.split), reported.folder, Progress([], "off"))
     last, first = (predict(context, facts.stages[i], [id])[id] for i in (-1, 0))
     np.testing.assert_array_equal(last, reported.predict(reported.dataset.image(id)))
     assert (first != last).any()
@@ -84,11 +85,11 @@ def test_predictions_of_earlier_stages_are_those_of_their_weights(reported):
 
 def test_what_is_known_is_not_scored_again(reported, monkeypatch):
     facts = facts_of(reported)
-    context = RunContext(Assembly(reported.config, reported.split), reported.folder, Progress([], "off"))
+    context = RunContext(Components(reported.config, reported.split), reported.folder, Progress([], "off"))
     kept = reported.folder.path / "report" / "validation.json"
     monkeypatch.setattr(validation, "_score", None)
     assert len(score_stages(context, facts.stages, kept)) == 3
-    context.parts.config = context.parts.config | {"evaluation": {"name": "another"}}
+    context.components.config = context.components.config | {"evaluation": {"name": "another"}}
     with pytest.raises(TypeError):
         score_stages(context, facts.stages, kept)
 
@@ -97,7 +98,7 @@ def test_being_stopped_is_heeded_between_images(reported, tmp_path):
     interruption = Interruption()
     interruption.signum = signal.SIGTERM
     with pytest.raises(RunStopped, match="while making the report"):
-        write_run_report(Assembly(reported.config, reported.split), reported.folder, (), tmp_path, interruption)
+        write_run_report(Components(reported.config, reported.split), reported.folder, (), tmp_path, interruption)
 
 
 def test_choice_of_images():
@@ -183,7 +184,7 @@ def test_one_network_without_rounds(small, tmp_path):
 
 
 def test_a_report_that_fails_leaves_the_run_finished(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dmtc.launch.write_run_report", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("dmtc.api.launch.write_run_report", lambda *_, **__: 1 / 0)
     run = dmtc.train(dmtc.compose([*small, "loss=supervised", "run.report=true"]), tmp_path / "run")
     assert run.results["method"] == "supervised"
     assert (
@@ -195,38 +196,40 @@ def test_a_report_that_fails_leaves_the_run_finished(small, tmp_path, monkeypatc
 def test_what_is_recorded_of_pseudo_labels_is_drawn(reported):
     """Thresholds, precision, recall and calibration, from records that have them."""
     facts = facts_of(reported)
-    for record in facts.records.values():
-        if record["pseudo"]:
-            record["pseudo"] |= {
-                "thresholds": [0.9, None, *[0.5] * 5],
-                "precision": [0.25] * 7,
-                "recall": [0.75] * 7,
-                "accuracy": 0.8,
-                "calibration": {"confidence": [0.4, 0.9], "accuracy": [0.3, 0.7], "share": [0.1, 0.9], "error": 0.19},
-            }
-    tables = charts.class_tables(facts)
+    for name, record in facts.records.items():
+        if record.pseudo:
+            pseudo = dataclasses.replace(
+                record.pseudo,
+                thresholds=[0.9, None, *[0.5] * 5],
+                precision=[0.25] * 7,
+                recall=[0.75] * 7,
+                accuracy=0.8,
+                calibration={"confidence": [0.4, 0.9], "accuracy": [0.3, 0.7], "share": [0.1, 0.9], "error": 0.19},
+            )
+            facts.records[name] = dataclasses.replace(record, pseudo=pseudo)
+    tables = run_charts.class_tables(facts)
     assert len(tables) == 6
     assert tables[0][0] == "confidence from which a's labels are kept, %"
     assert tables[0][2] == ["1", "2"]
     assert tables[0][3][:2] == [("background", [0.9, 0.9]), ("zebra_disk", [None, None])]
-    calibration = charts.calibration_charts(facts)
+    calibration = run_charts.calibration_charts(facts)
     assert [chart.title for chart in calibration] == ["round 1: error a 19.0, b 19.0", "round 2: error a 19.0, b 19.0"]
     assert "<svg" in calibration[0].svg()
-    assert len(charts.label_charts(facts)) == 3
+    assert len(run_charts.label_charts(facts)) == 3
 
 
 def test_curves_go_over_all_phases_of_a_network(reported):
     facts = facts_of(reported)
-    named = {chart.title: chart for chart in charts.metric_charts(facts)}
+    named = {chart.title: chart for chart in run_charts.metric_charts(facts)}
     assert next(iter(named)) == "loss"
     assert {"learning rate", "memory bytes"} <= set(list(named)[-4:])
     assert "mutual: student wins" in named
-    (score,) = [charts.score_chart(facts, {})]
+    (score,) = [run_charts.score_chart(facts, {})]
     assert score is not None
     header, rows = score.numbers
     assert header == ["round", "a", "b"]
     records = facts.records
-    assert rows[2] == ["2", *(f"{100 * records[name]['miou_last']:.1f}" for name in ("r2-a", "r2-b"))]
+    assert rows[2] == ["2", *(f"{100 * records[name].miou_last:.1f}" for name in ("r2-a", "r2-b"))]
 
 
 def test_a_folder_that_is_no_run(tmp_path):
@@ -242,8 +245,8 @@ def other(small, tmp_path_factory):
 
 def scored(run, kept, places=None):
     """The scores of every stage, and the file that they are kept in."""
-    parts = Assembly.of(run.folder, run.config["run"], places)
-    score_stages(RunContext(parts, run.folder, Progress([], "off")), read_run(parts, run.folder).stages, kept)
+    components = Components.of(run.folder, run.config["run"], places)
+    score_stages(RunContext(components, run.folder, Progress([], "off")), read_run(components, run.folder).stages, kept)
     return kept.read_bytes()
 
 
@@ -271,11 +274,11 @@ def test_nothing_is_kept_of_what_was_trained_anew_or_scored_on_other_images(repo
     path = folder.weights_path("r1-a")
     save_file({name: value + 0.5 if value.ndim == 4 else value for name, value in load_file(path).items()}, path)
     record = folder.read_phase("r1-a")
-    record["weights"]["last"] = sha256_of(path)
+    record.weights["last"] = sha256_of(path)
     folder.write_phase(record)
     for name in ("r2-a", "r2-b"):
         later = folder.read_phase(name)
-        later["made_from"]["weights"] = None
+        later.made_from["weights"] = None
         folder.write_phase(later)
     assert again() == ["r1-a+r1-b"]
 
@@ -292,7 +295,7 @@ def test_without_its_data_a_report_has_what_was_found_before(reported, tmp_path,
     folder = RunFolder(shutil.copytree(reported.folder.path, tmp_path / "run"))
     config = folder.read_config()
     folder.write_config(config | {"dataset": config["dataset"] | {"root": "/dev/null/gone"}})
-    monkeypatch.setattr("dmtc.report.runs.sheet", lambda found, columns: {})
-    html = write_run_report(Assembly.of(folder, config["run"]), folder).read_text()
+    monkeypatch.setattr("dmtc.report.runs.run_report.sheet", lambda found, columns: {})
+    html = write_run_report(Components.of(folder, config["run"]), folder).read_text()
     assert "Without images: /dev/null/gone" in html
     assert "mIoU of the ensemble, round 2" in html

@@ -14,17 +14,17 @@ import pytest
 import yaml
 
 import dmtc
-from dmtc.cli import translate
-from dmtc.config import settle
-from dmtc.errors import DataError
+from dmtc.cli.main import translate
+from dmtc.cli.sweeping import seconds_left
+from dmtc.core.errors import DataError
+from dmtc.engine.checks import settle
 from dmtc.report.sweeps import write_sweep_report
-from dmtc.report.sweeps.charts import class_table, score_charts
+from dmtc.report.sweeps.finding import read_runs
 from dmtc.report.sweeps.grouping import group
 from dmtc.report.sweeps.paired import paired_gain, t_quantile, within
-from dmtc.report.sweeps.reading import read_runs
-from dmtc.report.sweeps.tables import details, latex, markdown, overview
-from dmtc.sweep_folder import Job, Status, SweepFolder, write_status
-from dmtc.sweeping import seconds_left
+from dmtc.report.sweeps.sweep_charts import class_table, score_charts
+from dmtc.report.sweeps.sweep_tables import details, latex, markdown, overview
+from dmtc.run.sweep_folder import Job, Status, SweepFolder, write_status
 
 ROOT = Path(__file__).parents[2]
 BASELINES = ["supervised", "supervised_long"]

@@ -6,8 +6,8 @@ nothing, and one pool of processes serves training, labelling and evaluation of 
 """
 
 from dmtc.batches.loader import Loader
-from dmtc.batches.reading import OnError, Reader, on_error_faults
 from dmtc.batches.requests import SUBSTITUTES, CropRequest, ImageRequest, training_requests
+from dmtc.batches.samples import OnError, Reader, on_error_faults
 
 __all__ = [
     "SUBSTITUTES",

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from dmtc.batches.joining import joined
-from dmtc.batches.reading import OnError, Reader, Reading
+from dmtc.batches.by_size import group_by_size
 from dmtc.batches.requests import CropRequest, ImageRequest, Request
+from dmtc.batches.samples import OnError, Reader, Reading
+from dmtc.core.errors import UserError
+from dmtc.core.types import Batch, Sample
 from dmtc.data.augment import Augment
 from dmtc.data.dataset import Dataset
-from dmtc.errors import UserError
-from dmtc.interruption import leave_signals_to_the_parent
+from dmtc.machine.interruption import leave_signals_to_the_parent
 from dmtc.pseudo.selection import CERTAIN, level_confidence
-from dmtc.types import Batch, Sample
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Loader:
         """
         starts = range(0, len(ids), batch_size)
         requests = ([ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts)
-        return joined(self._read(requests), batch_size)
+        return group_by_size(self._read(requests), batch_size)
 
     def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
         rest = iter(requests)

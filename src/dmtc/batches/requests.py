@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dmtc.core.randomness import generator_of
 from dmtc.pseudo.store import PseudoLabels
-from dmtc.randomness import generator_of
 from dmtc.schedule import Phase
 
 SUBSTITUTES = 8

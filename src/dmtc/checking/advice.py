@@ -12,7 +12,7 @@ from dmtc.cost import Memory
 from dmtc.cost.memory import free_bytes
 from dmtc.cost.steps import StageTraining
 from dmtc.cost.timing import Stopwatch
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.components import Components
 
 _LARGEST = {"cpu": (256, 320), "cuda": (512, 512)}
 """Height and width of the largest crop that is suggested, by the type of the device; as the CPU for others."""
@@ -43,7 +43,7 @@ class Advice:
         )
 
 
-def advise(parts: Assembly, check: Check) -> Advice | None:
+def advise(components: Components, check: Check) -> Advice | None:
     """Suggest crop, batch and lengths; None if no labelled image can be read, or the settings at hand have a fault.
 
     What a step of the recipe's network keeps in memory is counted on a small crop and grows with the crop's pixels. The
@@ -54,11 +54,11 @@ def advise(parts: Assembly, check: Check) -> Advice | None:
     if not shapes or any(finding.kind == SETTINGS for finding in check.errors):
         return None
     usual = (median_low(height for height, _ in shapes), median_low(width for _, width in shapes))
-    phases = {phase.stage: phase for phase in parts.plan}
+    phases = {phase.stage: phase for phase in components.plan}
     images = max(phase.labelled_batch + phase.pseudo_batch for phase in phases.values())
-    free = free_bytes(parts.device)
-    memory = _memory(parts)
-    largest = _LARGEST.get(parts.device.type, _LARGEST["cpu"])
+    free = free_bytes(components.device)
+    memory = _memory(components)
+    largest = _LARGEST.get(components.device.type, _LARGEST["cpu"])
     crop = [max(_CELL, min(side, most) // _CELL * _CELL) for side, most in zip(usual, largest, strict=True)]
     accumulate = 1
     while free is not None and _bytes(memory, images, accumulate, crop) > _USED * free:
@@ -70,26 +70,26 @@ def advise(parts: Assembly, check: Check) -> Advice | None:
             break
     need = _bytes(memory, images, accumulate, crop)
     fits = free is None or need <= _USED * free
-    split = parts.split
+    split = components.split
     room = "free memory unknown" if free is None else f"{_gigabytes(free)} of memory free"
     title = (
         f"suggested for {len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled images, usually"
-        f" {usual[1]}x{usual[0]}, on {parts.device} ({room})"
+        f" {usual[1]}x{usual[0]}, on {components.device} ({room})"
     )
     overrides = [f"dataset.augment.crop=[{crop[0]},{crop[1]}]", f"run.accumulate={accumulate}"]
     for stage, phase in phases.items():
         overrides.append(f"schedule.{stage}.labelled_batch={phase.labelled_batch}")
         overrides += [f"schedule.{stage}.pseudo_batch={phase.pseudo_batch}"] * bool(phase.pseudo_batch)
-    by_count = [note.partition(",") for note in parts.choices if note.startswith("schedule.")]
+    by_count = [note.partition(",") for note in components.choices if note.startswith("schedule.")]
     overrides += [setting for setting, _, _ in by_count]
-    reasons = [_crop_reason(crop, usual, largest, parts)]
+    reasons = [_crop_reason(crop, usual, largest, components)]
     reasons.append(
         f"batch: {images} images a step{f' in {accumulate} parts' if accumulate > 1 else ''} take about"
         f" {_gigabytes(need)}, estimated{'' if fits else ': more than there is; take a smaller model/backbone'}"
     )
     reasons += [f"length: {setting},{reason}" for setting, _, reason in by_count]
     if not by_count:
-        steps = ", ".join(f"{steps} steps of the {stage}" for stage, steps in _steps(parts).items())
+        steps = ", ".join(f"{steps} steps of the {stage}" for stage, steps in _steps(components).items())
         reasons.append(f"length: the recipe's own, {steps}; experiment=your_data chooses by the number of images")
     if usual[0] * usual[1] > _LARGE_PIXELS:
         reasons.append(
@@ -99,13 +99,13 @@ def advise(parts: Assembly, check: Check) -> Advice | None:
     return Advice(title, overrides, reasons)
 
 
-def _memory(parts: Assembly) -> Memory:
+def _memory(components: Components) -> Memory:
     """Of the stage that keeps most, for an image of `_MEASURED` pixels."""
-    model = parts.model(parts.networks[0]).to(parts.device)
+    model = components.model(components.networks[0]).to(components.device)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
-    phases = {phase.stage: phase for phase in parts.plan}.values()
-    watch = Stopwatch(parts.device, 1, 0.0)
-    counted = [StageTraining(parts, model, phase, None, watch, _MEASURED).memory() for phase in phases]
+    phases = {phase.stage: phase for phase in components.plan}.values()
+    watch = Stopwatch(components.device, 1, 0.0)
+    counted = [StageTraining(components, model, phase, None, watch, _MEASURED).memory() for phase in phases]
     return max(counted, key=lambda memory: memory.per_image)
 
 
@@ -115,17 +115,17 @@ def _bytes(memory: Memory, images: int, accumulate: int, crop: Sequence[int]) ->
     return scaled.estimate(-(-images // accumulate))
 
 
-def _crop_reason(crop: Sequence[int], usual: tuple[int, int], largest: tuple[int, int], parts: Assembly) -> str:
+def _crop_reason(crop: Sequence[int], usual: tuple[int, int], largest: tuple[int, int], components: Components) -> str:
     size = f"crop: {crop[0]} high, {crop[1]} wide"
     if all(side <= most for side, most in zip(usual, largest, strict=True)):
         return f"{size}, as large as images usually are, in multiples of {_CELL}"
-    device = parts.device.type
+    device = components.device.type
     return f"{size}, in multiples of {_CELL}; on {device} no more than {largest[0]} by {largest[1]} is suggested"
 
 
-def _steps(parts: Assembly) -> dict[str, int]:
+def _steps(components: Components) -> dict[str, int]:
     steps: Counter[str] = Counter()
-    for phase in parts.plan:
+    for phase in components.plan:
         steps[phase.stage] += phase.steps
     return dict(steps)
 

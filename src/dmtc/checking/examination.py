@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dmtc.core.errors import UserError
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data import Dataset
 from dmtc.data.dataset import size_text
 from dmtc.data.faults import OTHER_SIZE, FileFault
@@ -17,8 +19,6 @@ from dmtc.data.images import read_bytes, value_span
 from dmtc.data.opening import ORIENTATION, PILLOW_FAULTS, open_picture
 from dmtc.data.sizes import image_file
 from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_tiff
-from dmtc.errors import UserError
-from dmtc.types import IGNORE_INDEX, UInt8Array
 
 Role = Literal["labelled", "unlabelled", "validation", "test", "unused"]
 

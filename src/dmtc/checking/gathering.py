@@ -15,12 +15,12 @@ import torch
 from tqdm import tqdm
 
 from dmtc.checking.examination import NO_VALID_PIXEL, Examined, Finding, Role, examine
+from dmtc.core.errors import UserError
+from dmtc.core.types import IGNORE_INDEX, Batch
 from dmtc.data import Dataset
-from dmtc.engine.assembly import Assembly
-from dmtc.errors import UserError
-from dmtc.progress import Display
+from dmtc.engine.components import Components
 from dmtc.splits import Split
-from dmtc.types import IGNORE_INDEX, Batch
+from dmtc.tracking.progress import Display
 
 SAME_PICTURE = "the same picture under several ids"
 LEAK = "the same picture in training and in validation"
@@ -61,25 +61,25 @@ class Check:
         return [image for image in self.images if image.role == role]
 
 
-def check_data(parts: Assembly) -> Check:
+def check_data(components: Components) -> Check:
     """Read every image and every mask of a config's data set, in threads.
 
     Raises:
         UserError: There is no data set to read: a folder or a list is missing, or two files have one id.
     """
     with _notices() as messages:
-        dataset = parts.dataset
+        dataset = components.dataset
     general = [Finding(NOTICE, message, "unused", stops=False) for message in messages]
     split: Split | None = None
     try:
-        split = parts.split
-        _ = parts.plan, parts.augment, parts.evaluation
+        split = components.split
+        _ = components.plan, components.augment, components.evaluation
     except UserError as error:
         general.append(Finding(SETTINGS, str(error), "unused", stops=True))
-    roles = _roles(dataset, split, parts.run.test)
-    images = tuple(_examine_all(dataset, roles, parts.run.workers, parts.run.progress))
+    roles = _roles(dataset, split, components.run.test)
+    images = tuple(_examine_all(dataset, roles, components.run.workers, components.run.progress))
     findings = [finding for image in images for finding in image.findings]
-    if parts.on_error == "skip":
+    if components.on_error == "skip":
         findings = [
             dataclasses.replace(finding, stops=finding.stops and finding.role == "validation") for finding in findings
         ]
@@ -88,7 +88,7 @@ def check_data(parts: Assembly) -> Check:
     general += _range_of_values(dataset, images)
     general += _unseen_classes(dataset, images)
     if not any(finding.kind == SETTINGS for finding in general):
-        general += _misfits(parts, images)
+        general += _misfits(components, images)
     return Check(dataset=dataset, images=images, findings=(*findings, *general))
 
 
@@ -170,7 +170,7 @@ def _unseen_classes(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Fi
             yield Finding(UNSEEN_CLASS, f"{index} {name}", "labelled", stops=False)
 
 
-def _misfits(parts: Assembly, images: Sequence[Examined]) -> Iterator[Finding]:
+def _misfits(components: Components, images: Sequence[Examined]) -> Iterator[Finding]:
     """Sizes of validation and test images that the protocol is not made for."""
     first: dict[tuple[int, int], Examined] = {}
     for image in images:
@@ -180,7 +180,7 @@ def _misfits(parts: Assembly, images: Sequence[Examined]) -> Iterator[Finding]:
         pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
         label = torch.full((1, height, width), IGNORE_INDEX)
         try:
-            parts.evaluation.protocol.frame(
+            components.evaluation.protocol.frame(
                 Batch(pixels, label, torch.zeros(1), torch.zeros(1, dtype=torch.bool), (image.id,))
             )
         except UserError as error:

@@ -8,9 +8,9 @@ import numpy as np
 from dmtc.checking import examination, gathering
 from dmtc.checking.examination import Examined, Finding, Role
 from dmtc.checking.gathering import Check
+from dmtc.core.types import IGNORE_INDEX
 from dmtc.data import faults
 from dmtc.report.tables import text_table
-from dmtc.types import IGNORE_INDEX
 
 _ROLES: tuple[Role, ...] = ("labelled", "unlabelled", "validation", "test", "unused")
 

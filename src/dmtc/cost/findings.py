@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dmtc.schedule import Stage
+from dmtc.core.types import Stage
 
 _WORKING_SPACE = 1.2
 """For what operations need inside, which is not counted; docs/benchmarks.md has what processes held."""

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import torch
 
-from dmtc.allocator import keep_freed_memory
+from dmtc.core.errors import ConfigError
 from dmtc.cost.findings import Cost, PassCost, PlanPart, StageCost
+from dmtc.cost.loading import crops_per_s
 from dmtc.cost.memory import free_bytes
 from dmtc.cost.passes import WholeImages, truth_seconds
-from dmtc.cost.reading import crops_per_s
 from dmtc.cost.steps import StageTraining
 from dmtc.cost.timing import Stopwatch
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.components import Components
 from dmtc.engine.networks import Networks
-from dmtc.errors import ConfigError
+from dmtc.machine.allocator import keep_freed_memory
+from dmtc.machine.settings import pick_workers
 from dmtc.pseudo import PseudoLabelStore
-from dmtc.run_folder import RunFolder
-from dmtc.settings import pick_workers
+from dmtc.run.folder import RunFolder
 
 
 def measure_cost(
-    parts: Assembly,
+    components: Components,
     *,
     steps: int,
     seconds: float,
@@ -33,7 +33,7 @@ def measure_cost(
     """Measure a recipe's parts.
 
     Args:
-        parts: Of the recipe; its data set must be there, its starting weights need not.
+        components: Of the recipe; its data set must be there, its starting weights need not.
         steps: To time in a turn, at most.
         seconds: That no part's turns exceed by more than one repetition.
         batches: Images a step to measure beside the recipe's own.
@@ -43,52 +43,55 @@ def measure_cost(
     Raises:
         ConfigError: The plan has no such network.
     """
-    network = parts.networks[0] if network is None else network
-    if network not in parts.networks:
-        raise ConfigError(f"job.network should be one of {', '.join(parts.networks)}, but is {network!r}")
-    others = [each for each in parts.networks if parts.model_spec(each) != parts.model_spec(network)]
+    network = components.networks[0] if network is None else network
+    if network not in components.networks:
+        raise ConfigError(f"job.network should be one of {', '.join(components.networks)}, but is {network!r}")
+    others = [each for each in components.networks if components.model_spec(each) != components.model_spec(network)]
     if others:
         tell(
             f"measuring network {network}; the plan's times take {', '.join(others)}, which has another model, to cost "
             f"as much (job.network={others[0]} measures it)"
         )
-    if parts.device.type == "cpu":
+    if components.device.type == "cpu":
         keep_freed_memory()  # as a run does
-    watch = Stopwatch(parts.device, steps, seconds)
-    free, workers = free_bytes(parts.device), pick_workers(parts.run.workers, parts.device, parts.processes)
-    phases = {phase.stage: phase for phase in parts.plan}
+    watch = Stopwatch(components.device, steps, seconds)
+    free, workers = (
+        free_bytes(components.device),
+        pick_workers(components.run.workers, components.device, components.processes),
+    )
+    phases = {phase.stage: phase for phase in components.plan}
     with tempfile.TemporaryDirectory() as scratch:
-        networks = Networks(parts, RunFolder(scratch))
+        networks = Networks(components, RunFolder(scratch))
         model = networks.instance(network)
-        whole = WholeImages(parts, networks.predictor(model), workers, watch)
+        whole = WholeImages(components, networks.predictor(model), workers, watch)
         tell("measuring: scoring whole images")
         evaluation = whole.evaluation()
         labelling, labels, labelled = None, None, ()
         truth = None
-        if any(phase.label_from for phase in parts.plan):
+        if any(phase.label_from for phase in components.plan):
             tell("measuring: labelling whole images")
             store = PseudoLabelStore(Path(scratch) / "labels")
             labelling, labelled = whole.labelling(store)
             labels = store.select(1.0)
-            truth = truth_seconds(parts, store, labelled, watch)
+            truth = truth_seconds(components, store, labelled, watch)
         stages = []
         for phase in phases.values():
             tell(f"measuring: steps of the {phase.stage}")
-            read = crops_per_s(parts, phase, labelled, labels if phase.label_from else None, watch)
-            stages.append(StageTraining(parts, model, phase, free, watch).cost(batches, read))
+            read = crops_per_s(components, phase, labelled, labels if phase.label_from else None, watch)
+            stages.append(StageTraining(components, model, phase, free, watch).cost(batches, read))
     return Cost(
-        matrix_rate=_matrix_rate(parts, watch),
+        matrix_rate=_matrix_rate(components, watch),
         free_bytes=free,
         workers=workers,
         stages=stages,
         labelling=labelling,
         evaluation=evaluation,
-        plan=_plan(parts, stages, workers, labelling, evaluation, truth),
+        plan=_plan(components, stages, workers, labelling, evaluation, truth),
     )
 
 
 def _plan(
-    parts: Assembly,
+    components: Components,
     stages: Sequence[StageCost],
     workers: int,
     labelling: PassCost | None,
@@ -99,25 +102,27 @@ def _plan(
     plan = [
         PlanPart(
             name=f"steps of the {stage.stage}",
-            times=sum(phase.steps for phase in parts.plan if phase.stage == stage.stage),
+            times=sum(phase.steps for phase in components.plan if phase.stage == stage.stage),
             seconds=stage.seconds(workers),
         )
         for stage in stages
     ]
     if labelling is not None:
-        teachers = {phase.label_from for phase in parts.plan if phase.label_from}
-        times = len(teachers) * len(parts.split.unlabelled)
+        teachers = {phase.label_from for phase in components.plan if phase.label_from}
+        times = len(teachers) * len(components.split.unlabelled)
         plan.append(PlanPart(name="images to label", times=times, seconds=1 / labelling.images_per_s))
     if truth is not None:
-        taught = sum(phase.label_from is not None for phase in parts.plan)
-        plan.append(PlanPart(name="pseudo-labels to score", times=taught * len(parts.split.unlabelled), seconds=truth))
-    scored = sum(phase.evaluations for phase in parts.plan) + len(parts.networks)
-    times = scored * len(parts.dataset.val)
+        taught = sum(phase.label_from is not None for phase in components.plan)
+        plan.append(
+            PlanPart(name="pseudo-labels to score", times=taught * len(components.split.unlabelled), seconds=truth)
+        )
+    scored = sum(phase.evaluations for phase in components.plan) + len(components.networks)
+    times = scored * len(components.dataset.val)
     plan.append(PlanPart(name="images to score", times=times, seconds=1 / evaluation.images_per_s))
     return plan
 
 
-def _matrix_rate(parts: Assembly, watch: Stopwatch) -> float:
-    size = 2048 if parts.device.type == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=parts.device, dtype=parts.precision) for _ in range(2))
+def _matrix_rate(components: Components, watch: Stopwatch) -> float:
+    size = 2048 if components.device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=components.device, dtype=components.precision) for _ in range(2))
     return 2 * size**3 / watch.one(lambda: a @ b)

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from dmtc.batches import Loader
+from dmtc.core.types import Batch
 from dmtc.cost.findings import PassCost
 from dmtc.cost.timing import Stopwatch
-from dmtc.engine.assembly import Assembly
-from dmtc.engine.quality import score_pseudo_labels
+from dmtc.engine.components import Components
 from dmtc.evaluation import Predictor, evaluate
+from dmtc.evaluation.quality import score_pseudo_labels
 from dmtc.pseudo import PseudoLabelStore, label_images
-from dmtc.types import Batch
 
 _PASSES = 4
 """Passes that share the time for measuring: labelling and scoring, and plain inference for each."""
@@ -19,38 +19,38 @@ class WholeImages:
     """Passes of a network over whole images, read by the run's own loader.
 
     Args:
-        parts: Of the recipe.
+        components: Of the recipe.
         predict: The network.
         workers: Loader processes of the run.
         watch: How long to measure.
     """
 
-    def __init__(self, parts: Assembly, predict: Predictor, workers: int, watch: Stopwatch) -> None:
-        self._parts, self._predict, self._watch = parts, predict, watch
-        self._loader = Loader(parts.dataset, parts.augment, workers, parts.device, parts.on_error)
-        for _ in self._loader.images(parts.dataset.val[: max(1, workers)], 1, with_mask=False):
+    def __init__(self, components: Components, predict: Predictor, workers: int, watch: Stopwatch) -> None:
+        self._components, self._predict, self._watch = components, predict, watch
+        self._loader = Loader(components.dataset, components.augment, workers, components.device, components.on_error)
+        for _ in self._loader.images(components.dataset.val[: max(1, workers)], 1, with_mask=False):
             pass  # starts the processes
 
     def labelling(self, store: PseudoLabelStore) -> tuple[PassCost, Sequence[str]]:
         """Predict and store unlabelled images; also tells which."""
-        parts = self._parts
-        ids, plain = self._plain(parts.split.unlabelled)
+        components = self._components
+        ids, plain = self._plain(components.split.unlabelled)
 
         def label() -> None:
-            batches = self._loader.images(ids, parts.run.label_batch, with_mask=False)
+            batches = self._loader.images(ids, components.run.label_batch, with_mask=False)
             images = ((list(batch.ids), batch.image) for batch in batches)
-            label_images(self._predict, images, store, parts.dataset.num_classes)
+            label_images(self._predict, images, store, components.dataset.num_classes)
 
         return PassCost(images_per_s=len(ids) / self._watch.once(label), plain_images_per_s=plain), ids
 
     def evaluation(self) -> PassCost:
         """Score validation images under the recipe's protocol."""
-        parts = self._parts
-        ids, plain = self._plain(parts.dataset.val)
+        components = self._components
+        ids, plain = self._plain(components.dataset.val)
 
         def score() -> None:
-            batches = self._loader.images(ids, parts.run.label_batch, with_mask=True)
-            evaluate({"a": self._predict}, batches, parts.dataset.num_classes, parts.evaluation)
+            batches = self._loader.images(ids, components.run.label_batch, with_mask=True)
+            evaluate({"a": self._predict}, batches, components.dataset.num_classes, components.evaluation)
 
         return PassCost(images_per_s=len(ids) / self._watch.once(score), plain_images_per_s=plain)
 
@@ -58,22 +58,24 @@ class WholeImages:
         """As many images as there is time for, and how many of them the network alone takes a second."""
 
         def read(ids: Sequence[str]) -> list[Batch]:
-            return list(self._loader.images(ids, self._parts.run.label_batch, with_mask=False))
+            return list(self._loader.images(ids, self._components.run.label_batch, with_mask=False))
 
         def infer(batches: list[Batch]) -> None:
             for batch in batches:
                 self._predict(batch.image)
 
-        first = read(ids[: self._parts.run.label_batch])
+        first = read(ids[: self._components.run.label_batch])
         infer(first)
         seconds = self._watch.once(lambda: infer(first)) / sum(len(batch.ids) for batch in first)
-        chosen = ids[: max(self._parts.run.label_batch, int(self._watch.seconds / _PASSES / seconds))]
+        chosen = ids[: max(self._components.run.label_batch, int(self._watch.seconds / _PASSES / seconds))]
         batches = read(chosen)
         return chosen, sum(len(batch.ids) for batch in batches) / self._watch.once(lambda: infer(batches))
 
 
-def truth_seconds(parts: Assembly, store: PseudoLabelStore, ids: Sequence[str], watch: Stopwatch) -> float | None:
+def truth_seconds(
+    components: Components, store: PseudoLabelStore, ids: Sequence[str], watch: Stopwatch
+) -> float | None:
     """Seconds an image that holding pseudo-labels against the truth takes; None if the run does not do so."""
-    if not parts.run.score_pseudo_labels:
+    if not components.run.score_pseudo_labels:
         return None
-    return watch.once(lambda: score_pseudo_labels(store, 1.0, ids, parts.dataset)) / len(ids)
+    return watch.once(lambda: score_pseudo_labels(store, 1.0, ids, components.dataset)) / len(ids)

@@ -7,18 +7,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from dmtc.core.types import IGNORE_INDEX, Batch, Maps, StepInputs
 from dmtc.cost.findings import Memory, StageCost, StepCost
 from dmtc.cost.memory import LiveBytes, fixed_bytes, forget_peak, peak_bytes
 from dmtc.cost.timing import Stopwatch
-from dmtc.engine.assembly import Assembly
-from dmtc.engine.averaging import AveragedWeights
-from dmtc.engine.optimization import OPTIMIZERS
+from dmtc.engine.average import AveragedWeights
+from dmtc.engine.components import Components
 from dmtc.engine.step import Step, Student
-from dmtc.engine.terms import terms_of_stage, total_loss
 from dmtc.losses.base import Loss, inputs_of
+from dmtc.losses.terms import terms_of_stage, total_loss
 from dmtc.models import SegmentationModel
-from dmtc.schedule import Phase
-from dmtc.types import IGNORE_INDEX, Batch, Maps, StepInputs
+from dmtc.schedule import OPTIMIZERS, Phase
 
 _FEW, _MORE = 2, 3
 """Images with which memory is counted; what they differ by is of one image."""
@@ -30,7 +29,7 @@ class StageTraining:
     """Training steps of a stage, as the trainer takes them, on made-up images.
 
     Args:
-        parts: Of the recipe.
+        components: Of the recipe.
         model: A network on its device.
         phase: One of the stage.
         free: Bytes that were free on the device before the network was there; None if that is not known.
@@ -40,17 +39,17 @@ class StageTraining:
 
     def __init__(
         self,
-        parts: Assembly,
+        components: Components,
         model: SegmentationModel,
         phase: Phase,
         free: int | None,
         watch: Stopwatch,
         crop: Sequence[int] | None = None,
     ) -> None:
-        schedule = parts.config["schedule"]
-        self._parts, self._model, self._phase, self._free, self._watch = parts, model, phase, free, watch
-        self._crop = parts.augment.crop if crop is None else crop
-        self._terms = terms_of_stage(parts.terms, phase.stage)
+        schedule = components.config["schedule"]
+        self._components, self._model, self._phase, self._free, self._watch = components, model, phase, free, watch
+        self._crop = components.augment.crop if crop is None else crop
+        self._terms = terms_of_stage(components.terms, phase.stage)
         self._optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             "schedule.optimizer",
@@ -83,7 +82,7 @@ class StageTraining:
         return StageCost(
             stage=self._phase.stage,
             steps=[own, *more],
-            accumulate=self._parts.run.accumulate,
+            accumulate=self._components.run.accumulate,
             operations=operations,
             loss_share=None if own.seconds is None else min(1.0, self._loss_seconds(images) / own.seconds),
             embedding_terms=with_embedding,
@@ -102,8 +101,8 @@ class StageTraining:
 
     def _step(self, images: int, memory: Memory, compared: dict[str, Terms]) -> tuple[StepCost, dict[str, float]]:
         """A step of so many images, and its seconds with each of the compared lists of terms."""
-        device, seconds, peak = self._parts.device, {}, None
-        estimate = memory.estimate(math.ceil(images / self._parts.run.accumulate))
+        device, seconds, peak = self._components.device, {}, None
+        estimate = memory.estimate(math.ceil(images / self._components.run.accumulate))
         # A GPU refuses what it has not; a machine that is out of memory ends the process.
         if device.type == "cuda" or self._free is None or estimate <= self._free:
             batch = self._batch(images)
@@ -121,8 +120,8 @@ class StageTraining:
             [Student(self._model, terms, self._optimizer, self._average)],
             batch_size=len(batch.ids),
             address=(0, self._phase.name),
-            precision=self._parts.precision,
-            accumulate=self._parts.run.accumulate,
+            precision=self._components.precision,
+            accumulate=self._components.run.accumulate,
         )
         self._model.train()
         for number in range(count):
@@ -136,7 +135,7 @@ class StageTraining:
 
     def _loss_seconds(self, images: int) -> float:
         """Of the loss terms of a step, forward and backward, from the network's maps on."""
-        accumulate = self._parts.run.accumulate
+        accumulate = self._components.run.accumulate
         part = self._batch(max(1, images // accumulate))
         with torch.no_grad():
             maps = self._maps(part)
@@ -154,26 +153,26 @@ class StageTraining:
             return maps_of(batch.image, embedding=any(_needs_embedding(loss) for _, _, loss in self._terms))
 
     def _loss(self, batch: Batch, maps: Maps) -> Tensor:
-        generator = torch.Generator(self._parts.device)
+        generator = torch.Generator(self._components.device)
         with self._autocast():
             return total_loss(self._terms, StepInputs.of(maps, batch, generator))[0]
 
     def _autocast(self) -> torch.autocast:
-        precision = self._parts.precision
-        return torch.autocast(self._parts.device.type, precision, enabled=precision.itemsize < 4)
+        precision = self._components.precision
+        return torch.autocast(self._components.device.type, precision, enabled=precision.itemsize < 4)
 
     def _batch(self, images: int) -> Batch:
         """Noise of the recipe's size: how long a step takes does not depend on what is in the pictures."""
         phase, (height, width) = self._phase, self._crop
         generator = torch.Generator().manual_seed(0)
-        blocks = torch.randint(self._parts.dataset.num_classes, (images, 5, 5), generator=generator)
+        blocks = torch.randint(self._components.dataset.num_classes, (images, 5, 5), generator=generator)
         label = torch.nn.functional.interpolate(blocks[:, None].float(), (height, width))[:, 0].to(torch.uint8)
         label[:, :2] = IGNORE_INDEX
         image = torch.randint(256, (images, height, width, 3), generator=generator, dtype=torch.uint8)
         pseudo = round(images * phase.pseudo_batch / (phase.labelled_batch + phase.pseudo_batch))
         is_pseudo = torch.arange(images) < pseudo
         batch = Batch(image.permute(0, 3, 1, 2), label, torch.full(label.shape, 0.9), is_pseudo, ("noise",) * images)
-        return batch.to(self._parts.device)
+        return batch.to(self._components.device)
 
 
 def _needs_embedding(loss: Loss) -> bool:

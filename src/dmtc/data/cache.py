@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import remove_unfinished, write_atomically
+from dmtc.core.types import UInt8Array
 from dmtc.data.images import ImageReader, read_image
 from dmtc.data.opening import picture_size
-from dmtc.errors import ConfigError, DataError
-from dmtc.files import remove_unfinished, write_atomically
-from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 

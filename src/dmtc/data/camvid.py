@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dmtc.core.errors import DataError
 from dmtc.data.dataset import DATASETS, Dataset
 from dmtc.data.masks import IndexMasks
 from dmtc.data.official import read_listed
-from dmtc.errors import DataError
 
 CLASSES = {
     "sky": (128, 128, 128),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data.dataset import DATASETS, Dataset
 from dmtc.data.halved import HalvedImages
 from dmtc.data.masks import IndexMasks
 from dmtc.data.official import find_piece, require_masks
-from dmtc.errors import ConfigError, DataError
-from dmtc.types import IGNORE_INDEX, UInt8Array
 
 log = logging.getLogger(__name__)
 

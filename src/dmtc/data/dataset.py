@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from dmtc.core.errors import DataError
+from dmtc.core.registry import Registry
+from dmtc.core.types import IGNORE_INDEX, Sample, UInt8Array
 from dmtc.data.faults import OTHER_SIZE, UNKNOWN_VALUE, FileFault
 from dmtc.data.ids import bad_ids
 from dmtc.data.images import ImageReader, read_image
 from dmtc.data.task import Task
-from dmtc.errors import DataError
-from dmtc.registry import Registry
-from dmtc.types import IGNORE_INDEX, Sample, UInt8Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dmtc.errors import DataError
+from dmtc.core.errors import DataError
 
 UNREADABLE_IMAGE = "unreadable image"
 CUT_OFF_IMAGE = "image that is cut off"

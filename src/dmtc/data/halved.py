@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import replacing
+from dmtc.core.system_errors import FULL
 from dmtc.data.images import read_image
-from dmtc.errors import DataError
-from dmtc.files import replacing
-from dmtc.system_errors import FULL
 
 _CLOCK = 2_000_000_000
 """Nanoseconds that a disk may round times by."""

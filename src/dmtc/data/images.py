@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import read_regular
+from dmtc.core.types import UInt8Array
 from dmtc.data.faults import CUT_OFF_IMAGE, IMAGE_VALUES, UNREADABLE_IMAGE, FileFault
 from dmtc.data.opening import PILLOW_FAULTS, open_picture, require_room
 from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_tiff
-from dmtc.errors import ConfigError, DataError
-from dmtc.files import read_regular
-from dmtc.types import UInt8Array
 
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 """The last bytes of a whole JPEG and PNG, by their first."""

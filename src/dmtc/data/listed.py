@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import require_regular
 from dmtc.data.dataset import few
 from dmtc.data.text import read_text
-from dmtc.errors import DataError
-from dmtc.files import require_regular
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dmtc.core.errors import DataError
 from dmtc.data.dataset import few
 from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, numbered_lines
 from dmtc.data.part_names import part_of, part_of_id
-from dmtc.errors import DataError
 
 _SUFFIX = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".gif", ".npy", ".npz"})))
 # Names may hold blanks and commas, so these end the path of an image only behind the suffix of a file.

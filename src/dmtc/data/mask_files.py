@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import read_regular
+from dmtc.core.types import UInt8Array
 from dmtc.data.faults import MASK_CHANNELS, TOO_LARGE, UNKNOWN_VALUE, UNREADABLE_MASK, FileFault
 from dmtc.data.opening import PILLOW_FAULTS, open_picture, require_room
 from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_tiff
-from dmtc.errors import DataError
-from dmtc.files import read_regular
-from dmtc.types import UInt8Array
 
 Layout = Literal["gray", "palette", "color"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dmtc.core.errors import ConfigError
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data.faults import MASK_CHANNELS, UNKNOWN_VALUE, UNLISTED_COLOR, FileFault
 from dmtc.data.mask_files import MaskFile, number_text, read_mask
-from dmtc.errors import ConfigError
-from dmtc.types import IGNORE_INDEX, UInt8Array
 
 _TOLD = 20  # a mask stored as JPEG has thousands that stand for nothing
 

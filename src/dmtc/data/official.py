@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from dmtc.core.errors import DataError
+from dmtc.core.types import UInt8Array
 from dmtc.data.dataset import Dataset, few
 from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files
 from dmtc.data.lists import read_ids
-from dmtc.errors import DataError
-from dmtc.types import UInt8Array
 
 
 def find_piece(name: str, root: Path, piece: str, parents: Sequence[str], remedy: str) -> Path:

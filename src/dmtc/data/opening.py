@@ -20,10 +20,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import open_regular
 from dmtc.data.faults import TOO_LARGE, FileFault
 from dmtc.data.tiff import facts_of_tiff, is_tiff
-from dmtc.errors import DataError
-from dmtc.files import open_regular
 
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, MemoryError)
 """What Pillow raises for files that are broken, or that claim to be larger than any picture."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import read_regular
 from dmtc.data.dataset import Dataset, few
-from dmtc.errors import DataError
-from dmtc.files import read_regular
 
 Contents = Mapping[str, tuple[str, str]]
 """By id, what tells its image and its mask: SHA-256 in hexadecimal, or a size; "unreadable" if the file is."""

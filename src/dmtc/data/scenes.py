@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from dmtc.types import IGNORE_INDEX, Float32Array, UInt8Array
+from dmtc.core.types import IGNORE_INDEX, Float32Array, UInt8Array
 
 CLASSES = {
     "background": (40, 40, 40),

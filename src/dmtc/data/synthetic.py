@@ -12,16 +12,16 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import remove_unfinished_of, replacing_folder
+from dmtc.core.randomness import generator_of
+from dmtc.core.system_errors import FULL
+from dmtc.core.types import UInt8Array
 from dmtc.data.dataset import DATASETS, Dataset
 from dmtc.data.listed import IMAGE_SUFFIXES
 from dmtc.data.masks import IndexMasks
 from dmtc.data.official import read_listed
 from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
-from dmtc.errors import ConfigError, DataError
-from dmtc.files import remove_unfinished_of, replacing_folder
-from dmtc.randomness import generator_of
-from dmtc.system_errors import FULL
-from dmtc.types import UInt8Array
 
 _OURS = re.compile(r"\.?v\d+-seed.*")
 """Names of what is drawn, and of what keeps processes from drawing it at once."""

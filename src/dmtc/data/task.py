@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from dmtc.core.types import UInt8Array
 from dmtc.data.images import ImageReader, read_image
-from dmtc.types import UInt8Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,8 +3,8 @@
 import codecs
 from pathlib import Path
 
-from dmtc.errors import DataError
-from dmtc.files import read_regular
+from dmtc.core.errors import DataError
+from dmtc.core.files import read_regular
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LARGEST = 1 << 28  # bytes; lists of millions of images are smaller, and a video taken for a list is not

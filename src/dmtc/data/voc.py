@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from dmtc.core.errors import DataError
+from dmtc.core.types import UInt8Array
 from dmtc.data.dataset import DATASETS, Dataset, few
 from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, find_files
 from dmtc.data.lists import read_ids
 from dmtc.data.masks import IndexMasks
 from dmtc.data.official import find_piece, require_masks
-from dmtc.errors import DataError
-from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 

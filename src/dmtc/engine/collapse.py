@@ -1,15 +1,16 @@
 """Rounds that make a network worse than it was: told at once and loudly, as nothing else would stop or show them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from dmtc.evaluation.quality import PseudoLabelScores
 
 _FAR_BELOW = 2 / 3
 """Share of the mIoU before that a round may fall to unremarked; an ordinary bad round loses a few points."""
 
 
 def lost_classes(
-    pseudo: Mapping[str, Any], before: Mapping[str, Any] | None, classes: Sequence[str], teacher: str
+    pseudo: PseudoLabelScores, before: PseudoLabelScores | None, classes: Sequence[str], teacher: str
 ) -> list[str]:
     """One line if a class without any pseudo-labelled pixel had some in the round before, else nothing.
 
@@ -21,7 +22,7 @@ def lost_classes(
     """
     if before is None:
         return []
-    pairs = zip(classes, before["realized"], pseudo["realized"], strict=True)
+    pairs = zip(classes, before.realized, pseudo.realized, strict=True)
     lost = [name for name, had, has in pairs if had and not has]
     return [f"{teacher} gives no pixel any more to {', '.join(lost)}"] if lost else []
 

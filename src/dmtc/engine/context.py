@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dmtc.batches import Loader
-from dmtc.engine.assembly import Assembly
+from dmtc.core.types import Batch
+from dmtc.engine.components import Components
 from dmtc.engine.networks import Networks
-from dmtc.interruption import Interruption
-from dmtc.progress import Progress
-from dmtc.run_folder import RunFolder
-from dmtc.settings import pick_workers
-from dmtc.types import Batch
+from dmtc.machine.interruption import Interruption
+from dmtc.machine.settings import pick_workers
+from dmtc.run.folder import RunFolder
+from dmtc.tracking.progress import Progress
 
 
 class Activity:
@@ -38,7 +38,7 @@ class RunContext:
     """A run's components, its folder, its networks, and where a person looks.
 
     Args:
-        parts: Data set, split, plan, losses and networks.
+        components: Data set, split, plan, losses and networks.
         folder: Where everything is written.
         progress: Where a person looks.
         interruption: Looked at wherever the run can be stopped without losing anything.
@@ -51,28 +51,28 @@ class RunContext:
     """
 
     def __init__(
-        self, parts: Assembly, folder: RunFolder, progress: Progress, interruption: Interruption | None = None
+        self, components: Components, folder: RunFolder, progress: Progress, interruption: Interruption | None = None
     ) -> None:
-        self.parts = parts
+        self.components = components
         self.folder = folder
         self.progress = progress
         self.interruption = Interruption() if interruption is None else interruption
-        self.processes = parts.processes
-        workers = pick_workers(parts.run.workers, parts.device, parts.processes)
-        self.loader = Loader(parts.dataset, parts.augment, workers, parts.device, parts.on_error)
-        self.networks = Networks(parts, folder)
+        self.processes = components.processes
+        workers = pick_workers(components.run.workers, components.device, components.processes)
+        self.loader = Loader(components.dataset, components.augment, workers, components.device, components.on_error)
+        self.networks = Networks(components, folder)
         self.activity = Activity()
 
     def whole_images(self, ids: list[str], with_mask: bool) -> Iterator[Batch]:
         """Batches of whole images, until the run is asked to stop: the pass is then begun anew by the next one."""
-        for batch in self.loader.images(ids, self.parts.run.label_batch, with_mask):
+        for batch in self.loader.images(ids, self.components.run.label_batch, with_mask):
             self.interruption.check(f"while {self.activity.doing}")
             yield batch
 
     def memory_of_whole_images(self) -> str:
         """What takes memory where whole images go through a network."""
         return (
-            f"run.label_batch={self.parts.run.label_batch} whole images at once. Free the device of other programs and "
-            f"go on with: python run.py resume={self.folder.path}; or start anew with run.label_batch=1, which changes "
-            "results by rounding"
+            f"run.label_batch={self.components.run.label_batch} whole images at once. Free the device of other"
+            f" programs and go on with: python run.py resume={self.folder.path}; or start anew with run.label_batch=1,"
+            " which changes results by rounding"
         )

@@ -5,37 +5,37 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dmtc.engine.assembly import Assembly
-from dmtc.errors import ConfigError, UserError
-from dmtc.ownership import is_inside
+from dmtc.core.errors import ConfigError, UserError
+from dmtc.core.ownership import is_inside
+from dmtc.engine.components import Components
 
 
-def refuse_among_inputs(parts: Assembly, path: Path, option: str) -> None:
+def refuse_among_inputs(components: Components, path: Path, option: str) -> None:
     """Refuse to write among the images and masks of a run's data set: the next run would take it for some of them.
 
     Args:
-        parts: Of the run; its data set may be gone.
+        components: Of the run; its data set may be gone.
         path: Where something is to be written; it need not exist yet.
         option: The setting that says so.
 
     Raises:
         ConfigError: The path is a folder of images or masks, or lies in one.
     """
-    for folder in _input_folders(parts, path):
+    for folder in _input_folders(components, path):
         if is_inside(path, folder):
             raise ConfigError(
                 f"{option}={path} lies in {folder}, where the data set's images or masks are; choose another place"
             )
 
 
-def _input_folders(parts: Assembly, path: Path) -> Iterator[Path]:
-    settings = parts.config["dataset"]
+def _input_folders(components: Components, path: Path) -> Iterator[Path]:
+    settings = components.config["dataset"]
     yield from _named(settings, "images", "masks", "unlabelled")
     roots = list(_named(settings, "root"))
     if roots and not any(is_inside(path, root) for root in roots):
         return  # the data set need not be read
     try:
-        dataset = parts.dataset
+        dataset = components.dataset
         for files in (dataset.images, dataset.masks):
             # A copy at half size would be made just to be asked for.
             source: Callable[[str], Path] = getattr(files, "source", files.__getitem__)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 
-from dmtc.processes import Processes
+from dmtc.machine.processes import Processes
 
 
 def merge_step(model: nn.Module, processes: Processes) -> None:
@@ -27,7 +27,7 @@ def merge_step(model: nn.Module, processes: Processes) -> None:
     statistics = [statistic for module in model.modules() for statistic in _running_statistics(module)]
     merged = [*gradients, *statistics]
     flat = torch.cat([*(g.flatten() for g in gradients), *(s / processes.size for s in statistics)])
-    parts = processes.sum(flat).split([tensor.numel() for tensor in merged])
+    parts = processes.all_reduce(flat).split([tensor.numel() for tensor in merged])
     for tensor, part in zip(merged, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
 

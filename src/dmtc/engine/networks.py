@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.components import Components
 from dmtc.evaluation import Predictor
 from dmtc.models import SegmentationModel, WeightsReport, recompute_blocks
-from dmtc.origin import load_network
-from dmtc.run_folder import RunFolder
+from dmtc.run.folder import RunFolder
+from dmtc.run.origin import load_network
 from dmtc.schedule import Phase
 
 
@@ -15,34 +15,34 @@ class Networks:
     """The networks of a run.
 
     Args:
-        parts: How they are built.
+        components: How they are built.
         folder: Where the weights of finished phases lie.
     """
 
-    def __init__(self, parts: Assembly, folder: RunFolder) -> None:
-        self._parts = parts
+    def __init__(self, components: Components, folder: RunFolder) -> None:
+        self._components = components
         self._folder = folder
         self._models: dict[str, SegmentationModel] = {}
 
     def instance(self, network: str) -> SegmentationModel:
         """The one instance of a network, with whatever weights it has; so nothing is compiled twice."""
         if network not in self._models:
-            model = self._parts.model(network).to(self._parts.device)
-            if self._parts.run.sync_batchnorm and self._parts.processes.size > 1:
+            model = self._components.model(network).to(self._components.device)
+            if self._components.run.sync_batchnorm and self._components.processes.size > 1:
                 from timm.layers.norm_act import convert_sync_batchnorm  # slow to import, and rarely needed
 
                 convert_sync_batchnorm(model)  # in place; timm's, which knows torch's layers and its own
-            if self._parts.run.gradient_checkpointing:
+            if self._components.run.gradient_checkpointing:
                 recompute_blocks(model.backbone)
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
-            if self._parts.run.compile:
+            if self._components.run.compile:
                 model.maps = torch.compile(model.maps)
             self._models[network] = model
         return self._models[network]
 
     def after(self, phase_name: str, which: str = "last") -> SegmentationModel:
         """A network with the weights that a phase has left, "last" or "best"."""
-        trainee = next(phase.trainee for phase in self._parts.plan if phase.name == phase_name)
+        trainee = next(phase.trainee for phase in self._components.plan if phase.name == phase_name)
         model = self.instance(trainee)
         load_network(self._folder, model, phase_name, which)
         return model
@@ -51,12 +51,12 @@ class Networks:
         """A network with its starting weights, and what became of them."""
         model = self.instance(phase.trainee)
         # Fresh weights first: a resumed run may have used this instance for another phase.
-        model.load_state_dict(self._parts.model(phase.trainee).state_dict())
-        return model, self._parts.load_starting_weights(model, phase.trainee)
+        model.load_state_dict(self._components.model(phase.trainee).state_dict())
+        return model, self._components.load_starting_weights(model, phase.trainee)
 
     def predictor(self, model: SegmentationModel) -> Predictor:
         """The network in evaluation mode, without gradient, in the run's precision."""
-        device, precision = self._parts.device, self._parts.precision
+        device, precision = self._components.device, self._components.precision
 
         def predict(images: Tensor) -> Tensor:
             model.eval()

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
 
-from dmtc.engine.assembly import Assembly
-from dmtc.engine.opinions import opinion_of
-from dmtc.engine.terms import terms_of_stage
-from dmtc.errors import DataError
+from dmtc.core.errors import DataError
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
+from dmtc.engine.components import Components
 from dmtc.evaluation import Predictor
-from dmtc.run_folder import RunFolder
+from dmtc.evaluation.disagreement import disagreement_of
+from dmtc.evaluation.quality import PseudoLabelScores
+from dmtc.losses.terms import terms_of_stage
+from dmtc.run.folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.tracking import Panel
-from dmtc.types import IGNORE_INDEX, UInt8Array
 
 _LONGEST_SIDE = 640
 """Pixels; larger images are drawn smaller, as every panel is sent again after every phase."""
@@ -26,14 +26,14 @@ class Panels:
 
     Args:
         phase: A phase that has just been trained.
-        parts: Of the run.
+        components: Of the run.
         folder: Where its teacher's predictions lie.
         predict: The network that it has trained.
     """
 
-    def __init__(self, phase: Phase, parts: Assembly, folder: RunFolder, predict: Predictor) -> None:
+    def __init__(self, phase: Phase, components: Components, folder: RunFolder, predict: Predictor) -> None:
         self._phase = phase
-        self._parts = parts
+        self._components = components
         self._predict = predict
         self._pseudo_labels = None
         if phase.label_from is not None and phase.label_ratio is not None:
@@ -41,14 +41,14 @@ class Panels:
 
     def fixed(self, count: int) -> list[Panel]:
         """Images that are the same after every phase: unlabelled ones, or of the validation where none are used."""
-        learns_from_unlabelled = any(phase.label_from for phase in self._parts.plan)
-        ids = self._parts.split.unlabelled if learns_from_unlabelled else self._parts.dataset.val
+        learns_from_unlabelled = any(phase.label_from for phase in self._components.plan)
+        ids = self._components.split.unlabelled if learns_from_unlabelled else self._components.dataset.val
         count = min(count, len(ids))
         return self._made({ids[i * len(ids) // count]: None for i in range(count)})
 
-    def worst(self, count: int, pseudo: Mapping[str, Any] | None) -> list[Panel]:
+    def worst(self, count: int, pseudo: PseudoLabelScores | None) -> list[Panel]:
         """The images that `score_pseudo_labels` found the worst; none without pseudo-labels or truth."""
-        return self._made({one["id"]: one["wrong"] for one in pseudo["worst"][:count]} if pseudo else {})
+        return self._made({one["id"]: one["wrong"] for one in pseudo.worst[:count]} if pseudo else {})
 
     def _made(self, wrong: Mapping[str, float | None]) -> list[Panel]:
         panels = (self._panel(id, share) for id, share in wrong.items())
@@ -56,7 +56,7 @@ class Panels:
 
     def _panel(self, id: str, wrong: float | None) -> Panel | None:
         """None for an image that cannot be read: pictures never stop a training."""
-        dataset = self._parts.dataset
+        dataset = self._components.dataset
         try:
             image = dataset.image(id)
             label = np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
@@ -65,16 +65,16 @@ class Panels:
                 label, confidence = self._pseudo_labels.read(id)
         except DataError:
             return None
-        terms = terms_of_stage(self._parts.terms, self._phase.stage)
-        opinion = opinion_of(self._predict, terms, image, label, confidence, self._parts.device)
-        panel = Panel(id=id, image=image, truth=self._truth(id), prediction=opinion.label, wrong=wrong)
+        terms = terms_of_stage(self._components.terms, self._phase.stage)
+        disagreement = disagreement_of(self._predict, terms, image, label, confidence, self._components.device)
+        panel = Panel(id=id, image=image, truth=self._truth(id), prediction=disagreement.label, wrong=wrong)
         if self._pseudo_labels is not None:
-            panel = replace(panel, pseudo_label=label, confidence=confidence, weight=opinion.weight)
+            panel = replace(panel, pseudo_label=label, confidence=confidence, weight=disagreement.weight)
         return _fitted(panel)
 
     def _truth(self, id: str) -> UInt8Array | None:
-        dataset, is_unlabelled = self._parts.dataset, id not in self._parts.dataset.val
-        if id not in dataset.masks or (is_unlabelled and not self._parts.run.score_pseudo_labels):
+        dataset, is_unlabelled = self._components.dataset, id not in self._components.dataset.val
+        if id not in dataset.masks or (is_unlabelled and not self._components.run.score_pseudo_labels):
             return None
         try:
             return dataset.mask(id)

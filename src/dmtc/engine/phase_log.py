@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from dmtc.evaluation.quality import PseudoLabelScores
+
 
 @dataclass(slots=True)
 class PhaseLog:
@@ -23,7 +25,7 @@ class PhaseLog:
         weights: SHA-256 of the files that were written, by name.
     """
 
-    pseudo: dict[str, Any] | None = None
+    pseudo: PseudoLabelScores | None = None
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     dropped_steps: list[int] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
@@ -32,6 +34,12 @@ class PhaseLog:
     peak_memory: int = 0
     records: int = 0
     weights: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def restored(cls, content: dict[str, Any]) -> "PhaseLog":
+        """The inverse of `dataclasses.asdict`."""
+        pseudo = content["pseudo"]
+        return cls(**{**content, "pseudo": None if pseudo is None else PseudoLabelScores(**pseudo)})
 
 
 class Stopwatch:

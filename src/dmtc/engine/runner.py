@@ -1,19 +1,20 @@
 """Carrying a plan out: for each phase that is not done, let its teacher label, train it, keep it."""
 
 import dataclasses
-from typing import Any
 
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.context import RunContext
 from dmtc.engine.panels import Panels
-from dmtc.engine.quality import score_pseudo_labels
 from dmtc.engine.trainer import Trainer
+from dmtc.evaluation.quality import score_pseudo_labels
+from dmtc.machine.processes import ALONE, Processes
 from dmtc.models import SegmentationModel
-from dmtc.origin import origin_of, weights_sha256
-from dmtc.processes import ALONE, Processes
 from dmtc.pseudo import PseudoLabelStore, label_images
-from dmtc.schedule import Phase, independent_phases, phases_before
+from dmtc.run.origin import origin_of, weights_sha256
+from dmtc.schedule import Phase
+from dmtc.schedule.phase import independent_phases, phases_before
 from dmtc.tracking import Metrics
+from dmtc.tracking.phase_record import PhaseRecord
 
 
 class Runner:
@@ -30,21 +31,25 @@ class Runner:
     def __init__(self, context: RunContext, metrics: Metrics) -> None:
         self.context = context
         self.metrics = metrics
-        self.parts = context.parts
+        self.components = context.components
         self.folder = context.folder
         self.progress = context.progress
         self.processes = context.processes
 
     def run(self) -> None:
         """Run every phase of the plan that has no record yet."""
-        for phases in independent_phases(self.parts.plan) if self.parts.run.parallel_students else zip(self.parts.plan):
+        for phases in (
+            independent_phases(self.components.plan)
+            if self.components.run.parallel_students
+            else zip(self.components.plan)
+        ):
             to_do = []
             for phase in phases:
                 if self._record_of(phase.name) is None:
                     to_do.append(phase)
                 else:
                     # A run that was killed may not have come to it.
-                    self.processes.first_says(self.folder.checkpoints(phase.name).remove)
+                    self.processes.broadcast(self.folder.checkpoints(phase.name).remove)
                     self.progress.skip(phase.steps)
             if not to_do:
                 continue
@@ -52,66 +57,65 @@ class Runner:
             for phase in to_do:
                 if phase.label_from is not None:
                     self._label(phase.label_from)
-            if self.parts.run.parallel_students:  # phases that do not need each other: each process trains its own
+            if self.components.run.parallel_students:  # phases that do not need each other: each process trains its own
                 rank = self.processes.rank
                 own = self._run_phase(to_do[rank], ALONE) if rank < len(to_do) else None
-                records = [record for record in self.processes.gathered(own) if record is not None]
+                records = [record for record in self.processes.all_gather(own) if record is not None]
             else:
                 (phase,) = to_do
                 records = [self._run_phase(phase, self.processes)]
             for phase, record in zip(to_do, records, strict=True):
-                self.processes.first_says(lambda phase=phase, record=record: self._keep(phase, record))
+                self.processes.broadcast(lambda phase=phase, record=record: self._keep(phase, record))
 
-    def _run_phase(self, phase: Phase, processes: Processes) -> dict[str, Any]:
+    def _run_phase(self, phase: Phase, processes: Processes) -> PhaseRecord:
         """Train a phase together with the processes given, and return what is to be reported of it."""
         metrics = self._metrics_for(phase, processes)
         before = None if phase.init_from is None else self._record_of(phase.init_from, processes)
-        origin = origin_of(self.folder, phase, self.parts.split, before)
+        origin = origin_of(self.folder, phase, self.components.split, before)
         trainer = Trainer(phase, self.context, metrics, processes, origin)
-        record: dict[str, Any] = {
-            "name": phase.name,
-            "trainee": phase.trainee,
-            "round": len(phases_before(phase, self.parts.plan)),
-            "label_from": phase.label_from,
-            "label_ratio": phase.label_ratio,
-            "steps": phase.steps,
-            "pseudo": None,
-            "label_images_per_s": None,
-        }
-        pseudo_labels, labelling = None, 0.0
+        pseudo_labels, labelling, label_images_per_s = None, 0.0, None
         if phase.label_from is not None and phase.label_ratio is not None:
             store = self.folder.store(phase.label_from)
             facts = store.facts()
-            record["label_images_per_s"] = facts["images"] / max(facts["seconds"], 1e-9)
-            if next(other for other in self.parts.plan if other.label_from == phase.label_from) is phase:
+            label_images_per_s = facts["images"] / max(facts["seconds"], 1e-9)
+            if next(other for other in self.components.plan if other.label_from == phase.label_from) is phase:
                 labelling = facts["seconds"]  # of phases that share a teacher's predictions, counted to the first
             pseudo_labels = store.select(phase.label_ratio)
             if not trainer.begun:
                 self._look_at_pseudo_labels(trainer, store, phase.label_from, phase.label_ratio, before)
-        record["pseudo"] = trainer.log.pseudo
-
         model = self._network_for(trainer)
         with self.context.activity.during(f"training {phase.name}", self._memory_of_crops(phase)):
-            record |= trainer.train(model, pseudo_labels)
-        record["seconds"] += labelling
+            outcome = trainer.train(model, pseudo_labels)
         if phase.label_from is not None:
-            self._warn(trainer, fallen_score(record["miou_last"], before["miou_last"] if before else None))
-        record["warnings"] = trainer.log.warnings
+            self._warn(trainer, fallen_score(outcome["miou_last"], before.miou_last if before else None))
+        record = PhaseRecord(
+            name=phase.name,
+            trainee=phase.trainee,
+            round=len(phases_before(phase, self.components.plan)),
+            label_from=phase.label_from,
+            label_ratio=phase.label_ratio,
+            steps=phase.steps,
+            pseudo=trainer.log.pseudo,
+            label_images_per_s=label_images_per_s,
+            **{**outcome, "seconds": outcome["seconds"] + labelling},
+            warnings=trainer.log.warnings,
+        )
         if metrics is not self.metrics:
             metrics.close()
         return record
 
     def _look_at_pseudo_labels(
-        self, trainer: Trainer, store: PseudoLabelStore, teacher: str, ratio: float, before: dict[str, Any] | None
+        self, trainer: Trainer, store: PseudoLabelStore, teacher: str, ratio: float, before: PhaseRecord | None
     ) -> None:
         """Hold them against the truth where it is known, and warn of classes that they have lost."""
-        log, unlabelled = trainer.log, self.parts.split.unlabelled
-        truth = self.parts.dataset if self.parts.run.score_pseudo_labels else None
+        log, unlabelled = trainer.log, self.components.split.unlabelled
+        truth = self.components.dataset if self.components.run.score_pseudo_labels else None
         log.pseudo = score_pseudo_labels(store, ratio, unlabelled, truth, trainer.processes)
         if store.facts()["images"] < len(unlabelled):  # some could not be labelled, and each was skipped once
             log.skipped = {id: 1 for id in sorted(unlabelled) if id not in store}
         self._warn(
-            trainer, lost_classes(log.pseudo, before["pseudo"] if before else None, self.parts.dataset.classes, teacher)
+            trainer,
+            lost_classes(log.pseudo, before.pseudo if before else None, self.components.dataset.classes, teacher),
         )
 
     def _network_for(self, trainer: Trainer) -> SegmentationModel:
@@ -121,7 +125,7 @@ class Runner:
         if phase.init_from is not None:
             return networks.after(phase.init_from)
         model, report = networks.started(phase)
-        trainer.processes.first_says(lambda: self.folder.write_weights_report(phase.name, dataclasses.asdict(report)))
+        trainer.processes.broadcast(lambda: self.folder.write_weights_report(phase.name, dataclasses.asdict(report)))
         self.progress.say(f"network {phase.trainee}: {report.summary()}")
         return model
 
@@ -138,9 +142,9 @@ class Runner:
             store.clear()
             return False
 
-        if self.processes.first_says(is_complete):
+        if self.processes.broadcast(is_complete):
             return
-        ids = self.processes.share(self.parts.split.unlabelled, self.parts.run.label_batch)
+        ids = self.processes.share(self.components.split.unlabelled, self.components.run.label_batch)
         batches = context.whole_images(ids, with_mask=False)
         self.progress.begin(f"{teacher_phase} labelling", len(ids), "image")
         try:
@@ -149,7 +153,7 @@ class Runner:
                     context.networks.predictor(context.networks.after(teacher_phase)),
                     ((list(batch.ids), batch.image) for batch in batches),
                     store,
-                    self.parts.dataset.num_classes,
+                    self.components.dataset.num_classes,
                     self.progress.advance,
                     self.processes,
                     teacher,
@@ -158,26 +162,26 @@ class Runner:
             self.progress.end()
         context.loader.take_skipped()  # they are told by what the store lacks, now and after any interruption
 
-    def _keep(self, phase: Phase, record: dict[str, Any]) -> None:
+    def _keep(self, phase: Phase, record: PhaseRecord) -> None:
         """Write the record of a phase that is done."""
         if self._take_over_metrics(phase):  # another process has trained it, and shown nothing
             self.progress.skip(phase.steps)
-            for warning in record["warnings"]:
+            for warning in record.warnings:
                 self.progress.warn(warning)
         self._report(phase, record)  # before the record marks the phase as done: better twice than never
         self.folder.write_phase(record)
         self.folder.checkpoints(phase.name).remove()
         self.progress.say(_phase_line(record))
 
-    def _report(self, phase: Phase, record: dict[str, Any]) -> None:
+    def _report(self, phase: Phase, record: PhaseRecord) -> None:
         """Tell the loggers what came of a phase, with pictures for those that want any."""
         fixed, worst = [], []
         if count := self.metrics.panels:
             doing = f"drawing panels of {phase.name}"
             with self.context.activity.during(doing, self.context.memory_of_whole_images()):
                 networks = self.context.networks
-                panels = Panels(phase, self.parts, self.folder, networks.predictor(networks.after(phase.name)))
-                fixed, worst = panels.fixed(count), panels.worst(count, record["pseudo"])
+                panels = Panels(phase, self.components, self.folder, networks.predictor(networks.after(phase.name)))
+                fixed, worst = panels.fixed(count), panels.worst(count, record.pseudo)
         self.metrics.phase(record, fixed, worst)
 
     def _metrics_for(self, phase: Phase, processes: Processes) -> Metrics:
@@ -198,14 +202,16 @@ class Runner:
             path.unlink()
         return there
 
-    def _record_of(self, phase: str, processes: Processes | None = None) -> dict[str, Any] | None:
+    def _record_of(self, phase: str, processes: Processes | None = None) -> PhaseRecord | None:
         """What is to be reported of a phase, or None if it is not done."""
-        return (processes or self.processes).first_says(lambda: self.folder.read_phase(phase))
+        return (processes or self.processes).broadcast(lambda: self.folder.read_phase(phase))
 
     def _memory_of_crops(self, phase: Phase) -> str:
-        height, width = self.parts.augment.crop
-        images, parts = phase.labelled_batch + phase.pseudo_batch, self.parts.run.accumulate
-        recompute = "" if self.parts.run.gradient_checkpointing else ", with run.gradient_checkpointing=true if need be"
+        height, width = self.components.augment.crop
+        images, parts = phase.labelled_batch + phase.pseudo_batch, self.components.run.accumulate
+        recompute = (
+            "" if self.components.run.gradient_checkpointing else ", with run.gradient_checkpointing=true if need be"
+        )
         return (
             f"{images} crops of {height}x{width} pixels a step in {parts} part{'s' if parts > 1 else ''}. Free the "
             f"device of other programs and resume{recompute}; or start anew with run.accumulate={2 * parts}, a smaller "
@@ -219,12 +225,12 @@ class Runner:
             self.progress.warn(trainer.log.warnings[-1])
 
 
-def _phase_line(record: dict[str, Any]) -> str:
+def _phase_line(record: PhaseRecord) -> str:
     """One line about a finished phase."""
-    pseudo = record["pseudo"]
+    pseudo = record.pseudo
     taught = ""
     if pseudo:
-        quality = "" if pseudo["miou"] is None else f", mIoU {pseudo['miou']:.3f}"
-        taught = f", taught by {record['label_from']} ({pseudo['coverage']:.0%} of pixels{quality})"
-    dropped = f" ({len(record['dropped_steps'])} dropped)" if record["dropped_steps"] else ""
-    return f"{record['name']}: mIoU {record['miou_last']:.3f} after {record['steps']} steps{dropped}{taught}"
+        quality = "" if pseudo.miou is None else f", mIoU {pseudo.miou:.3f}"
+        taught = f", taught by {record.label_from} ({pseudo.coverage:.0%} of pixels{quality})"
+    dropped = f" ({len(record.dropped_steps)} dropped)" if record.dropped_steps else ""
+    return f"{record.name}: mIoU {record.miou_last:.3f} after {record.steps} steps{dropped}{taught}"

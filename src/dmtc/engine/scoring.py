@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from dmtc.core.types import Batch
 from dmtc.engine.context import RunContext
 from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
-from dmtc.processes import Processes
-from dmtc.types import Batch
+from dmtc.machine.processes import Processes
 
 
 def score_networks(
@@ -26,11 +26,11 @@ def score_networks(
         processes: Which share the images out.
         ids: The images that are scored; by default the validation images.
     """
-    ids = processes.share(context.parts.dataset.val if ids is None else ids, context.parts.run.label_batch)
+    ids = processes.share(context.components.dataset.val if ids is None else ids, context.components.run.label_batch)
     context.progress.begin(what, len(ids), "image")
     try:
         images = _counted(context, context.whole_images(ids, with_mask=True))
-        return evaluate(networks, images, context.parts.dataset.num_classes, evaluation, processes)
+        return evaluate(networks, images, context.components.dataset.num_classes, evaluation, processes)
     finally:
         context.progress.end()
 
@@ -51,9 +51,11 @@ def score_last(
         what: What a person sees that this is.
         ids: The images that are scored; by default the validation images.
     """
-    last = {phase.trainee: phase.name for phase in context.parts.plan}
+    last = {phase.trainee: phase.name for phase in context.components.plan}
     networks = context.networks
-    predictors = {letter: networks.predictor(networks.after(last[letter], which)) for letter in context.parts.networks}
+    predictors = {
+        letter: networks.predictor(networks.after(last[letter], which)) for letter in context.components.networks
+    }
     with context.activity.during("scoring the last networks", context.memory_of_whole_images()):
         return score_networks(context, predictors, evaluation, what, context.processes, ids)
 

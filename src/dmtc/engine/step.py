@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dmtc.engine.averaging import AveragedWeights
+from dmtc.core.randomness import seed_of
+from dmtc.core.types import IGNORE_INDEX, Batch, StepInputs
+from dmtc.engine.average import AveragedWeights
 from dmtc.engine.merging import merge_step
-from dmtc.engine.terms import total_loss
 from dmtc.losses.base import Loss, inputs_of
+from dmtc.losses.terms import total_loss
+from dmtc.machine.processes import ALONE, Processes
 from dmtc.models import SegmentationModel
-from dmtc.processes import ALONE, Processes
-from dmtc.randomness import seed_of
-from dmtc.types import IGNORE_INDEX, Batch, StepInputs
 
 
 @dataclass(slots=True)
@@ -151,7 +151,7 @@ class Step:
         if count == processes.size == 1:
             yield 0, batch, 1.0
             return
-        total = processes.sum((batch.label != IGNORE_INDEX).sum()).clamp(min=1)
+        total = processes.all_reduce((batch.label != IGNORE_INDEX).sum()).clamp(min=1)
         for first in range(count):
             # Every count-th image, so that each part has labelled and pseudo-labelled ones.
             part = batch.take(slice(first, None, count))
@@ -159,7 +159,7 @@ class Step:
 
     def _fault(self, values: StepValues) -> str | None:
         """What is not finite; this waits for the device and the other processes."""
-        loss = float(self.processes.sum(values.sums["loss"].clone()))
+        loss = float(self.processes.all_reduce(values.sums["loss"].clone()))
         return nonfinite(loss, float(values.gradient_norm))
 
     def _statistics(self) -> list[list[Tensor]]:

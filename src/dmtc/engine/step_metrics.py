@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dmtc.core.errors import TrainingError
 from dmtc.engine.step import StepValues, nonfinite
-from dmtc.errors import TrainingError
-from dmtc.processes import ALONE, Processes
+from dmtc.machine.processes import ALONE, Processes
 
 GRADIENT_NORM = "gradient_norm"
 
@@ -59,12 +59,12 @@ class StepMetrics:
         table = torch.stack([torch.stack([values[name] for name in self._names]) for values in self._steps])
         norm = self._names.index(GRADIENT_NORM)
         table[:, norm] /= processes.size  # of the whole batch already, in every process
-        table = processes.sum(table).cpu()
+        table = processes.all_reduce(table).cpu()
         # Where steps are dropped, there are fewer rows than steps, but then none of them is at fault.
         for step, row, ids in zip(range(done - len(table) + 1, done + 1), table, self._ids, strict=True):
             values = dict(zip(self._names, row.tolist(), strict=True))
             if fault := nonfinite(values["loss"], values[GRADIENT_NORM], f" of phase {phase}"):
-                images = ", ".join(id for of_one in processes.gathered(ids) for id in of_one)
+                images = ", ".join(id for of_one in processes.all_gather(ids) for id in of_one)
                 raise TrainingError(f"{fault} at step {step} of {steps} (images {images})")
         self._read = torch.cat([self._read, table]) if len(self._read) else table
         self._steps, self._ids = [], []

@@ -1,8 +1,6 @@
 """Training one phase: step, log, save, score, from its start or its last checkpoint to its end."""
 
 import math
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,25 +8,25 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from dmtc.batches import training_requests
-from dmtc.engine.averaging import AveragedWeights
+from dmtc.core.errors import TrainingError
+from dmtc.core.types import Batch
+from dmtc.engine.average import AveragedWeights
 from dmtc.engine.context import RunContext
-from dmtc.engine.optimization import OPTIMIZERS, RATES, warmed_up
 from dmtc.engine.phase_log import PhaseLog, Stopwatch
 from dmtc.engine.scoring import score_networks
 from dmtc.engine.step import Step, Student
 from dmtc.engine.step_metrics import StepMetrics
-from dmtc.engine.terms import terms_of_stage
-from dmtc.errors import TrainingError
+from dmtc.losses.terms import terms_of_stage
+from dmtc.machine.peak_memory import peak_memory, reset_peak_memory
+from dmtc.machine.processes import LostProcess, Processes
 from dmtc.models import SegmentationModel, save_weights
-from dmtc.origin import Origin, require_origin
-from dmtc.processes import LostProcess, Processes
 from dmtc.pseudo.store import PseudoLabels
-from dmtc.schedule import Phase, phases_before
+from dmtc.run.origin import Origin, require_origin
+from dmtc.schedule import OPTIMIZERS, RATES, Phase
+from dmtc.schedule.phase import phases_before
+from dmtc.schedule.rates import warmed_up
 from dmtc.tracking import Metrics
-from dmtc.types import Batch
 
 
 class Trainer:
@@ -55,11 +53,11 @@ class Trainer:
         self.metrics = metrics
         self.processes = processes
         self._updated_at = time.perf_counter()
-        _reset_peak_memory(context.parts.device)
+        reset_peak_memory(context.components.device)
         self._checkpoints = context.folder.checkpoints(phase.name)
         self._saved_at = time.monotonic()
         warn = context.progress.warn
-        self._saved = processes.first_says(
+        self._saved = processes.broadcast(
             lambda: self._checkpoints.load(
                 lambda path: warn(f"{path} is damaged; going on from what was saved before it")
             )
@@ -69,9 +67,9 @@ class Trainer:
             self._saved = None
         if self._saved is not None:
             require_origin(context.folder, phase, self._saved.get("made_from") or {}, origin)
-        self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.parts.plan))
+        self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.components.plan))
         self.begun = self._saved is not None
-        self.log = PhaseLog(**self._saved["log"]) if self._saved else PhaseLog()
+        self.log = PhaseLog.restored(self._saved["log"]) if self._saved else PhaseLog()
         metrics.begin(phase.name, self.log.records)
 
     def train(self, model: SegmentationModel, pseudo_labels: PseudoLabels | None = None) -> dict[str, Any]:
@@ -106,7 +104,7 @@ class Trainer:
                     self._tell_dropped(done, values.fault, batch)
                 self.context.progress.advance(1, training=True)
 
-                if done % self.context.parts.run.log_every == 0 or done == phase.steps:
+                if done % self.context.components.run.log_every == 0 or done == phase.steps:
                     self._log_steps(done, learning_rate)
                 if done in scored_after or self._wants_save():
                     self._save(done)
@@ -148,8 +146,8 @@ class Trainer:
         }
 
     def _build(self, model: SegmentationModel) -> None:
-        parts, phase = self.context.parts, self.phase
-        schedule = parts.config["schedule"]
+        components, phase = self.context.components, self.phase
+        schedule = components.config["schedule"]
         optimizer = OPTIMIZERS.build(
             schedule["optimizer"],
             "schedule.optimizer",
@@ -163,24 +161,24 @@ class Trainer:
         self._optimizer = optimizer
         self._rate = warmed_up(RATES.build(schedule["rate"], "schedule.rate"), warmup)
         self._step = Step(
-            [Student(model, terms_of_stage(parts.terms, phase.stage), optimizer, self._average)],
+            [Student(model, terms_of_stage(components.terms, phase.stage), optimizer, self._average)],
             batch_size=phase.labelled_batch + phase.pseudo_batch,
-            address=(parts.config["seed"], phase.name),
-            precision=parts.precision,
-            accumulate=parts.run.accumulate,
-            drop_nonfinite=parts.run.on_nonfinite == "skip",
+            address=(components.config["seed"], phase.name),
+            precision=components.precision,
+            accumulate=components.run.accumulate,
+            drop_nonfinite=components.run.on_nonfinite == "skip",
             processes=self.processes,
         )
 
     def _batches(self, start: int, pseudo_labels: PseudoLabels | None) -> Iterator[Batch]:
         """The batches from a step on, or this process's part of each."""
-        parts = self.context.parts
-        labelled, seed = parts.split.subsets[self.phase.trainee], parts.config["seed"]
-        steps = training_requests(self.phase, labelled, parts.split.unlabelled, pseudo_labels, seed, start)
+        components = self.context.components
+        labelled, seed = components.split.subsets[self.phase.trainee], components.config["seed"]
+        steps = training_requests(self.phase, labelled, components.split.unlabelled, pseudo_labels, seed, start)
         return self.context.loader.crops(self.processes.share(requests) for requests in steps)
 
     def _tell_dropped(self, step: int, fault: str, batch: Batch) -> None:
-        ids = [id for of_one in self.processes.gathered(batch.ids) for id in of_one]
+        ids = [id for of_one in self.processes.all_gather(batch.ids) for id in of_one]
         self.log.dropped_steps.append(step)
         self.context.progress.warn(f"{self.phase.name}: step {step} is dropped, as {fault} (images {', '.join(ids)})")
 
@@ -192,7 +190,7 @@ class Trainer:
         if means := metrics.means():
             values = {**means, "learning_rate": learning_rate, "images_per_s": images_per_s}
             self.context.progress.show(self.phase, done, values)
-            self._log(done, {**values, "memory_bytes": _peak_memory(self.context.parts.device)})
+            self._log(done, {**values, "memory_bytes": peak_memory(self.context.components.device)})
         self._step_metrics = StepMetrics(since=self._clock.seconds())
 
     def _score(self, done: int) -> None:
@@ -201,7 +199,7 @@ class Trainer:
         with self._clock.paused():
             with self._averaged(), context.activity.during(f"scoring {phase.name}", context.memory_of_whole_images()):
                 networks = {phase.trainee: context.networks.predictor(self._model)}
-                evaluation, what = context.parts.evaluation, f"{phase.name} scoring"
+                evaluation, what = context.components.evaluation, f"{phase.name} scoring"
                 scores = score_networks(context, networks, evaluation, what, self.processes)[phase.trainee]
             if not earlier or _order(scores.miou) > max(_order(each["miou"]) for each in earlier):
                 self._save_weights("best")
@@ -209,9 +207,9 @@ class Trainer:
             self._log(done, {"miou": scores.miou, "accuracy": scores.accuracy})
 
     def _wants_save(self) -> bool:
-        due = time.monotonic() - self._saved_at >= 60 * self.context.parts.run.checkpoint_minutes
+        due = time.monotonic() - self._saved_at >= 60 * self.context.components.run.checkpoint_minutes
         # All save, and perhaps stop, after the same step, whichever of them is asked to.
-        signum, due = self.processes.highest(self.context.interruption.signum or 0, due)
+        signum, due = self.processes.all_reduce_max(self.context.interruption.signum or 0, due)
         self.context.interruption.learn(signum)
         return bool(signum or due)
 
@@ -231,7 +229,7 @@ class Trainer:
                 "log": asdict(self.log),
                 "made_from": self.origin,
             }
-            self.processes.first_says(lambda: str(self._checkpoints.save(done, content)))
+            self.processes.broadcast(lambda: str(self._checkpoints.save(done, content)))
             self._saved_at = time.monotonic()
             self.context.interruption.check(f"after step {done} of {self.phase.steps} of phase {self.phase.name}")
 
@@ -259,16 +257,16 @@ class Trainer:
     def _save_weights(self, which: str) -> None:
         path = self.context.folder.weights_path(self.phase.name, which)
         with self._averaged():
-            self.log.weights[which] = self.processes.first_says(lambda: save_weights(self._model, path))
+            self.log.weights[which] = self.processes.broadcast(lambda: save_weights(self._model, path))
 
     def _update_log(self) -> None:
         log, now = self.log, time.perf_counter()
         log.seconds += now - self._updated_at
         self._updated_at = now
         log.records = self.metrics.count(self.phase.name)
-        here = _peak_memory(self.context.parts.device), self.context.loader.take_skipped()
-        for peak_memory, skipped in self.processes.gathered(here):
-            log.peak_memory = max(log.peak_memory, peak_memory)
+        here = peak_memory(self.context.components.device), self.context.loader.take_skipped()
+        for most, skipped in self.processes.all_gather(here):
+            log.peak_memory = max(log.peak_memory, most)
             log.skipped = dict(sorted((Counter(log.skipped) + Counter(skipped)).items()))
 
     def _log(self, step: int, values: dict[str, float]) -> None:
@@ -288,16 +286,3 @@ class Trainer:
 def _order(miou: float) -> float:
     """For comparing scores: NaN, which an absent class makes under `absent: undefined`, is below every number."""
     return -math.inf if math.isnan(miou) else miou
-
-
-def _reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA the phase's most allocated memory, elsewhere the most the whole process ever held."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held if sys.platform == "darwin" else held * 1024

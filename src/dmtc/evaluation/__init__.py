@@ -1,6 +1,6 @@
 """Scoring: what the network is shown of a validation picture, what is counted, and the scores from the counts."""
 
-from dmtc.evaluation import asking  # noqa: F401  (importing registers its protocols)
+from dmtc.evaluation import sliding  # noqa: F401  (importing registers its protocols)
 from dmtc.evaluation.evaluate import Evaluation, build_evaluation, evaluate, evaluation_faults, title_of
 from dmtc.evaluation.predictors import Predictor, averaged, ensemble, shown_at
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import argument_faults, raise_faults
+from dmtc.core.types import Batch
 from dmtc.evaluation.predictors import Predictor, averaged, with_views
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol
 from dmtc.evaluation.scores import Absent, Scores, confusion_counts, scores_of
-from dmtc.processes import ALONE, Processes
-from dmtc.registry import argument_faults, raise_faults
-from dmtc.types import Batch
+from dmtc.machine.processes import ALONE, Processes
 
 _OF_EVERY_PROTOCOL = ("flip", "scales", "absent")
 
@@ -132,7 +132,7 @@ def evaluate(
     scores: dict[str, Scores] = {}
     for name in dict.fromkeys([*predictors, ensemble]):
         own = counts[name].cpu() if name in counts else torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        scores[name] = scores_of(processes.sum(own), evaluation.absent)
+        scores[name] = scores_of(processes.all_reduce(own), evaluation.absent)
     return scores
 
 

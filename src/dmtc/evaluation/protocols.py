@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmtc.errors import ConfigError, DataError
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.registry import Registry
+from dmtc.core.types import IGNORE_INDEX, Batch
 from dmtc.evaluation.predictors import Predictor, shown_at
 from dmtc.evaluation.resizing import resized_images, resized_truth
-from dmtc.registry import Registry
-from dmtc.types import IGNORE_INDEX, Batch
 
 
 class Protocol:

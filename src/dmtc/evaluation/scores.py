@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dmtc.types import IGNORE_INDEX
+from dmtc.core.types import IGNORE_INDEX
 
 Absent = Literal["left_out", "undefined", "zero"]
 """What a class that is in neither the truth nor the prediction does to the mean; see `scores_of`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dmtc.markup import in_markdown
+from dmtc.core.markup import in_markdown
 
 _USE = {
     "onnx": """```python

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-import dmtc
-from dmtc.engine.assembly import Assembly
+from dmtc.core.version import __version__
+from dmtc.engine.components import Components
 from dmtc.models import SegmentationModel
-from dmtc.run_folder import RunFolder
+from dmtc.run.folder import RunFolder
 
 FORMAT_VERSION = 1
 
@@ -28,7 +28,7 @@ _OF_RESULTS = (
 
 
 def describe(
-    parts: Assembly,
+    components: Components,
     folder: RunFolder,
     models: Mapping[str, SegmentationModel],
     checkpoint: str,
@@ -37,7 +37,7 @@ def describe(
     """Everything that goes along with the weights, ready for JSON. Folders of this machine are left out.
 
     Args:
-        parts: Of the run.
+        components: Of the run.
         folder: Of the run.
         models: The networks by letter.
         checkpoint: "last" or "best".
@@ -49,19 +49,19 @@ def describe(
         results.json; None of a run that is not finished), `version`, `format_version`.
     """
     results = folder.read_results()
-    config = _without_folders({k: v for k, v in parts.config.items() if k not in _OF_THE_MACHINE})
+    config = _without_folders({k: v for k, v in components.config.items() if k not in _OF_THE_MACHINE})
     return {
         "format_version": FORMAT_VERSION,
         "library": "dmtc",
-        "version": dmtc.__version__,
+        "version": __version__,
         "networks": "".join(models),
         "checkpoint": checkpoint,
-        "task": parts.task.to_json(),
-        "models": {letter: architecture(parts.model_spec(letter)) for letter in models},
+        "task": components.task.to_json(),
+        "models": {letter: architecture(components.model_spec(letter)) for letter in models},
         "normalization": {letter: _normalization(model) for letter, model in models.items()},
-        "starting_weights": {letter: _start(parts, folder, letter, models[letter]) for letter in models},
+        "starting_weights": {letter: _start(components, folder, letter, models[letter]) for letter in models},
         "license": license,
-        "method": parts.config["loss"]["name"],
+        "method": components.config["loss"]["name"],
         "config": config,
         "results": None if results is None else {key: results[key] for key in _OF_RESULTS if key in results},
     }
@@ -88,9 +88,9 @@ def _rounded(values: Any) -> list[float]:
     return [float(str(np.float32(value))) for value in values.tolist()]
 
 
-def _start(parts: Assembly, folder: RunFolder, letter: str, model: SegmentationModel) -> dict[str, Any]:
+def _start(components: Components, folder: RunFolder, letter: str, model: SegmentationModel) -> dict[str, Any]:
     """Where a network's training began, and under which license that is."""
-    first = next(phase.name for phase in parts.plan if phase.trainee == letter and phase.init_from is None)
+    first = next(phase.name for phase in components.plan if phase.trainee == letter and phase.init_from is None)
     report = folder.read_weights_report(first)
     source = None if report is None else report["source"]
     if report is None:

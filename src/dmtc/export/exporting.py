@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dmtc
+from dmtc.api.runs import Run
+from dmtc.core.errors import ConfigError
+from dmtc.core.files import write_atomically, write_json
+from dmtc.core.version import __version__
 from dmtc.engine.inputs import refuse_among_inputs
-from dmtc.errors import ConfigError
 from dmtc.export import onnx_file, torch_files  # noqa: F401  (importing registers them)
 from dmtc.export.agreement import Agreement, compare
 from dmtc.export.card import model_card
 from dmtc.export.description import architecture, describe
-from dmtc.export.folder import RECORD, ExportFolder
+from dmtc.export.export_folder import RECORD, ExportFolder
 from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, require
 from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import CARD, CONFIG, HASHES, Segmenter
-from dmtc.files import write_atomically, write_json
 from dmtc.models import SegmentationModel, build_model
-from dmtc.models.own_weights import load_exactly
-from dmtc.models.weight_files import sha256_of
+from dmtc.models.weights.files import sha256_of
+from dmtc.models.weights.own import load_exactly
 from dmtc.prediction import chosen_networks
-from dmtc.run_beginning import refuse_own_parts
-from dmtc.runs import Run
+from dmtc.run.beginning import refuse_own_parts
 
 log = logging.getLogger(__name__)
 
@@ -116,12 +116,14 @@ def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str |
     models: dict[str, SegmentationModel] = {}
     for letter in chosen_networks(networks, run.networks):
         trained = run.model(letter, which=checkpoint)
-        bare = build_model(architecture(run.parts.model_spec(letter)), run.task.num_classes, projection=False, seed=0)
+        bare = build_model(
+            architecture(run.components.model_spec(letter)), run.task.num_classes, projection=False, seed=0
+        )
         state = trained.state_dict()
         # The head of the contrastive loss predicts nothing.
         load_exactly(bare, {n: t for n, t in state.items() if not n.startswith("projection.")}, f"network {letter}")
         models[letter] = bare.eval()
-    return Segmenter(models, describe(run.parts, run.folder, models, checkpoint, license))
+    return Segmenter(models, describe(run.components, run.folder, models, checkpoint, license))
 
 
 def export_run(
@@ -164,7 +166,7 @@ def export_run(
     if push is not None and format != "safetensors":
         raise ConfigError(f"job.push uploads what format=safetensors writes, but the format is {format}")
     place = ExportFolder(run.folder.path / "export" / format if output is None else output, format, kind.file)
-    refuse_among_inputs(run.parts, place.path, "output")
+    refuse_among_inputs(run.components, place.path, "output")
     refuse_own_parts(run.folder, place.path, "output")
     place.refuse_foreign()
     segmenter = segmenter_of(run, options.networks, options.checkpoint, options.license)
@@ -269,5 +271,5 @@ def _record(
         "opset": options.opset if "onnx" in kind.writing_needs else None,
         "compared": None if agreement is None else agreement.to_json(),
         "not_compared": unchecked,
-        "version": dmtc.__version__,
+        "version": __version__,
     }

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import Registry
 from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import Segmenter
-from dmtc.registry import Registry
 
 Reading = Callable[[Tensor], Sequence[Tensor]]
 """An exported file at work: uint8 images (B, 3, H, W) to what `ExportedModule` returns."""

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
+from dmtc.core.errors import ConfigError, DataError, UserError, WeightsError
+from dmtc.core.files import read_regular, write_atomically, write_json
+from dmtc.core.types import UInt8Array
 from dmtc.data.task import Task
-from dmtc.errors import ConfigError, DataError, UserError, WeightsError
 from dmtc.export.card import model_card
 from dmtc.export.description import FORMAT_VERSION, as_strings
-from dmtc.files import read_regular, write_atomically, write_json
 from dmtc.models import SegmentationModel, build_model, read_weights
-from dmtc.models.own_weights import load_exactly, require_sha256
-from dmtc.models.weight_files import save_tensors
+from dmtc.models.weights.files import save_tensors
+from dmtc.models.weights.own import load_exactly, require_sha256
 from dmtc.prediction import PredictsArrays
-from dmtc.types import UInt8Array
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HASHES = "sha256"

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmtc.core.files import write_atomically
 from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
 from dmtc.export.module import INPUT, ExportedModule
 from dmtc.export.segmenter import Segmenter
-from dmtc.files import write_atomically
 
 DESCRIPTION = "dmtc.json"
 """Name of the description inside both files."""

@@ -1,9 +1,9 @@
 """The losses. Importing this package registers every one of them in `LOSSES`."""
 
-from dmtc.losses.base import LOSSES, Loss, evaluate, inputs_of, masked_mean, upsample
+from dmtc.losses.base import LOSSES, Loss, evaluate_loss, inputs_of, masked_mean, upsample
 from dmtc.losses.contrast import RegionalContrast
 from dmtc.losses.cross_entropy import CrossEntropy
-from dmtc.losses.mutual import DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
+from dmtc.losses.pseudo_label import DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
 
 __all__ = [
     "LOSSES",
@@ -14,7 +14,7 @@ __all__ = [
     "Loss",
     "OnlineLoss",
     "RegionalContrast",
-    "evaluate",
+    "evaluate_loss",
     "inputs_of",
     "masked_mean",
     "upsample",

@@ -1,7 +1,7 @@
 """What a loss is, and the few operations that all losses share.
 
 A loss is any callable that names the fields of `StepInputs` it wants as its parameters and returns a `LossValue`. It
-needs no base class; `evaluate` looks at its signature and passes just those fields.
+needs no base class; `evaluate_loss` looks at its signature and passes just those fields.
 """
 
 import inspect
@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmtc.errors import ConfigError
-from dmtc.registry import Registry
-from dmtc.types import LossValue, StepInputs
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import Registry
+from dmtc.core.types import LossValue, StepInputs
 
 
 class Loss(Protocol):
@@ -65,7 +65,7 @@ def inputs_of(loss: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(name for name in parameters if name in _FIELDS)
 
 
-def evaluate(loss: Callable[..., Any], step: StepInputs) -> LossValue:
+def evaluate_loss(loss: Callable[..., Any], step: StepInputs) -> LossValue:
     """Call a loss with the fields of the step that it asks for.
 
     Args:
@@ -77,7 +77,7 @@ def evaluate(loss: Callable[..., Any], step: StepInputs) -> LossValue:
             returns neither of the two.
 
     Examples:
-        >>> from dmtc.types import StepInputs
+        >>> from dmtc.core.types import StepInputs
         >>> step = StepInputs(
         ...     logits=torch.ones(1, 2, 1, 1),
         ...     embedding=None,
@@ -86,7 +86,7 @@ def evaluate(loss: Callable[..., Any], step: StepInputs) -> LossValue:
         ...     is_pseudo=torch.tensor([False]),
         ...     generator=torch.Generator(),
         ... )
-        >>> evaluate(lambda logits: logits.square().mean(), step).loss
+        >>> evaluate_loss(lambda logits: logits.square().mean(), step).loss
         tensor(1.)
     """
     wanted = {name: getattr(step, name) for name in inputs_of(loss)}
@@ -102,7 +102,7 @@ def evaluate(loss: Callable[..., Any], step: StepInputs) -> LossValue:
         return LossValue(value)
     if not isinstance(value, LossValue):
         raise ConfigError(
-            f"loss {_name(loss)} returned {type(value).__name__}; return a dmtc.types.LossValue or a scalar tensor"
+            f"loss {_name(loss)} returned {type(value).__name__}; return a dmtc.core.types.LossValue or a scalar tensor"
         )
     return value
 

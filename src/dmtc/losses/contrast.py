@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dmtc.core.types import IGNORE_INDEX, LossValue
 from dmtc.losses.base import LOSSES, full_precision, require, upsample
 from dmtc.losses.bilinear import FullSizeView
 from dmtc.losses.sampling import PixelsByClass
-from dmtc.types import IGNORE_INDEX, LossValue
 
 _EPSILON = 1e-8
 """The least length a vector is divided by."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from dmtc.core.types import IGNORE_INDEX, LossValue
 from dmtc.losses.base import LOSSES, masked_mean, upsample
-from dmtc.types import IGNORE_INDEX, LossValue
 
 
 @LOSSES.register("cross_entropy")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dmtc.types import IGNORE_INDEX
+from dmtc.core.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True)

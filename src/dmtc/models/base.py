@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import Registry, raise_faults
+from dmtc.core.types import Maps
 from dmtc.models.normalization import Normalization
 from dmtc.models.tuning import TUNINGS, Group, Tuning
-from dmtc.registry import Registry, raise_faults
-from dmtc.types import Maps
 
 
 class Level(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 
 PROJECTION_WIDTH = 256
 """Channels between the two convolutions of the projection head; fixed by the published weights."""

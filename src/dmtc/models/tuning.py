@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeAlias
 
 from torch import nn
 
-from dmtc.errors import ConfigError
-from dmtc.registry import Registry
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import Registry
 
 Group: TypeAlias = dict[str, Any]
 """A group of parameters as torch's optimizers take it: `params`, `lr_scale`, and `weight_decay` where it differs."""

@@ -2,15 +2,15 @@
 
 from dmtc.prediction.arrays import Prediction, PredictsArrays
 from dmtc.prediction.layouts import LAYOUTS
-from dmtc.prediction.of_run import Asking, chosen_networks, predict_run, summary
+from dmtc.prediction.of_run import PredictionOptions, chosen_networks, predict_run, summary
 from dmtc.prediction.outputs import KINDS, Outputs
 
 __all__ = [
     "KINDS",
     "LAYOUTS",
-    "Asking",
     "Outputs",
     "Prediction",
+    "PredictionOptions",
     "PredictsArrays",
     "chosen_networks",
     "predict_run",

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmtc.errors import DataError
+from dmtc.core.errors import DataError
+from dmtc.core.types import Float32Array, UInt8Array
 from dmtc.evaluation import Evaluation
 from dmtc.evaluation import ensemble as mean_of
-from dmtc.evaluation.asking import Sliding
 from dmtc.evaluation.protocols import Original
-from dmtc.types import Float32Array, UInt8Array
+from dmtc.evaluation.sliding import Sliding
 
 T = TypeVar("T")
 

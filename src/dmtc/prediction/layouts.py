@@ -6,14 +6,14 @@ from typing import Protocol
 
 import numpy as np
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.registry import Registry
+from dmtc.core.types import UInt8Array
 from dmtc.data import cityscapes, voc
 from dmtc.data.dataset import few
 from dmtc.data.task import Task
-from dmtc.errors import ConfigError, DataError
-from dmtc.prediction.coding import palette_png, png
+from dmtc.prediction.image_files import palette_png, png
 from dmtc.prediction.sources import Source
-from dmtc.registry import Registry
-from dmtc.types import UInt8Array
 
 
 class Layout(Protocol):

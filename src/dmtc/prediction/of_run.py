@@ -8,25 +8,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import dmtc
 from dmtc.batches import Loader
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import read_regular, remove_unfinished, write_json
+from dmtc.core.ownership import require_folder
+from dmtc.core.version import __version__
 from dmtc.data import Dataset
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.components import Components
 from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.engine.networks import Networks
-from dmtc.errors import ConfigError, DataError
 from dmtc.evaluation import Predictor, build_evaluation, ensemble, shown_at
-from dmtc.failures import explained
-from dmtc.files import read_regular, remove_unfinished, write_json
-from dmtc.models.weight_files import sha256_of
-from dmtc.ownership import require_folder
-from dmtc.prediction.files import FilePredictor, Predicted
+from dmtc.machine.failures import explained
+from dmtc.machine.settings import pick_workers
+from dmtc.models.weights.files import sha256_of
 from dmtc.prediction.outputs import Outputs
+from dmtc.prediction.predicting import FilePredictor, Predicted
 from dmtc.prediction.sources import find_sources
-from dmtc.progress import Progress
-from dmtc.run_beginning import refuse_own_parts
-from dmtc.run_folder import RunFolder
-from dmtc.settings import pick_workers
+from dmtc.run.beginning import refuse_own_parts
+from dmtc.run.folder import RunFolder
+from dmtc.tracking.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ RECORD = "predictions.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """How the networks are asked.
+class PredictionOptions:
+    """Which networks predict, and how.
 
     Attributes:
         networks: Letters of those whose probabilities are averaged; None for all of the run.
@@ -70,18 +70,18 @@ def chosen_networks(networks: str | None, known: Sequence[str]) -> str:
 
 
 def predict_run(
-    parts: Assembly, folder: RunFolder, inputs: Sequence[str], outputs: Outputs, asking: Asking
+    components: Components, folder: RunFolder, inputs: Sequence[str], outputs: Outputs, options: PredictionOptions
 ) -> Predicted:
     """Predict files with the networks of a run, and write `predictions.json` beside what is written of them.
 
     Several processes share the files.
 
     Args:
-        parts: Of the run.
+        components: Of the run.
         folder: Of the run.
         inputs: As in `find_sources`.
         outputs: What is written, and where.
-        asking: How the networks are asked.
+        options: Which networks predict, and how.
 
     Raises:
         ConfigError: A setting is out of range, or what is already there must not be replaced or is not alike.
@@ -89,31 +89,31 @@ def predict_run(
         WeightsError: The run has no such weights yet.
         MachineError: Memory does not suffice.
     """
-    letters = chosen_networks(asking.networks, parts.networks)
-    if asking.checkpoint not in ("last", "best"):
-        raise ConfigError(f"job.checkpoint should be last or best, but is {asking.checkpoint!r}")
-    resize = 1 / parts.task.reduction if asking.resize is None else asking.resize
+    letters = chosen_networks(options.networks, components.networks)
+    if options.checkpoint not in ("last", "best"):
+        raise ConfigError(f"job.checkpoint should be last or best, but is {options.checkpoint!r}")
+    resize = 1 / components.task.reduction if options.resize is None else options.resize
     if not 0 < resize < float("inf"):
-        raise ConfigError(f"job.resize should be a factor above 0, or null, but is {asking.resize}")
-    evaluation = build_evaluation(asking.evaluation, "evaluation")
+        raise ConfigError(f"job.resize should be a factor above 0, or null, but is {options.resize}")
+    evaluation = build_evaluation(options.evaluation, "evaluation")
     require_folder(outputs.folder, "output")
     refuse_own_parts(folder, outputs.folder, "output")
     sources = find_sources(inputs, outputs.folder)
-    refuse_among_inputs(parts, outputs.folder, "output")
+    refuse_among_inputs(components, outputs.folder, "output")
     targets = outputs.targets(sources)
 
-    last = {phase.trainee: phase.name for phase in parts.plan}
-    weights = {letter: folder.weights_path(last[letter], asking.checkpoint) for letter in letters}
-    networks = Networks(parts, folder)
+    last = {phase.trainee: phase.name for phase in components.plan}
+    weights = {letter: folder.weights_path(last[letter], options.checkpoint) for letter in letters}
+    networks = Networks(components, folder)
     predictors: list[Predictor] = []
     for letter in letters:
-        network = networks.after(last[letter], asking.checkpoint)
+        network = networks.after(last[letter], options.checkpoint)
         predictor = evaluation.of_pictures(networks.predictor(network))
         predictors.append(_resizing(predictor, resize))
     settings = {
         "run": str(folder.path),
         "weights": {letter: sha256_of(path) for letter, path in weights.items()},
-        **asdict(asking),
+        **asdict(options),
         "networks": letters,
         "resize": resize,
     }
@@ -129,26 +129,26 @@ def predict_run(
         _write_record(outputs, settings, None)
         return [source.name for source in left]
 
-    names = set(parts.processes.first_says(prepare))
-    batch = parts.run.label_batch
-    left = parts.processes.share([source for source in sources if source.name in names], batch)
-    progress = Progress([], parts.run.progress, silent=not parts.processes.is_first)
-    workers = pick_workers(parts.run.workers, parts.device, parts.processes)
+    names = set(components.processes.broadcast(prepare))
+    batch = components.run.label_batch
+    left = components.processes.share([source for source in sources if source.name in names], batch)
+    progress = Progress([], components.run.progress, silent=not components.processes.is_first)
+    workers = pick_workers(components.run.workers, components.device, components.processes)
 
     def loader(dataset: Dataset) -> Loader:
-        return Loader(dataset, parts.augment, workers, parts.device, "skip")
+        return Loader(dataset, components.augment, workers, components.device, "skip")
 
     predict = FilePredictor(
         ensemble(predictors),
         outputs,
         loader,
-        device=parts.device,
+        device=components.device,
         batch=batch,
-        upright=asking.upright,
+        upright=options.upright,
         progress=progress,
     )
     try:
-        done = _added_up(parts.processes.gathered(predict({source: targets[source] for source in left})))
+        done = _added_up(components.processes.all_gather(predict({source: targets[source] for source in left})))
     except Exception as error:
         memory = (
             f"run.label_batch={batch} images of one size at once: lower it; or show large images in windows by"
@@ -160,7 +160,7 @@ def predict_run(
         raise told from error
     finally:
         progress.close()
-    if done.turned and parts.processes.is_first:
+    if done.turned and components.processes.is_first:
         log.warning(
             "%s an orientation tag, which is not followed, as in training; job.upright=true turns such pictures",
             "1 image carries" if done.turned == 1 else f"{done.turned} images carry",
@@ -170,7 +170,7 @@ def predict_run(
         _write_record(outputs, settings, done)
         outputs.manifest.forget_gone()
 
-    parts.processes.first_says(finish)
+    components.processes.broadcast(finish)
     return done
 
 
@@ -223,19 +223,19 @@ def _write_record(outputs: Outputs, settings: dict[str, Any], done: Predicted | 
         "dataset": task["dataset"],
         "classes": task["classes"],
         "done": None if done is None else asdict(done),
-        "version": dmtc.__version__,
+        "version": __version__,
     }
     write_json(outputs.folder / RECORD, record)
 
 
-def _added_up(parts: Sequence[Predicted]) -> Predicted:
+def _added_up(components: Sequence[Predicted]) -> Predicted:
     return Predicted(
-        images=sum(part.images for part in parts),
-        videos=sum(part.videos for part in parts),
-        frames=sum(part.frames for part in parts),
-        turned=sum(part.turned for part in parts),
-        skipped=sorted(path for part in parts for path in part.skipped),
-        seconds=max(part.seconds for part in parts),
+        images=sum(part.images for part in components),
+        videos=sum(part.videos for part in components),
+        frames=sum(part.frames for part in components),
+        turned=sum(part.turned for part in components),
+        skipped=sorted(path for part in components for path in part.skipped),
+        seconds=max(part.seconds for part in components),
     )
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from dmtc.core.errors import ConfigError
+from dmtc.core.ownership import Manifest
+from dmtc.core.types import UInt8Array
 from dmtc.data.dataset import few
 from dmtc.data.task import Task
-from dmtc.errors import ConfigError
-from dmtc.ownership import Manifest
 from dmtc.prediction.arrays import Prediction
-from dmtc.prediction.coding import confidence_png, jpeg, overlay, palette_png, png, probabilities_npz
+from dmtc.prediction.image_files import confidence_png, jpeg, overlay, palette_png, png, probabilities_npz
 from dmtc.prediction.layouts import layout_encoder, layout_paths
 from dmtc.prediction.sources import Source
 from dmtc.prediction.videos import is_whole_video
-from dmtc.types import UInt8Array
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import require_regular
+from dmtc.core.ownership import is_inside
 from dmtc.data.dataset import few
+from dmtc.data.folder.unread import unread_text
 from dmtc.data.listed import IMAGE_SUFFIXES, files_below
-from dmtc.data.unread import unread_text
-from dmtc.errors import ConfigError, DataError
-from dmtc.files import require_regular
-from dmtc.ownership import is_inside
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 

@@ -12,10 +12,10 @@ from types import TracebackType
 import cv2
 import numpy as np
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import replacing, require_regular
+from dmtc.core.types import UInt8Array
 from dmtc.data.faults import FileFault
-from dmtc.errors import DataError
-from dmtc.files import replacing, require_regular
-from dmtc.types import UInt8Array
 
 UNREADABLE_VIDEO = "unreadable video"
 

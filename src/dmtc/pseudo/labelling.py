@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmtc.errors import DataError
-from dmtc.processes import ALONE, Processes
+from dmtc.core.errors import DataError
+from dmtc.machine.processes import ALONE, Processes
 from dmtc.pseudo.selection import LEVELS, confidence_histogram, level_of
 from dmtc.pseudo.store import PseudoLabelStore
 
@@ -97,10 +97,10 @@ def label_images(
             progress(len(ids))
         for kept in backlog:
             histogram += kept.result()
-    histogram, images = processes.sum(histogram), int(processes.sum(torch.tensor(images)))
+    histogram, images = processes.all_reduce(histogram), int(processes.all_reduce(torch.tensor(images)))
     if not images:
         raise DataError("none of the unlabelled images can be read, so there is nothing to label")
-    processes.first_says(
+    processes.broadcast(
         lambda: store.finish(
             histogram.numpy(),
             images=images,

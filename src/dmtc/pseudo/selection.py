@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dmtc.errors import ConfigError
-from dmtc.types import Float32Array
+from dmtc.core.errors import ConfigError
+from dmtc.core.types import Float32Array
 
 LEVELS = 4096
 """Steps of confidence that a store tells apart; see `level_confidence`."""

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dmtc.core.errors import DataError
+from dmtc.core.files import is_temporary, read_regular, remove_empty, replacing, write_atomically, write_json
+from dmtc.core.types import Float32Array, UInt8Array
 from dmtc.data.ids import file_name
-from dmtc.errors import DataError
-from dmtc.files import is_temporary, read_regular, remove_empty, replacing, write_atomically, write_json
-from dmtc.pseudo.coding import decode, encode
+from dmtc.pseudo.compression import decode, encode
 from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_confidences, threshold_levels
-from dmtc.types import Float32Array, UInt8Array
 
 _CONFIDENCE = level_confidence()
 _HISTOGRAM, _DONE, _SUFFIX = "histogram.npy", "store.json", ".zst"

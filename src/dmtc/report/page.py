@@ -9,8 +9,8 @@ import cv2
 import jinja2
 import numpy.typing as npt
 
-from dmtc.report.charts import VARIABLES, variable_of
-from dmtc.types import UInt8Array
+from dmtc.core.types import UInt8Array
+from dmtc.report.chart_style import VARIABLES, variable_of
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data import Dataset
-from dmtc.report.charts import AS_WRITTEN, fix_layout
-from dmtc.types import IGNORE_INDEX, UInt8Array
+from dmtc.report.chart_style import AS_WRITTEN, fix_layout
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import dmtc
-from dmtc.engine.assembly import Assembly
+from dmtc.core.version import __version__
+from dmtc.engine.components import Components
 from dmtc.evaluation import Scores
+from dmtc.tracking.phase_record import PhaseRecord
 
 
 def gather_results(
-    parts: Assembly,
-    records: list[dict[str, Any]],
+    components: Components,
+    records: list[PhaseRecord],
     final: Scores,
     environment: Mapping[str, Any],
     test: Mapping[str, Any] | None = None,
@@ -18,7 +19,7 @@ def gather_results(
     """Everything that results.json holds.
 
     Args:
-        parts: Of the run.
+        components: Of the run.
         records: Of every phase, in the plan's order.
         final: On the validation images, of the last networks' ensemble or the only network.
         environment: Versions and machine.
@@ -27,17 +28,17 @@ def gather_results(
     Returns:
         JSON-ready; IoU and ratios in [0, 1], None for a class that occurs nowhere.
     """
-    config, split = parts.config, parts.split
-    of = {network: [record for record in records if record["trainee"] == network] for network in parts.networks}
-    last = {network: of[network][-1] for network in parts.networks}
+    config, split = components.config, components.split
+    of = {network: [record for record in records if record.trainee == network] for network in components.networks}
+    last = {network: of[network][-1] for network in components.networks}
     miou: dict[str, Any] = {"a": None, "b": None}
-    miou |= {network: {"last": r["miou_last"], "best": r["miou_best"]} for network, r in last.items()}
-    miou["ensemble"] = final.miou if len(parts.networks) > 1 else None
-    miou["mean_last"] = sum(record["miou_last"] for record in last.values()) / len(last)
+    miou |= {network: {"last": r.miou_last, "best": r.miou_best} for network, r in last.items()}
+    miou["ensemble"] = final.miou if len(components.networks) > 1 else None
+    miou["mean_last"] = sum(record.miou_last for record in last.values()) / len(last)
     return {
         "method": config["loss"]["name"],
-        "dataset": parts.dataset.name,
-        "num_classes": parts.dataset.num_classes,
+        "dataset": components.dataset.name,
+        "num_classes": components.dataset.num_classes,
         "split": {
             "name": split.name,
             "ratio": split.ratio,
@@ -49,40 +50,42 @@ def gather_results(
         "evaluation": config["evaluation"],
         "miou": miou,
         "best_is_chosen_on": "the reported validation images",
-        "per_class_iou": {name: iou for name, iou in zip(parts.dataset.classes, final.iou, strict=True)},
-        "per_class_iou_of": "ensemble" if len(parts.networks) > 1 else parts.networks[0],
-        "absent_classes": [name for name, iou in zip(parts.dataset.classes, final.iou, strict=True) if iou is None],
+        "per_class_iou": {name: iou for name, iou in zip(components.dataset.classes, final.iou, strict=True)},
+        "per_class_iou_of": "ensemble" if len(components.networks) > 1 else components.networks[0],
+        "absent_classes": [
+            name for name, iou in zip(components.dataset.classes, final.iou, strict=True) if iou is None
+        ],
         **({} if test is None else {"test": dict(test)}),
-        "baseline": {"a": None, "b": None} | {network: of[network][0]["miou_last"] for network in parts.networks},
-        "phases": records,
-        "warnings": [warning for record in records for warning in record.get("warnings", [])],
-        "seconds": sum(record["seconds"] for record in records),
-        "device": str(parts.device),
-        "version": dmtc.__version__,
+        "baseline": {"a": None, "b": None} | {network: of[network][0].miou_last for network in components.networks},
+        "phases": [record.to_json() for record in records],
+        "warnings": [warning for record in records for warning in record.warnings],
+        "seconds": sum(record.seconds for record in records),
+        "device": str(components.device),
+        "version": __version__,
         "commit": environment["commit"],
         "environment": dict(environment),
     }
 
 
-def gather_test(parts: Assembly, scores: Mapping[str, Scores]) -> dict[str, Any]:
+def gather_test(components: Components, scores: Mapping[str, Scores]) -> dict[str, Any]:
     """What results.json holds of the test part.
 
     Args:
-        parts: Of the run.
+        components: Of the run.
         scores: Of each network with its last weights, and last of the ensemble if there are several.
 
     Returns:
         JSON-ready; IoU in [0, 1], None for a class that occurs nowhere and for what is not there.
     """
-    networks = parts.networks
+    networks = components.networks
     *_, final = scores.values()
     miou: dict[str, float | None] = {"a": None, "b": None}
     miou |= {network: scores[network].miou for network in networks}
     miou["ensemble"] = final.miou if len(networks) > 1 else None
     return {
-        "images": len(parts.dataset.test),
+        "images": len(components.dataset.test),
         "miou": miou,
-        "per_class_iou": dict(zip(parts.dataset.classes, final.iou, strict=True)),
+        "per_class_iou": dict(zip(components.dataset.classes, final.iou, strict=True)),
     }
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dmtc.core.markup import in_one_line
 from dmtc.evaluation import Scores, title_of
-from dmtc.markup import in_one_line
 from dmtc.schedule import Phase
 from dmtc.splits import Split, describe_published, set_sha256
 

@@ -3,7 +3,7 @@
 import math
 import re
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 
 # The two smallest published splits have names that round their ratio: 10582/105.82 and 2975/29.75 are 100 images each.
 _PUBLISHED_DENOMINATORS = {(10582, 106.0): 105.82, (2975, 30.0): 29.75}

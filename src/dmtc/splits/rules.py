@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dmtc.errors import ConfigError, DataError
-from dmtc.registry import Registry
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.registry import Registry
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.splits.lists import read_list
 from dmtc.splits.ratio import parse_ratio
 from dmtc.splits.split import Split
-from dmtc.types import IGNORE_INDEX, UInt8Array
 
 SPLITS: Registry[Split] = Registry("split", runtime=("ids", "unmasked", "labels"))
 """The known rules. The library passes `ids`, `unmasked`, and `labels` (id -> uint8 (H, W) mask) to those who ask."""

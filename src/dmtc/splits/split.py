@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from dmtc.errors import DataError
+from dmtc.core.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Split:
         True
         >>> split.check(ids=["one"], masked=["one"])
         Traceback (most recent call last):
-        dmtc.errors.DataError: split 'mine': 1 ids are not among the training images: two
+        dmtc.core.errors.DataError: split 'mine': 1 ids are not among the training images: two
     """
 
     name: str

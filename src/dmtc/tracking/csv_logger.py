@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dmtc.files import write_atomically
+from dmtc.core.files import write_atomically
 from dmtc.tracking.json_lines import read_records
 from dmtc.tracking.tracker import LOGGERS, Tracker
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from dmtc.files import read_regular, require_regular, write_atomically
+from dmtc.core.files import read_regular, require_regular, write_atomically
 from dmtc.tracking.tracker import Record
 
 

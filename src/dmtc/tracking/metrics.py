@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmtc.errors import ConfigError
+from dmtc.core.errors import ConfigError
 from dmtc.tracking.json_lines import JsonLines, read_records
 from dmtc.tracking.panel import Panel
+from dmtc.tracking.phase_record import PhaseRecord
 from dmtc.tracking.tracker import Record, Tracker
 
 
@@ -63,7 +64,7 @@ class Metrics:
         """How many images the loggers want to see after a phase."""
         return max((tracker.panels for tracker in self._loggers.values()), default=0)
 
-    def phase(self, record: Mapping[str, Any], panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
+    def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
         """Hand over what came of a phase; see `Tracker.phase`."""
         self._tell(lambda tracker: tracker.phase(record, panels[: tracker.panels], worst[: tracker.panels]))
 

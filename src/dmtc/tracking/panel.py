@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dmtc.types import Float32Array, UInt8Array
+from dmtc.core.types import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

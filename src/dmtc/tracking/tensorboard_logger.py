@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from dmtc.core.errors import ConfigError
+from dmtc.core.types import Float32Array, UInt8Array
 from dmtc.data import Dataset
-from dmtc.errors import ConfigError
 from dmtc.tracking.panel import Panel
+from dmtc.tracking.phase_record import PhaseRecord
 from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
-from dmtc.types import Float32Array, UInt8Array
 
 
 @LOGGERS.register("tensorboard")
@@ -44,14 +45,14 @@ class TensorBoardLogger(Tracker):
             if name not in ("phase", "network", "step", "total_step"):
                 self._writer.add_scalar(f"{record['network']}/{name}", value, int(record["total_step"]))
 
-    def phase(self, record: Mapping[str, Any], panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
+    def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
         """Write the scores of a phase over the rounds, and the panels side by side."""
         for name, value in phase_values(record, self._dataset.classes).items():
-            self._writer.add_scalar(name, value, record["round"])
+            self._writer.add_scalar(name, value, record.round)
         for panel in panels:
-            self._draw(f"images/{record['trainee']}/{panel.id}", panel, record["round"])
+            self._draw(f"images/{record.trainee}/{panel.id}", panel, record.round)
         for place, panel in enumerate(worst, 1):
-            self._draw(f"worst/{record['trainee']}/{place}", panel, record["round"])
+            self._draw(f"worst/{record.trainee}/{place}", panel, record.round)
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write what TensorBoard's HPARAMS page compares runs by, and close."""

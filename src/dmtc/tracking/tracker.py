@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dmtc.registry import Registry
+from dmtc.core.registry import Registry
 from dmtc.tracking.panel import Panel
+from dmtc.tracking.phase_record import PhaseRecord
 
 Record = Mapping[str, float | int | str]
 """`phase`, `network`, `step` of the phase, `total_step` of the network, and the values of the moment."""
@@ -18,10 +19,10 @@ class Tracker:
 
     Examples:
         >>> class Printer(Tracker):
-        ...     def phase(self, record, panels, worst):
-        ...         print(record["name"], record["miou_last"])
-        >>> Printer().phase({"name": "r1-a", "miou_last": 0.5}, [], [])
-        r1-a 0.5
+        ...     def log(self, record):
+        ...         print(record["phase"], record["step"])
+        >>> Printer().log({"phase": "r1-a", "step": 20, "loss": 0.5})
+        r1-a 20
     """
 
     panels: int = 0
@@ -29,7 +30,7 @@ class Tracker:
     def log(self, record: Record) -> None:
         """Take one record while a phase is trained."""
 
-    def phase(self, record: Mapping[str, Any], panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
+    def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
         """Take what came of a phase.
 
         Args:
@@ -50,7 +51,7 @@ LOGGERS: Registry[Tracker] = Registry("logger", runtime=["folder", "config", "en
 """Builders may take `folder: Path` (of the run), `config: dict` (resolved), `environment: dict`, `dataset: Dataset`."""
 
 
-def phase_values(record: Mapping[str, Any], classes: Sequence[str]) -> dict[str, float]:
+def phase_values(record: PhaseRecord, classes: Sequence[str]) -> dict[str, float]:
     """The numbers of a phase's record under flat names, `SECTION/NETWORK/NAME`, without those that are not known.
 
     Args:
@@ -61,18 +62,17 @@ def phase_values(record: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
         In the section `rounds` one value each, `label_ratio` (requested) beside `pseudo_coverage` (realized) among
         them; in `iou`, `precision`, `recall`, `threshold` and `realized` one value a class.
     """
-    network, pseudo = record["trainee"], record["pseudo"] or {}
+    network, pseudo = record.trainee, record.pseudo
     names = ("miou_last", "miou_best", "label_ratio", "seconds", "train_images_per_s", "label_images_per_s")
-    values = {f"rounds/{network}/{name}": record[name] for name in (*names, "peak_memory_bytes")}
-    values |= {f"rounds/{network}/pseudo_{name}": pseudo.get(name) for name in ("coverage", "accuracy", "miou")}
-    values[f"rounds/{network}/pseudo_calibration_error"] = (pseudo.get("calibration") or {}).get("error")
-    of_classes = {
-        "iou": record["iou_last"],
-        "precision": pseudo.get("precision"),
-        "recall": pseudo.get("recall"),
-        "threshold": pseudo.get("thresholds"),
-        "realized": pseudo.get("realized"),
-    }
+    values = {f"rounds/{network}/{name}": getattr(record, name) for name in (*names, "peak_memory_bytes")}
+    of_classes: dict[str, Sequence[float | None] | None] = {"iou": record.iou_last}
+    if pseudo is not None:
+        values |= {
+            f"rounds/{network}/pseudo_{name}": getattr(pseudo, name) for name in ("coverage", "accuracy", "miou")
+        }
+        values[f"rounds/{network}/pseudo_calibration_error"] = (pseudo.calibration or {}).get("error")
+        of_classes |= {"precision": pseudo.precision, "recall": pseudo.recall}
+        of_classes |= {"threshold": pseudo.thresholds, "realized": pseudo.realized}
     for section, of_class in of_classes.items():
         values |= {f"{section}/{network}/{name}": of for name, of in zip(classes, of_class or (), strict=False)}
     return {name: value for name, value in values.items() if value is not None}

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 import dmtc
+from dmtc.core.errors import ConfigError
+from dmtc.core.files import read_regular, write_atomically
+from dmtc.core.types import IGNORE_INDEX, Float32Array, UInt8Array
 from dmtc.data import Dataset
-from dmtc.errors import ConfigError
-from dmtc.files import read_regular, write_atomically
 from dmtc.tracking.panel import Panel
+from dmtc.tracking.phase_record import PhaseRecord
 from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
-from dmtc.types import IGNORE_INDEX, Float32Array, UInt8Array
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,10 @@ class WandbLogger(Tracker):
         values = {f"{network}/{name}": value for name, value in record.items() if name not in _ADDRESS}
         self._run.log({f"{network}/step": record["total_step"], **values})
 
-    def phase(self, record: Mapping[str, Any], panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
+    def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
         """Send the scores of a phase over the rounds, and the panels with masks that can be switched."""
-        network, name = record["trainee"], record["name"]
-        values: dict[str, Any] = {"round": record["round"], **phase_values(record, self._classes)}
+        network, name = record.trainee, record.name
+        values: dict[str, Any] = {"round": record.round, **phase_values(record, self._classes)}
         if panels:
             values[f"images/{network}"] = [self._image(panel, name) for panel in panels]
         if worst:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dmtc.core.types import UInt8Array
 from dmtc.data import Dataset
 from dmtc.data.ids import file_name
 from dmtc.engine.context import RunContext
 from dmtc.report.pictures import Panel, color_table, draw_panels, panels_of
-from dmtc.report.runs.reading import Stage
+from dmtc.report.runs.run_data import Stage
 from dmtc.report.runs.validation import StageScores, predict
-from dmtc.types import UInt8Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def image_rows(
         count: Of images.
         beside: Titles of other runs' last stages, whose predictions come before those of the end.
     """
-    dataset, palette = context.parts.dataset, color_table(context.parts.dataset)
+    dataset, palette = context.components.dataset, color_table(context.components.dataset)
     first, last = scores[stages[0].key], scores[stages[-1].key]
     chosen = choose(first, last, count)
     ids = [id for id, _ in chosen]

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import torch
 
-from dmtc.changes import settings_that_count
+from dmtc.core.files import read_regular, write_json
+from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data import Dataset
 from dmtc.data.record import record_data
-from dmtc.engine.assembly import Assembly
+from dmtc.engine.components import Components
 from dmtc.engine.context import RunContext
 from dmtc.evaluation import Predictor, averaged, confusion_counts, ensemble, scores_of
-from dmtc.files import read_regular, write_json
-from dmtc.models.weight_files import sha256_of
-from dmtc.report.runs.reading import Stage
-from dmtc.run_folder import RunFolder
-from dmtc.types import IGNORE_INDEX, UInt8Array
+from dmtc.models.weights.files import sha256_of
+from dmtc.report.runs.run_data import Stage
+from dmtc.run.changes import settings_that_count
+from dmtc.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> di
     Raises:
         DataError: A validation image cannot be read, or weights are missing.
     """
-    wanted, scored = _wanted(stages), scored_images(context.parts.dataset)
-    origins = {stage.key: _origin(context.parts, context.folder, stage, scored) for stage in wanted}
+    wanted, scored = _wanted(stages), scored_images(context.components.dataset)
+    origins = {stage.key: _origin(context.components, context.folder, stage, scored) for stage in wanted}
     known = _read(kept)
     scores = {stage.key: known.get(origins[stage.key]) or _score(context, stage) for stage in wanted}
     content = {
-        "evaluation": context.parts.config["evaluation"],
+        "evaluation": context.components.config["evaluation"],
         "stages": {key: {"of": origins[key]} | asdict(value) for key, value in scores.items()},
     }
     if list(known) != list(origins.values()):
@@ -68,11 +68,13 @@ def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> di
     return scores
 
 
-def kept_scores(parts: Assembly, folder: RunFolder, stages: Sequence[Stage], kept: Path) -> dict[str, StageScores]:
+def kept_scores(
+    components: Components, folder: RunFolder, stages: Sequence[Stage], kept: Path
+) -> dict[str, StageScores]:
     """What an earlier report has found, where the validation images cannot be read now.
 
     Args:
-        parts: Of the run.
+        components: Of the run.
         folder: Of the run.
         stages: Those that are done.
         kept: As in `score_stages`.
@@ -80,7 +82,7 @@ def kept_scores(parts: Assembly, folder: RunFolder, stages: Sequence[Stage], kep
     recorded, known = folder.read_data(), _read(kept)
     if recorded is None:
         return {}
-    origins = {stage.key: _origin(parts, folder, stage, recorded.scored_sha256) for stage in _wanted(stages)}
+    origins = {stage.key: _origin(components, folder, stage, recorded.scored_sha256) for stage in _wanted(stages)}
     return {key: known[origin] for key, origin in origins.items() if origin in known}
 
 
@@ -94,14 +96,14 @@ def _wanted(stages: Sequence[Stage]) -> list[Stage]:
     return list(stages) if several else [*stages[:1], *stages[1:][-1:]]
 
 
-def _origin(parts: Assembly, folder: RunFolder, stage: Stage, scored: str) -> str:
+def _origin(components: Components, folder: RunFolder, stage: Stage, scored: str) -> str:
     """The fingerprint of all that the scores of a stage follow from."""
     weights = {}
     for network, phase in stage.phases.items():
         path = folder.weights_path(phase)
         weights[network] = sha256_of(path) if path.is_file() else None  # told when it is loaded
-    networks = {key: value for key, value in parts.config.items() if key.startswith("model") or key == "dataset"}
-    content = [settings_that_count(networks), parts.config["evaluation"], weights, scored]
+    networks = {key: value for key, value in components.config.items() if key.startswith("model") or key == "dataset"}
+    content = [settings_that_count(networks), components.config["evaluation"], weights, scored]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -119,11 +121,11 @@ def _predictors(context: RunContext, stage: Stage) -> list[Predictor]:
 
 
 def _score(context: RunContext, stage: Stage) -> StageScores:
-    evaluation, dataset = context.parts.evaluation, context.parts.dataset
+    evaluation, dataset = context.components.evaluation, context.components.dataset
     predictors = [evaluation.of_frames(predictor) for predictor in _predictors(context, stage)]
     counts = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64)
     wrong: dict[str, float] = {}
-    for batch in context.loader.images(dataset.val, context.parts.run.label_batch, with_mask=True):
+    for batch in context.loader.images(dataset.val, context.components.run.label_batch, with_mask=True):
         context.interruption.check("while making the report")
         image, truth = evaluation.protocol.frame(batch)
         predicted = averaged(predictor(image) for predictor in predictors).argmax(dim=1)

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dmtc.changes import HELD_BEFORE
-from dmtc.report.sweeps.reading import RunRecord
+from dmtc.report.sweeps.finding import RunRecord
+from dmtc.run.changes import HELD_BEFORE
 
 _MISSING = ""
 """Stands for a setting that a run lacks; no JSON is so."""

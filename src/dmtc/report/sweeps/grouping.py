@@ -14,9 +14,9 @@ from typing import Any
 
 from dmtc.report.results import mean_test
 from dmtc.report.sweeps.differences import telling, text_of, value_of, varying
-from dmtc.report.sweeps.files import FILES_OF_LABELLED, with_known_files
+from dmtc.report.sweeps.finding import LENGTHS, RunRecord
 from dmtc.report.sweeps.paired import Gain, paired_gain
-from dmtc.report.sweeps.reading import LENGTHS, RunRecord
+from dmtc.report.sweeps.same_files import FILES_OF_LABELLED, with_known_files
 
 _OF_THE_METHOD = ("loss", "schedule.name", "schedule.rounds", "steps", "model.weights.b", "model.normalization.b")
 """What a method and its baseline may differ in: all that makes the method."""

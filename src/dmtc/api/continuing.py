@@ -1,0 +1,59 @@
+"""What is looked at when a run begins or goes on in its folder: that all of it was made by one run, from these data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.data.record import DataRecord, record_data
+from dmtc.engine.components import Components
+from dmtc.run.changes import refuse_changes
+from dmtc.run.folder import RunFolder
+from dmtc.run.origin import fingerprint, require_one_run, require_own_settings
+from dmtc.run.same_data import require_same_data
+
+
+def other_device(folder: RunFolder, environment: Mapping[str, Any]) -> list[str]:
+    """A line if a run goes on on another kind of device than before."""
+    earlier = folder.read_environment().get("device")
+    if earlier is None or earlier == environment["device"] or not any(folder.path.glob("phases/*/phase.json")):
+        return []
+    return [
+        f"going on on {environment['device']}, where it was {earlier} before: the results are those of neither alone, "
+        "by rounding"
+    ]
+
+
+def unrecorded(folder: RunFolder) -> list[str]:
+    """A line if a run is from before it was recorded what it was made from."""
+    if not folder.config_path.is_file() or folder.read_settings() is not None:
+        return []
+    return [
+        f"{folder.path} is from before settings and files were recorded: images are compared by their names alone, and"
+        " settings not at all"
+    ]
+
+
+def require_same_run(components: Components, folder: RunFolder) -> DataRecord:
+    """See that what is in a folder was made by this run, from these data.
+
+    Returns:
+        What the files of the data hold.
+
+    Raises:
+        ConfigError: There is a run with other settings, or that it holds was made with others.
+        DataError: Its data hold something else now, or its labelled images are others.
+    """
+    settings = fingerprint(components.config)
+    if folder.config_path.is_file():
+        refuse_changes(folder.read_config(), components.config, f"{folder.path} holds a run with other settings")
+        settings = require_own_settings(folder, components.config)
+    if folder.has_plan() and folder.read_plan() != components.plan:
+        raise ConfigError(f"{folder.path}: plan.json has other phases than its config.yaml leads to; put it back")
+    require_one_run(folder, components.plan, components.split, settings)
+    if not folder.has_split():
+        return record_data(components.dataset, components.split.labelled)
+    require_same_data(folder, components.dataset)
+    if folder.read_split() != components.split:
+        raise DataError(f"{folder.path} holds a run with other labelled images: choose another folder")
+    # Of a run from before this was recorded, the data that it goes on with count.
+    return folder.read_data() or record_data(components.dataset, components.split.labelled)

@@ -1,0 +1,262 @@
+"""Carrying runs out: from a config, or from the folder of one that was stopped."""
+
+import datetime
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from dmtc.api.continuing import other_device, require_same_run, unrecorded
+from dmtc.api.runs import Run
+from dmtc.core.errors import DataError
+from dmtc.core.ownership import require_folder
+from dmtc.engine.checks import check, settle, settle_stored
+from dmtc.engine.components import Components
+from dmtc.engine.context import Activity, RunContext
+from dmtc.engine.inputs import refuse_among_inputs
+from dmtc.engine.runner import Runner
+from dmtc.engine.scoring import score_last
+from dmtc.machine.allocator import keep_freed_memory
+from dmtc.machine.environment import describe_environment
+from dmtc.machine.failures import explained
+from dmtc.machine.interruption import Interruption
+from dmtc.report import gather_results, gather_test, results_table, write_run_report
+from dmtc.run import beginning as run_beginning
+from dmtc.run.folder import RunFolder
+from dmtc.run.moved import relocated
+from dmtc.run.origin import write_settings
+from dmtc.tracking import LOGGERS, Metrics, Tracker
+from dmtc.tracking.progress import Progress
+
+
+def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None) -> Run:
+    """Train every phase of a config's plan and report.
+
+    Args:
+        cfg: From `dmtc.compose`.
+        folder: Run folder; by default a new one under outputs/. What an earlier run with the same settings has done
+            there is not done again.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: A fault in the config, all in one message, before anything is written; or the folder is of a run
+            with other settings, or another process is writing there.
+        DataError: A fault in the images, masks or lists.
+        TrainingError: A loss or gradient became infinite or NaN, or the machine failed: memory, disk, a loader process.
+            The message says what to do; what was saved is kept.
+        RunStopped: SIGINT, SIGTERM or SIGUSR1 came; everything is saved. A `KeyboardInterrupt`.
+
+    Examples:
+        >>> import dmtc
+        >>> few = ["dataset.train_images=8", "dataset.val_images=2", "run.progress=off", "run.report=false"]
+        >>> run = dmtc.train(dmtc.compose(["loss=supervised", "schedule=smoke", *few]), "outputs/smoke")
+        >>> run.networks
+        ['a']
+    """
+    config = settle(cfg)
+    components = Components(config)
+    if folder is None:
+        now = components.processes.broadcast(datetime.datetime.now)
+        folder = Path("outputs") / f"{config['tag']}-{now:%Y-%m-%d_%H-%M-%S-%f}"
+    return _carry_out(components, RunFolder(folder))
+
+
+def resume(
+    folder: str | Path,
+    run_settings: Mapping[str, Any] | None = None,
+    logger: Mapping[str, Any] | None = None,
+    places: Mapping[str, Any] | None = None,
+) -> Run:
+    """Go on where a run stopped, however it did; on the CPU the results are those of a run that never stopped.
+
+    Args:
+        folder: Of the run.
+        run_settings: Values of the `run` group that may differ from before, such as `device` or `workers`.
+        logger: The `logger` group, if it is to differ.
+        places: Where data, lists or starting weights lie now, by dotted key, such as `{"dataset.root": "/mnt/data"}`.
+
+    Raises:
+        ConfigError: A setting that may change results differs, or another process is writing there.
+        DataError: The folder is no run folder, or the data are not those that the run began with.
+        TrainingError: As in `train`.
+        RunStopped: As in `train`.
+
+    Examples:
+        A run that is finished has nothing left to do:
+
+        >>> import dmtc
+        >>> dmtc.resume("outputs/first").results["method"]
+        'dmtc'
+    """
+    run_folder = RunFolder.existing(folder)
+    config = settle_stored(run_folder.read_config(), run_folder.config_path)
+    config = relocated(config, places or {})
+    config["run"] = config["run"] | dict(run_settings or {})
+    if logger is not None:
+        config["logger"] = dict(logger)
+    check(config)
+    return _carry_out(Components(config, run_folder.read_split() if run_folder.has_split() else None), run_folder)
+
+
+def _carry_out(components: Components, folder: RunFolder) -> Run:
+    processes = components.processes
+    processes.broadcast(lambda: run_beginning.refuse_foreign(folder))
+    plan = components.plan  # finds every fault of data set, split and schedule before anything is written
+    _refuse_among_inputs(components, folder)
+    choices = components.choices
+    components.settle_by_data()
+    components.refuse_processes()
+    forecast = components.cache_forecast()
+    if components.device.type == "cpu":
+        keep_freed_memory()
+    with ExitStack() as at_the_end:
+        environment = describe_environment(components.device)
+
+        def prepare() -> list[str]:
+            starting = {
+                phase.trainee: components.try_starting_weights(phase.trainee).sha256
+                for phase in plan
+                if phase.init_from is None and folder.read_phase(phase.name) is None
+            }
+            goes_on = folder.config_path.is_file()
+            try:
+                at_the_end.enter_context(folder.locked())
+            except OSError:  # no other one: that another process is writing there leaves its files alone
+                if not goes_on:
+                    run_beginning.undo(folder)
+                raise
+            if folder.config_path.is_file():
+                return write(starting)
+            try:
+                return write(starting)
+            except BaseException:
+                run_beginning.undo(folder)
+                raise
+
+        def write(starting: Mapping[str, str | None]) -> list[str]:
+            told = [*other_device(folder, environment), *unrecorded(folder)]
+            data = require_same_run(components, folder)
+            folder.tidy()
+            folder.write_config(components.config)
+            write_settings(folder, components.config, starting)
+            folder.write_environment(environment)
+            folder.write_split(components.split, data)
+            folder.write_task(components.dataset.task)
+            folder.write_plan(plan)
+            return told
+
+        again = None if folder.config_path.is_file() else "the same command"
+        with _told(folder, again=again):
+            before = processes.broadcast(prepare)
+            progress = Progress(plan, components.run.progress, silent=not processes.is_first)
+            at_the_end.callback(progress.close)
+            for line in [*before, *choices, *([forecast] if forecast else [])]:
+                progress.say(line)
+            metrics = _metrics(components, folder, progress, environment)
+        try:
+            run, results = _results(components, folder, progress, metrics, environment)
+        except BaseException:
+            metrics.close()
+            raise
+        metrics.finish(results)
+    return run
+
+
+def _refuse_among_inputs(components: Components, folder: RunFolder) -> None:
+    written = {"hydra.run.dir": folder.path, "run.image_cache": components.run.image_cache}
+    written["dataset.cache"] = components.config["dataset"].get("cache")
+    for option, path in written.items():
+        if path is not None:
+            require_folder(Path(path).expanduser(), option)
+            refuse_among_inputs(components, Path(path).expanduser(), option)
+
+
+def _results(
+    components: Components, folder: RunFolder, progress: Progress, metrics: Metrics, environment: dict[str, Any]
+) -> tuple[Run, dict[str, Any]]:
+    """Carry the plan out and write what came of it; signals are heeded meanwhile."""
+    processes = components.processes
+    interruption = Interruption(silent=not processes.is_first)
+    context = RunContext(components, folder, progress, interruption)
+
+    def write() -> dict[str, Any]:
+        records = [record for phase in components.plan if (record := folder.read_phase(phase.name)) is not None]
+        results = gather_results(components, records, final, environment, test)
+        folder.write_results(results, results_table(results))
+        return results
+
+    with _told(folder, context.activity), interruption.heeded():
+        earlier = processes.broadcast(lambda: _earlier_test(components, folder))
+        Runner(context, metrics).run()
+        *_, final = score_last(context, components.evaluation).values()
+        test = _test_results(context) if earlier is None else earlier
+        results = processes.broadcast(write)
+        if components.run.report:
+            processes.broadcast(lambda: _report(components, folder, progress, interruption))
+    return Run(folder, components), results
+
+
+def _earlier_test(components: Components, folder: RunFolder) -> dict[str, Any] | None:
+    """What a run that is finished has found on its test part, which is not asked again."""
+    if any(folder.read_phase(phase.name) is None for phase in components.plan):
+        return None
+    return (folder.read_results() or {}).get("test")
+
+
+def _test_results(context: RunContext) -> dict[str, Any] | None:
+    """Score the test part with the last weights; None if there is none, or it is to stay closed."""
+    components = context.components
+    if not components.dataset.test or not components.run.test:
+        return None
+    try:
+        scores = score_last(context, components.evaluation, what="scoring the test part", ids=components.dataset.test)
+    except DataError as error:
+        raise DataError(
+            f"{error} (all is trained, but the test part cannot be scored: mend it and go on with python run.py"
+            f" resume={context.folder.path}, or leave it out with run.test=false)"
+        ) from error
+    return gather_test(components, scores)
+
+
+def _report(components: Components, folder: RunFolder, progress: Progress, interruption: Interruption) -> None:
+    """Draw the results. They are safe: whatever goes wrong here is only told."""
+    try:
+        progress.say(f"report: {write_run_report(components, folder, interruption=interruption)}")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")
+
+
+def _metrics(components: Components, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> Metrics:
+    if not components.processes.is_first:
+        return Metrics(Path(os.devnull), {}, progress.warn)
+    given = {
+        "folder": folder.path,
+        "config": components.config,
+        "environment": environment,
+        "dataset": components.dataset,
+    }
+    loggers: dict[str, Callable[[], Tracker]] = {
+        name: partial(LOGGERS.build, spec, f"logger.{name}", **given)
+        for name, spec in (components.config["logger"] or {}).items()
+    }
+    return Metrics(folder.metrics_path, loggers, progress.warn)
+
+
+@contextmanager
+def _told(folder: RunFolder, activity: Activity | None = None, again: str | None = None) -> Iterator[None]:
+    """Tell what the machine does to the run in one line each."""
+    try:
+        yield
+    except Exception as error:
+        activity = activity or Activity()
+        told = explained(error, folder.path, activity.doing, activity.memory, again)
+        if told is None:
+            raise
+        raise told from error

@@ -1,0 +1,280 @@
+"""Reading what a run left behind."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.types import Float32Array
+from dmtc.data import Dataset
+from dmtc.data.task import Task
+from dmtc.engine.components import Components
+from dmtc.evaluation.disagreement import Disagreement, disagreement_of
+from dmtc.evaluation.quality import PseudoLabelQuality, hold_against_truth
+from dmtc.losses.terms import terms_of_stage
+from dmtc.models import SegmentationModel
+from dmtc.prediction import PredictsArrays
+from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
+from dmtc.report import write_run_report
+from dmtc.run.folder import RunFolder
+from dmtc.run.origin import load_network
+from dmtc.schedule import Phase
+from dmtc.splits import Split
+from dmtc.tracking import read_records
+
+
+class PhasePseudoLabels(Sequence[PseudoLabel]):
+    """The pseudo-labels that a phase learns from, one entry an unlabelled image."""
+
+    def __init__(self, dataset: Dataset, ids: Sequence[str], labels: PseudoLabels) -> None:
+        self.dataset = dataset
+        self.ids = ids
+        self.labels = labels
+
+    @property
+    def thresholds(self) -> Float32Array:
+        """The confidence from which each class is kept: float32 (C,), 0 where all of it is."""
+        return self.labels.confidences
+
+    def __len__(self) -> int:
+        """Number of unlabelled images."""
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> PseudoLabel:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The image, its label (255: not kept), its confidence, and the truth where it is known."""
+        return self.of(self.ids[index])
+
+    def of(self, id: str) -> PseudoLabel:
+        """The same by the image's name."""
+        label, confidence = self.labels.read(id)
+        truth = self.dataset.mask(id) if id in self.dataset.masks else None
+        return PseudoLabel(id, self.dataset.image(id), label, confidence, truth)
+
+
+class Run(PredictsArrays):
+    """A finished or stopped run. It predicts as `PredictsArrays` says, with the last weights of its networks.
+
+    Args:
+        folder: Its folder.
+        components: Its parts, if they are at hand.
+
+    Examples:
+        >>> import dmtc
+        >>> run = dmtc.Run.load("outputs/first")
+        >>> [phase.name for phase in run.plan]
+        ['r0-a', 'r0-b', 'r1-a', 'r1-b']
+        >>> sorted(run.results["miou"]["a"])
+        ['best', 'last']
+        >>> pseudo = run.pseudo_labels("r1-a")[0]
+        >>> pseudo.image.shape, pseudo.label.shape, pseudo.confidence.dtype
+        ((96, 96, 3), (96, 96), dtype('float32'))
+        >>> run.predict(pseudo.image).shape
+        (96, 96)
+        >>> import torch
+        >>> run.model("b")(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape[-2:]
+        torch.Size([64, 64])
+    """
+
+    def __init__(self, folder: RunFolder, components: Components | None = None) -> None:
+        self.folder = folder
+        if components is None:
+            components = Components.of(folder)
+        self._components = components
+        self._models: dict[tuple[str, str], SegmentationModel] = {}
+        self._intact: set[Path] = set()
+
+    @classmethod
+    def load(cls, folder: str | Path, places: Mapping[str, Any] | None = None) -> "Run":
+        """Read a run from its folder.
+
+        Args:
+            folder: Of the run.
+            places: Where its data lie now, by dotted key, such as `{"dataset.root": "/mnt/data"}`. That they are not
+                those that the run began with is told when they are first used.
+
+        Raises:
+            ConfigError: A place is none.
+            DataError: There is no such folder, or it is no run folder.
+        """
+        run_folder = RunFolder.existing(folder)
+        return cls(run_folder, Components.of(run_folder, places=places))
+
+    @property
+    def components(self) -> Components:
+        """What it is made of."""
+        return self._components
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        return self._components.config
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds.
+
+        Raises:
+            DataError: The run is not finished.
+        """
+        results = self.folder.read_results()
+        if results is None:
+            path = self.folder.path
+            raise DataError(f"the run {path} is not finished; go on with: python run.py resume={path}")
+        return results
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged, in order: `phase`, `network`, `step`, and the values of the moment."""
+        return read_records(self.folder.metrics_path)
+
+    @cached_property
+    def plan(self) -> list[Phase]:
+        """The phases in order."""
+        return self.folder.read_plan()
+
+    @property
+    def split(self) -> Split:
+        """Which images are labelled."""
+        return self._components.split
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set."""
+        return self._components.dataset
+
+    @property
+    def task(self) -> Task:
+        """Classes and colors; known although the data set may be elsewhere now."""
+        return self._components.task
+
+    @property
+    def networks(self) -> list[str]:
+        """Letters of the networks."""
+        return sorted({phase.trainee for phase in self.plan})
+
+    def pseudo_labels(self, phase: str, label_ratio: float | None = None) -> PhasePseudoLabels:
+        """The pseudo-labels that a phase learned from.
+
+        Args:
+            phase: For example "r1-a".
+            label_ratio: Another share of every class, in (0, 1], than the phase's own.
+
+        Raises:
+            ConfigError: There is no such phase, or it learns from no pseudo-labels.
+            DataError: They are not there (yet).
+        """
+        _, store, ratio = self._labelling(phase, label_ratio)
+        return PhasePseudoLabels(self.dataset, self.split.unlabelled, store.select(ratio))
+
+    def pseudo_label_quality(self, phase: str, label_ratio: float | None = None) -> PseudoLabelQuality:
+        """How good the pseudo-labels of a phase are; every mask that is known is read once.
+
+        Args:
+            phase: For example "r1-a".
+            label_ratio: Of its `scores` and `images`, if not the phase's own; `.at(...)` gives any other's shares.
+
+        Raises:
+            ConfigError: As in `pseudo_labels`.
+            DataError: As in `pseudo_labels`.
+        """
+        _, store, ratio = self._labelling(phase, label_ratio)
+        return hold_against_truth(store, ratio, self.split.unlabelled, self.dataset)
+
+    def student(self, phase: str, pseudo: PseudoLabel, trained: bool = False) -> Disagreement:
+        """What the network that a phase trains thinks of a pseudo-labelled image.
+
+        Args:
+            phase: For example "r1-a".
+            pseudo: From `pseudo_labels` of the phase. The weights are those of its kept pixels; at label
+                ratio 1 that is all of them.
+            trained: After the phase; otherwise before it, when the student first meets these labels.
+
+        Raises:
+            ConfigError: As in `pseudo_labels`.
+            WeightsError: The student's weights are missing: the run stopped before.
+        """
+        of, _, _ = self._labelling(phase)
+        assert of.init_from is not None, "what learns from pseudo-labels goes on from an earlier phase"
+        model = self.model(of.trainee, of.name if trained else of.init_from)
+        terms = terms_of_stage(self._components.terms, of.stage)
+        device = next(model.parameters()).device
+        return disagreement_of(model, terms, pseudo.image, pseudo.label, pseudo.confidence, device)
+
+    def model(self, network: str = "a", phase: str | None = None, which: str = "last") -> SegmentationModel:
+        """A trained network on the CPU in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> (B, C, H, W).
+
+        Args:
+            network: Its letter.
+            phase: After this phase; by default its last.
+            which: "last" or "best" weights of the phase.
+
+        Raises:
+            ConfigError: There is no such network or phase.
+            WeightsError: Its weights are missing: the run stopped before.
+        """
+        phases = [p.name for p in self.plan if p.trainee == network]
+        if not phases:
+            raise ConfigError(f"no network {network!r} in this run; it has {', '.join(self.networks)}")
+        name = phases[-1] if phase is None else phase
+        if name not in phases:
+            raise ConfigError(f"network {network} has no phase {name!r}; it has {', '.join(phases)}")
+        key = (name, which)
+        if key not in self._models:
+            model = self._components.model(network)
+            load_network(self.folder, model, name, which)
+            self._models[key] = model.eval()
+        return self._models[key]
+
+    def report(self) -> Path:
+        """Write the run's report.html and what goes with it anew, with what is there; returns its path.
+
+        Raises:
+            DataError: Not even the start is done.
+        """
+        return write_run_report(self._components, self.folder)
+
+    def _is_intact(self, store: PseudoLabelStore) -> bool:
+        """Whether all files of a store are as they were written; they are read for that once."""
+        if store.folder not in self._intact and store.is_complete():
+            self._intact.add(store.folder)
+        return store.folder in self._intact
+
+    def _labelling(self, phase: str, label_ratio: float | None = None) -> tuple[Phase, PseudoLabelStore, float]:
+        """A phase that learns from pseudo-labels, what its teacher predicted, and the label ratio."""
+        named = {p.name: p for p in self.plan}
+        if phase not in named or named[phase].label_from is None:
+            known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
+            raise ConfigError(f"no pseudo-labels for phase {phase!r}; phases with pseudo-labels: {known}")
+        store = self.folder.store(str(named[phase].label_from))
+        if store.is_outdated():
+            raise DataError(
+                f"{store.folder} was written by an earlier version of dmtc in a format that is not read any more; "
+                f"{self.folder.path}/environment.json names that version: read it with that, or train anew"
+            )
+        if store.is_finished() and not self._is_intact(store):
+            raise DataError(f"{store.folder} is damaged: a file is missing, or another than was written; put it back")
+        if not store.is_finished():
+            raise DataError(
+                f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"
+            )
+        ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
+        assert ratio is not None
+        return named[phase], store, ratio
+
+
+def load_runs(folder: str | Path) -> list[Run]:
+    """Every finished run below a folder, such as `outputs/` or a sweep's; the one that finished last comes last.
+
+    Raises:
+        DataError: There is no such folder, or no finished run in it.
+
+    Examples:
+        >>> import dmtc
+        >>> {run.results["dataset"] for run in dmtc.load_runs("outputs")}
+        {'synthetic'}
+    """
+    finished = sorted(Path(folder).rglob("results.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not finished:
+        raise DataError(f"no finished run below {folder}: no results.json is there; python run.py makes one")
+    return [Run.load(path.parent) for path in finished]

@@ -1,0 +1,134 @@
+"""Which images `job=evaluate` scores: a part of the run's own data, wherever they lie now, or another data set."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmtc.config.schema import Config
+from dmtc.core.errors import ConfigError, DataError, UserError
+from dmtc.data import DATASETS, Dataset
+from dmtc.engine.components import Components
+from dmtc.run.folder import RunFolder
+from dmtc.run.moved import OF_DATA
+from dmtc.run.same_data import differences_from_run
+
+PARTS = ("auto", "val", "test", "all")
+
+
+@dataclass(frozen=True)
+class ScoredData:
+    """Images with masks.
+
+    Attributes:
+        components: Of the run, with this data set.
+        ids: The images.
+        part: "val", "test" or "all".
+        place: Where they lie; None of the run's own.
+    """
+
+    components: Components
+    ids: tuple[str, ...]
+    part: str
+    place: str | None
+
+    def text(self) -> str:
+        """What is scored, in one line."""
+        which = {"val": "validation images", "test": "test images", "all": "images, all that have masks,"}[self.part]
+        return f"scored: {len(self.ids)} {which} of {self.place or 'the data set of the run'}"
+
+    def file_name(self, checkpoint: str) -> str:
+        """Of the record in the run's folder; another data set or part has one of its own."""
+        if self.place is None:
+            return (
+                f"evaluation-{checkpoint}.json" if self.part == "val" else f"evaluation-{checkpoint}-{self.part}.json"
+            )
+        name = re.sub(r"[^\w-]+", "-", Path(self.place).name)[:40]
+        digest = hashlib.sha256(str(Path(self.place).absolute()).encode()).hexdigest()[:8]
+        return f"evaluation-{checkpoint}-{name}-{digest}-{self.part}.json"
+
+
+def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], part: str) -> ScoredData:
+    """Find what is to be scored.
+
+    Args:
+        folder: Of the run.
+        config: As the command line composed it.
+        given: Dotted names of what it gave; options of `dataset` name other data, or the run's own at another place.
+        part: One of `PARTS`; "auto" takes the validation part, else the test part, else all images that have masks.
+
+    Raises:
+        ConfigError: No such part.
+        DataError: There are no such images, or the classes are not the run's.
+    """
+    if part not in PARTS:
+        raise ConfigError(f"job.part should be one of {', '.join(PARTS)}, but is {part!r}")
+    own = Components.of(folder, config["run"])
+    keys = [key for key in given if key.startswith("dataset.")]
+    other = config["dataset"]["name"] != own.config["dataset"]["name"] and "dataset" in given
+    if not keys and not other:
+        return _of(own, part, None, True)
+    try:
+        moved = Components.of(folder, config["run"], {key: _value(config, key) for key in keys if key in OF_DATA})
+        if not other and all(key in OF_DATA for key in keys) and not differences_from_run(folder, moved.dataset):
+            return _of(moved, part, None, True)
+    except UserError:
+        pass  # it is another data set, or none: told below
+    spec = _other(config, own, keys)
+    components = Components(own.config | {"dataset": spec}, own.split_as_stored, own.plan, own.task, keeps=False)
+    place = str(spec.get("root") or spec.get("images") or spec["name"])
+    if (classes := components.dataset.classes) != own.task.classes:
+        raise DataError(
+            f"{place}: its classes ({', '.join(classes[:6])}) are not those of the run"
+            f" ({', '.join(own.task.classes[:6])}): it cannot be scored on"
+        )
+    return _of(components, part, place, _has_own_validation(spec, components.dataset))
+
+
+def _of(components: Components, part: str, place: str | None, has_validation: bool) -> ScoredData:
+    dataset = components.dataset
+    if part == "auto":
+        part = "val" if has_validation else "test" if dataset.test else "all"
+    every = tuple(sorted({*dataset.masked, *dataset.val, *dataset.test}))
+    ids = {"val": dataset.val, "test": dataset.test, "all": every}[part]
+    if not ids:
+        raise DataError(f"job.part={part}: {place or 'the data set of the run'} has no such images with masks")
+    return ScoredData(components, ids, part, place)
+
+
+def _other(config: Config, own: Components, keys: Sequence[str]) -> dict[str, Any]:
+    """The settings of another data set: read as the run read its own, where it is of the same kind."""
+    asked, of_run = config["dataset"], own.config["dataset"]
+    spec = dict(asked)
+    if asked["name"] == of_run["name"]:
+        spec = of_run | {key: None for key in ("images", "masks", "unlabelled", "val", "test") if key in of_run}
+        for key in keys:
+            if key.count(".") == 1:
+                spec[key.partition(".")[2]] = _value(config, key)
+    return spec | {"augment": of_run["augment"]}
+
+
+def _has_own_validation(spec: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether a data set says which images validate; else a share is held out at random, whatever it is."""
+    if "val_fraction" not in spec:
+        return True
+    plain = {key: value for key, value in spec.items() if key not in ("augment", "on_error")}
+    log, told = logging.getLogger("dmtc"), logging.getLogger("dmtc").level
+    log.setLevel(logging.ERROR)  # what it finds is told once, by the data set itself
+    try:
+        other = DATASETS.build(plain | {"val_fraction": 0.999}, "dataset", open_test=True, keeps=False)
+    except UserError:
+        return False
+    finally:
+        log.setLevel(told)
+    return set(other.val) == set(dataset.val) and spec["val_fraction"] < 0.9
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,117 @@
+"""Carrying requests out: from files to one sample."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+import torch
+
+from dmtc.batches.requests import CropRequest, ImageRequest, Request
+from dmtc.core.errors import DataError, UserError
+from dmtc.core.randomness import generator_of
+from dmtc.core.types import Sample
+from dmtc.data.augment import Augment
+from dmtc.data.dataset import Dataset, size_text
+from dmtc.pseudo.store import PseudoLabels
+
+OnError = Literal["stop", "skip"]
+"""What becomes of a training image that cannot be used (`dataset.on_error`)."""
+
+_Read = TypeVar("_Read")
+
+
+def on_error_faults(dataset: Mapping[str, Any]) -> list[str]:
+    """What is wrong with `on_error` of a data set's settings; runs from before there was a choice have none."""
+    value = dataset.get("on_error", "stop")
+    return [] if value in get_args(OnError) else [f"dataset.on_error should be stop or skip, but is {value!r}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What became of a request.
+
+    Attributes:
+        sample: What was read, or the fault that stops the run; None where an image was skipped without a substitute.
+        skipped: Images that could not be used, each with its fault.
+    """
+
+    sample: Sample | UserError | None
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class Reader(torch.utils.data.Dataset[Reading]):
+    """Carries requests out; this is what the loader's processes hold.
+
+    A fault in a file is handed over as a value: raised in a loader's process, it would arrive with that process's
+    traceback in place of its one line.
+    """
+
+    def __init__(self, dataset: Dataset, augment: Augment, on_error: OnError = "stop") -> None:
+        self.dataset = dataset
+        self.augment = augment
+        self.on_error: OnError = on_error
+
+    def __getitem__(self, request: Request) -> Reading:
+        """Read one sample from disk, and augment it if it is for training."""
+        try:
+            return Reading(self._read(request))
+        except _Unusable as fault:
+            # What scores a network is never exchanged: the scores would be of other images than they say.
+            if self.on_error == "skip" and not (isinstance(request, ImageRequest) and request.with_mask):
+                return self._skip(request, fault.error)
+            return Reading(fault.error)
+        except UserError as error:
+            return Reading(error)
+
+    def _skip(self, request: Request, error: UserError) -> Reading:
+        """Read a substitute. It is named by the request, so the same one is read whatever process does it."""
+        skipped = [(request.id, str(error))]
+        if isinstance(request, ImageRequest):
+            return Reading(None, tuple(skipped))
+        for id in request.substitutes:
+            try:
+                return Reading(self._read(replace(request, id=id)), tuple(skipped))
+            except _Unusable as fault:
+                skipped.append((id, str(fault.error)))
+            except UserError as other:
+                return Reading(other, tuple(skipped))
+        return Reading(
+            DataError(f"{len(skipped)} images in a row cannot be used in spite of dataset.on_error=skip: {error}"),
+            tuple(skipped),
+        )
+
+    def _read(self, request: Request) -> Sample:
+        match request:
+            case ImageRequest(id, with_mask=True):
+                return _usable(self.dataset.sample, id)
+            case ImageRequest(id):
+                return Sample(id, _usable(self.dataset.image, id), label=np.empty((0, 0), np.uint8))
+            case CropRequest(id, PseudoLabels() as pseudo_labels, address):
+                image = _usable(self.dataset.image, id)
+                label, level = pseudo_labels.read_all(id)
+                if label.shape != image.shape[:2]:
+                    raise DataError(
+                        f"{self.dataset.images[id]} is {size_text(image.shape)} pixels but its pseudo-label"
+                        f" is {size_text(label.shape)}: the image has changed; delete {pseudo_labels.folder} and resume"
+                    )
+                crop = self.augment(Sample(id, image, label, level), generator_of(*address))
+                assert crop.level is not None, "it has what was given"
+                return replace(crop, label=pseudo_labels.select(crop.label, crop.level))  # fewer pixels than before
+            case CropRequest(id, _, address):
+                return self.augment(_usable(self.dataset.sample, id), generator_of(*address))
+
+
+def _usable(read: Callable[[str], _Read], id: str) -> _Read:
+    try:
+        return read(id)
+    except UserError as error:
+        raise _Unusable(error) from error
+
+
+class _Unusable(Exception):
+    """A file of the data set is at fault, and not one that the run has written."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self.error = error

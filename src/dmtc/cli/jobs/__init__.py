@@ -1,0 +1,6 @@
+"""What `job=...` can do: one file a job. Importing this package registers every one of them in `JOBS`."""
+
+from dmtc.cli.jobs import benchmark, check, evaluate, export, plan, predict, report, train
+from dmtc.cli.jobs.registry import JOBS
+
+__all__ = ["JOBS", "benchmark", "check", "evaluate", "export", "plan", "predict", "report", "train"]

@@ -1,0 +1,26 @@
+"""`job=check`: what is wrong or odd with the data, and what suits them."""
+
+from collections.abc import Sequence
+
+from dmtc.checking import advise, check_data, summary
+from dmtc.cli.jobs.common import components_to_look_at
+from dmtc.cli.jobs.registry import JOBS
+from dmtc.config.schema import Config
+from dmtc.core.errors import DataError
+
+
+@JOBS.register("check")
+def check_job(*, config: Config, shown: int, advice: bool, given: Sequence[str] = ()) -> None:
+    """Read every image and mask, and print everything that is wrong or odd, and what suits them; write nothing.
+
+    Raises:
+        DataError: Training would stop at something.
+    """
+    components = components_to_look_at(config, given)
+    check = check_data(components)
+    print(summary(check, shown), end="")
+    if advice and (suggested := advise(components, check)) is not None:
+        print(f"\n{suggested}", end="")
+    if check.errors:
+        count = len(check.errors)
+        raise DataError(f"{count} {'fault' if count == 1 else 'faults'} would stop training; see the list above")

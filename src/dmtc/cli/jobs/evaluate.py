@@ -1,0 +1,106 @@
+"""`job=evaluate`: the networks of a run, scored under any protocol, on its data or on others."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dmtc.api.scored_data import data_to_score
+from dmtc.cli.jobs.common import given_only, run_of
+from dmtc.cli.jobs.registry import JOBS
+from dmtc.config.compose import compose
+from dmtc.config.folder import config_folder
+from dmtc.config.schema import Config
+from dmtc.core.errors import ConfigError
+from dmtc.core.files import write_json
+from dmtc.engine.checks import settle
+from dmtc.engine.context import RunContext
+from dmtc.engine.scoring import score_last
+from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
+from dmtc.machine.environment import describe_environment
+from dmtc.report import (
+    protocols_table,
+    scores_table,
+)
+from dmtc.run.folder import RunFolder
+from dmtc.tracking.progress import Progress
+
+
+@JOBS.register("evaluate")
+def evaluate_job(
+    *,
+    config: Config,
+    checkpoint: str,
+    protocols: str | list[str | dict[str, Any]] | None,
+    flip: bool | None,
+    scales: list[float] | None,
+    absent: Absent | None,
+    part: str,
+    given: Sequence[str] = (),
+) -> float:
+    """Score the networks of a run, and their ensemble, under one protocol or several, on its own data or on others."""
+    if checkpoint not in ("last", "best"):
+        raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
+    folder = RunFolder.existing(run_of(config, "evaluate"))
+    data = data_to_score(folder, config, given, part)
+    components = data.components
+    changes = given_only(flip=flip, scales=scales, absent=absent)
+    if protocols:
+        entries = [protocols] if isinstance(protocols, str) else protocols
+        specs = dict(_protocol(entry, changes) for entry in entries)
+    else:
+        one = config.get("evaluation") or components.config["evaluation"]
+        specs = {title_of(one["name"], changes): one | changes}
+    evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
+
+    progress = Progress([], components.run.progress)
+    context = RunContext(components, folder, progress)
+    try:
+        scores = {
+            title: score_last(context, of, checkpoint, f"scoring {title}", data.ids)
+            for title, of in evaluations.items()
+        }
+    finally:
+        progress.close()
+    classes = components.dataset.classes
+    *_, whose = next(iter(scores.values()))
+    if data.place is not None or data.part != "val":
+        print(data.text(), end="\n\n")
+    print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
+    print(scores_table({title: of[whose] for title, of in scores.items()}, classes))
+    record = {
+        "checkpoint": checkpoint,
+        "dataset": {
+            "name": components.dataset.name,
+            "place": data.place,
+            "part": data.part,
+            "images": len(data.ids),
+        },
+        "protocols": {
+            title: {
+                "evaluation": specs[title],
+                "miou": {name: score.miou for name, score in of.items()},
+                "accuracy": {name: score.accuracy for name, score in of.items()},
+                "iou": {name: dict(zip(classes, score.iou, strict=True)) for name, score in of.items()},
+            }
+            for title, of in scores.items()
+        },
+        "environment": describe_environment(components.device),
+    }
+    components.processes.broadcast(lambda: write_json(folder.path / data.file_name(checkpoint), record))
+    return next(iter(scores.values()))[whose].miou
+
+
+def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Title and full specification of an entry of `job.protocols`.
+
+    Args:
+        entry: A name of conf/evaluation, or a mapping with such a `name` and what is to differ from its file.
+        changes: What is to differ for every entry that does not say otherwise.
+    """
+    differing = changes | ({"name": entry} if isinstance(entry, str) else entry)
+    name = differing.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"job.protocols: {entry!r} should be a name, or a mapping with name: and what is to differ")
+    # A protocol that the user registered has no file: only what every protocol shares is taken from one.
+    has_file = (config_folder() / "evaluation" / f"{name}.yaml").is_file() or name not in PROTOCOLS.names()
+    settings = settle(compose([f"evaluation={name}"] if has_file else []))["evaluation"]
+    return title_of(name, differing), settings | {"name": name} | differing

@@ -1,0 +1,17 @@
+"""`job=plan`: the phases that would run."""
+
+from collections.abc import Sequence
+
+from dmtc.cli.jobs.common import components_to_look_at
+from dmtc.cli.jobs.registry import JOBS
+from dmtc.config.schema import Config
+from dmtc.report import (
+    plan_table,
+)
+
+
+@JOBS.register("plan")
+def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
+    """Print the phases that would run; write nothing."""
+    components = components_to_look_at(config, given)
+    print(plan_table(components.plan, components.split, components.choices, components.scored_line), end="")

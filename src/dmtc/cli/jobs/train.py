@@ -1,0 +1,22 @@
+"""`job=train`: every phase of a plan, then the results."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from dmtc.api.launch import train
+from dmtc.cli.jobs.registry import JOBS
+from dmtc.config.schema import Config
+from dmtc.core.files import read_regular
+
+
+@JOBS.register("train")
+def train_job(*, config: Config, folder: Path) -> float:
+    """Train every phase and print the results."""
+    run = train(config, folder)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run.results["miou"]["mean_last"]  # a sweep tells its runs in a line each, and then together
+    print(read_regular(run.folder.path / "results.txt").decode())
+    print(f"written to {run.folder.path}")
+    return run.results["miou"]["mean_last"]

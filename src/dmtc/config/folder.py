@@ -1,0 +1,99 @@
+"""The YAML files of `conf/` and `--config-dir`: Hydra reads them through here, and a fault in one is told in a line.
+
+Which ones went into a config is kept, to say where a setting that reaches nothing has come from.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.yaml_files import parse_yaml, read_text
+
+
+def config_folder() -> Path:
+    """Where the YAML files lie: beside the sources in a checkout, inside the package when it is installed."""
+    inside = Path(__file__).parents[1] / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file that went into a config.
+
+    Attributes:
+        path: Of the file.
+        group: The group it is a choice of, such as "experiment"; "" of the main file.
+        package: Where its first lines say that its keys go (`# @package ...`), or None.
+        keys: Its own keys at the top.
+    """
+
+    path: str
+    group: str
+    package: str | None
+    keys: tuple[str, ...]
+
+
+_loaded: list[LoadedFile] = []
+
+
+def loaded_files() -> list[LoadedFile]:
+    """The files that were read since `forget_loaded`, in order."""
+    return list(_loaded)
+
+
+def forget_loaded() -> None:
+    """Begin a new config."""
+    _loaded.clear()
+
+
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's own, behind a look at the file. Its name is Hydra's too: so the registry knows what it replaces."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """See `ConfigSource.load_config`.
+
+        Raises:
+            ConfigError: The file cannot be read, or holds no settings.
+        """
+        path = os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path)))
+        try:
+            text = read_text(path)
+            content = parse_yaml(text, path)
+        except DataError as error:
+            raise ConfigError(str(error)) from None
+        if content is not None and not isinstance(content, dict):
+            raise ConfigError(f"{path}:1: a file of settings holds `key: value` lines, but this {_described(content)}")
+        odd = [key for key in content or {} if not isinstance(key, str)]
+        if odd:
+            raise ConfigError(f"{path}: the key {odd[0]!r} is no name of a setting")
+        package = re.search(r"^\s*#\s*@package\s+(\S+)", text[:512], re.MULTILINE)
+        group, _, _ = config_path.removesuffix(".yaml").rpartition("/")
+        _loaded.append(LoadedFile(path, group, package[1] if package else None, tuple(content or ())))
+        return ConfigResult(
+            config=OmegaConf.load(StringIO(text)),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header=ConfigSource._get_header_dict(text[:512]),
+        )
+
+
+# Before Hydra has looked for its plugins or after: theirs does not replace one of the same name.
+SourcesRegistry.instance().types["file"] = FileConfigSource
+
+
+def last_loaded() -> str:
+    """The file that was read last: where files lead to each other without an end, one of them."""
+    return _loaded[-1].path if _loaded else "the config"
+
+
+def _described(content: Any) -> str:
+    return "is a list" if isinstance(content, list) else f"is {str(content)[:40]!r}"

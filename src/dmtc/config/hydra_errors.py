@@ -1,0 +1,75 @@
+"""Hydra's errors as one readable line, with the nearest name that exists."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+
+from hydra.errors import OverrideParseException
+
+from dmtc.config.folder import config_folder
+from dmtc.core.yaml_files import read_yaml
+
+# Lines that help those who write Hydra plugins, and puzzle everyone else.
+_HIDDEN = (
+    "Set the environment variable",
+    "See https://",
+    "Config search path:",
+    "provider=",
+    "full_key:",
+    "object_type=",
+    "reference_type=",
+)
+
+
+def one_line(error: BaseException, known_keys: Callable[[], Iterable[str]] | None = None) -> str:
+    """The message of an error of Hydra or OmegaConf, whose second half is often in its cause.
+
+    Args:
+        error: The error.
+        known_keys: Gives the dotted keys of the config, to suggest the nearest to a misspelt one.
+    """
+    parts = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])
+    lines = [line.strip() for part in parts for line in part.splitlines()]
+    text = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_HIDDEN)))
+    # Files that begin with an underscore are what choices are made from, and none themselves.
+    text = re.sub(r"(?<=Available options in )('[^']+':)((?: _\w+)+)", r"\1", text)
+    if isinstance(error, OverrideParseException):
+        return _unparsed(error.override)
+    return text + _suggestion(text, known_keys)
+
+
+def _unparsed(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals or not re.fullmatch(r"[+~]*[\w$/.@:-]+", key):
+        return f"{override!r} is no option; options are given as key=value, such as seed=1"
+    return f"{key}: Hydra cannot read the value {value}; put it in two kinds of quotes: '{key}=\"VALUE\"'"
+
+
+def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> str:
+    if "hydra/launcher/submitit" in text:
+        return ". It comes with: pip install 'dmtc[slurm]'"
+    if choice := re.search(r"Could not find '([^']+)' Available options in '([^']+)': (.+)", text):
+        wrong, group, options = choice[1], choice[2], choice[3].split()
+        nearest = difflib.get_close_matches(wrong.removeprefix(f"{group}/"), options, n=1)
+        return f". Did you mean {group}={nearest[0]}?" if nearest else ""
+    if key := re.search(r"Could not override '[^']+@(model_[a-z])\.", text):
+        return f". Choose the head of that network too, such as {key[1]}=deeplabv2"
+    if key := re.search(r"Could not override '([^']+)'", text):
+        if homes := _homes(key[1]):
+            return f". It is an option of {' and '.join(homes)}"
+        nearest = [] if known_keys is None else difflib.get_close_matches(key[1], list(known_keys()), n=1)
+        return f". Did you mean {nearest[0]}?" if nearest else ""
+    return ""
+
+
+def _homes(key: str) -> list[str]:
+    """The choices of a group that have an option which the chosen one has not."""
+    group, _, option = key.rpartition(".")
+    files = sorted((config_folder() / group.replace(".", "/")).glob("*.yaml")) if group else []
+    homes = []
+    for path in files:
+        content = read_yaml(path) or {}
+        # A file for the whole config has the part below its name.
+        if option in {**content, **(content.get(group) or {})} and not path.stem.startswith("_"):
+            homes.append(f"{group.replace('.', '/')}={path.stem}")
+    return homes

@@ -1,0 +1,139 @@
+"""Which options each job reads. What is given beside a job that does not read it is refused, with where it belongs."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dmtc.core.errors import ConfigError
+
+_ALWAYS = ("job", "imports", "run.progress", "run.debug")
+"""Read for every job: its own options, the user's modules, and how much is told."""
+
+_RECIPE = ("experiment", "dataset", "split", "model", "model_*", "loss", "schedule", "evaluation", "run", "logger")
+_RECIPE += ("seed", "tag", "resume", "default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
+"""What a training is made of. Jobs that look at a training before it begins take the same command."""
+
+_NETWORKS = ("run.device", "run.precision", "run.compile", "run.workers", "run.label_batch")
+"""How networks of an earlier run are asked."""
+
+_DATA = tuple(f"dataset.{key}" for key in ("root", "images", "masks", "unlabelled", "val", "test", "classes", "cache"))
+"""Where the data of an earlier run lie now."""
+
+READS: Mapping[str, tuple[str, ...]] = {
+    "train": _RECIPE,
+    "plan": tuple(key for key in _RECIPE if key != "resume"),
+    "check": tuple(key for key in _RECIPE if key != "resume"),
+    "benchmark": tuple(key for key in _RECIPE if key != "resume"),
+    "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", "run.test", *_NETWORKS),
+    "predict": ("run_dir", "evaluation", *_NETWORKS),
+    "export": ("run_dir",),
+    "report": ("run_dir", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
+}
+"""By job, besides `_ALWAYS`: options, or parts of the config with all in them. A job of the user's reads all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Only:
+    """An option that a job reads in one of its modes alone."""
+
+    job: str
+    key: str
+    holds: Callable[[Mapping[str, Any]], bool]
+    mode: str
+
+
+def _of_one_run(config: Mapping[str, Any]) -> bool:
+    return config["run_dir"] is not None
+
+
+ONLY = (
+    _Only("export", "job.opset", lambda config: config["job"]["format"] == "onnx", "format=onnx"),
+    _Only("export", "job.push", lambda config: config["job"]["format"] == "safetensors", "format=safetensors"),
+    *(
+        _Only("export", key, lambda config: config["job"]["format"] != "safetensors", "formats other than safetensors")
+        for key in ("job.size", "job.probabilities")
+    ),
+    _Only("export", "job.private", lambda config: config["job"]["push"] is not None, "job.push=USER/NAME"),
+    _Only("evaluate", "evaluation", lambda config: not config["job"]["protocols"], "one protocol, not job.protocols"),
+    _Only("predict", "job.opacity", lambda config: "overlay" in config["job"]["write"], "job.write=[overlay]"),
+    _Only("report", "job.over", lambda config: not _of_one_run(config), "runs=DIR"),
+    _Only("report", "job.baselines", lambda config: not _of_one_run(config), "runs=DIR"),
+    *(
+        _Only("report", key, _of_one_run, "run=RUN_DIR")
+        for key in ("job.beside", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS)
+    ),
+)
+"""Options that matter in one mode of a job alone."""
+
+_TYPED = {"run_dir": "run"}
+"""What an option is called on the command line, where it has another name there."""
+
+
+def given_keys(overrides: Iterable[str]) -> list[str]:
+    """The dotted names of what overrides set, of `model/backbone=tiny` and `model@model_b=dpt` as of `seed=1`."""
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    # `group@package` gives a package, which may be another than the group's own name.
+    return [key.rpartition("@")[2].replace("/", ".") for key in keys]
+
+
+def refuse_unread(job: str, keys: Sequence[str], config: Mapping[str, Any] | None = None) -> None:
+    """Refuse options that a job does not read.
+
+    Args:
+        job: Its name.
+        keys: What was given, as `given_keys`.
+        config: As it came out, to see in which mode the job is; None if that is not known yet.
+
+    Raises:
+        ConfigError: There are such; the message says which jobs read them.
+
+    Examples:
+        >>> refuse_unread("plan", ["seed", "model.backbone"])
+        >>> refuse_unread("export", ["run_dir", "seed"])
+        Traceback (most recent call last):
+        dmtc.core.errors.ConfigError: seed is not read by job=export, but by job=train, plan, check and benchmark; ...
+    """
+    if job not in READS:
+        return
+    # What no job reads is told by whoever knows all names, and the nearest one.
+    refused = {key: homes for key in keys if not reads(job, key) and (homes := [j for j in READS if reads(j, key)])}
+    if refused:
+        names = ", ".join(_TYPED.get(key, key) for key in refused)
+        homes = [home for home in READS if any(home in others for others in refused.values())]
+        raise ConfigError(
+            f"{names} {_is(refused)} not read by job={job}, but by job={_listed(homes)}; job={job} {_reading(job)}"
+        )
+    if config is None:
+        return
+    for only in ONLY:
+        unread = [key for key in keys if key == only.key or key.startswith(f"{only.key}.")]
+        if only.job == job and unread and not only.holds(config):
+            raise ConfigError(f"{', '.join(unread)} {_is(unread)} read by job={job} with {only.mode} alone")
+
+
+def reads(job: str, key: str) -> bool:
+    """Whether a job reads an option, or anything in a part of the config."""
+    return any(_touches(key, one) for one in (*_ALWAYS, *READS[job]))
+
+
+def _touches(key: str, declared: str) -> bool:
+    """Whether an option is a declared one, lies in it, or holds it."""
+    pairs = zip(key.split("."), declared.split("."), strict=False)
+    return all(one == other or (other == "model_*" and re.fullmatch("model_[a-z]", one)) for one, other in pairs)
+
+
+def _reading(job: str) -> str:
+    if "run_dir" in READS[job]:
+        others = [one for one in READS[job] if one != "run_dir" and not one.startswith("run.")]
+        more = "".join(f", {one}.*" for one in others)
+        return f"takes the rest from the run that run=RUN_DIR names, and reads job.*{more}, and what it uses of run.*"
+    return "reads what training reads, and job.*"
+
+
+def _is(keys: Collection[str]) -> str:
+    return "is" if len(keys) == 1 else "are"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

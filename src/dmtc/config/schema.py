@@ -1,0 +1,142 @@
+"""The top of a config: which parts there are, and what each has to be before anything looks into it."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from dmtc.config.folder import LoadedFile
+
+Config = dict[str, Any]
+"""A config as plain dictionaries: every part that it has, resolved."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_part_or_none(value: Any) -> bool:
+    return value is None or _is_part(value)
+
+
+def _is_whole_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def are_names(value: Any) -> bool:
+    """Whether a value is a list of text."""
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+_PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        ("dataset", "split", "model", "loss", "schedule", "run", "job"), (_is_part, "a part with settings")
+    ),
+    **dict.fromkeys(("evaluation", "logger"), (_is_part_or_none, "a part with settings, or null")),
+    "seed": (_is_whole_number, "a whole number"),
+    "tag": (_is_text, "text"),
+    "imports": (are_names, "a list of modules, such as [my_losses]"),
+    "resume": (_is_text_or_none, "a folder or null"),
+    "run_dir": (_is_text_or_none, "a folder or null"),
+}
+"""What a config has to have at its top."""
+
+_SHARED = ("default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
+"""Values that parts refer to; anything."""
+
+_NETWORK = re.compile(r"model_[a-z]")
+"""A network that is another model than the others."""
+
+_OPTIONAL = ("resume", "run_dir", "tag", "imports", "logger", "evaluation")
+"""What may be missing: jobs leave the protocol to the run, and runs from before there was a choice name none."""
+
+
+def has_parts(config: Mapping[str, Any]) -> bool:
+    """Whether all parts that every config has can be looked into."""
+    parts = [key for key, (fits, _) in _PARTS.items() if fits is _is_part]
+    return all(_is_part(config.get(key)) for key in parts)
+
+
+def shape_faults(config: Mapping[str, Any]) -> list[str]:
+    """What is missing at the top of a config, or is no such thing; one sentence each. Earlier runs had less."""
+    faults = []
+    for key, (fits, expected) in _PARTS.items():
+        if key not in config:
+            if key not in _OPTIONAL:
+                faults.append(f"{key} is missing")
+        elif not fits(config[key]):
+            faults.append(f"{key} should be {expected}, but is {_short(config[key])}")
+    return faults
+
+
+def unknown_keys(config: Mapping[Any, Any]) -> list[Any]:
+    """Keys at the top of a config that no part reads."""
+    return [key for key in config if not (isinstance(key, str) and (key in _known() or _NETWORK.fullmatch(key)))]
+
+
+def unknown_fault(
+    key: Any, known: Iterable[str], overrides: Sequence[str] = (), files: Sequence[LoadedFile] = ()
+) -> str:
+    """What to say of a key at the top that no part reads.
+
+    Args:
+        key: It.
+        known: Dotted names of every setting, for the nearest.
+        overrides: What was typed.
+        files: What went into the config.
+    """
+    names = [override for override in overrides if re.match(rf"\++{re.escape(str(key))}(?:[.=@/]|$)", override)]
+    here = [one for one in files if key in one.keys and one.package in ("_global_", None) and not _apart(one)]
+    apart = [one for one in files if (one.package or one.group.partition("/")[0]).partition(".")[0] == key]
+    if names:
+        where = names[0].partition("=")[0]
+    elif here:
+        where = f"{here[-1].path}: {key}"
+    elif apart:
+        return (
+            f"{apart[-1].path}: nothing of it reaches a setting, as its keys go below {key!r}; its first line should be"
+            " # @package _global_"
+        )
+    else:
+        where = str(key)
+    return f"{where}: no part of dmtc reads such a setting.{_nearest(str(key), known)}"
+
+
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+    """The dotted settings that are most like a name, by all of it or by its last part."""
+    known = list(known)
+    whole = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
+    last = [key for key in known if key.rpartition(".")[2] == name.rpartition(".")[2]]
+    return list(dict.fromkeys([*whole, *last]))[:3] or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = nearest_names(name, [*known, *_known()])
+    return f" Did you mean {' or '.join(names)}?" if names else f" Known: {', '.join(sorted(_known()))}"
+
+
+def _known() -> tuple[str, ...]:
+    return (*_PARTS, *_SHARED)
+
+
+def _apart(one: LoadedFile) -> bool:
+    """Whether the keys of a file go below a name of their own, although it does not say so."""
+    return one.package is None and bool(one.group)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """A copy of a mapping without some of its keys."""
+    return {key: value for key, value in mapping.items() if key not in keys}

@@ -1,0 +1,210 @@
+"""Whose a file is: the one rule of everything that writes.
+
+A command replaces and removes only what it made itself, or what an earlier one of the same kind recorded as its own in
+the folder's manifest (`.dmtc-<kind>.json`). Anything else that is in the way makes it stop before it writes, with a
+line that names the file. And what is written never lies where something is read: folders are told by what they are, not
+by how they are spelled, so that links, `..`, letter case, hard links and mounts hide nothing.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import read_regular, write_atomically
+
+Identity = tuple[int, int]
+"""Device and number of a file or folder: the same under all of its names."""
+
+
+def identity(path: Path) -> Identity | None:
+    """What a path leads to, through all links; None if nothing is there."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, which need not exist yet, is a folder or lies in it.
+
+    Examples:
+        >>> is_inside(Path("/tmp/../usr/new/one"), Path("/usr"))
+        True
+    """
+    path, folder = _resolved(path), _resolved(folder)
+    if path.is_relative_to(folder):
+        return True
+    of_folder = identity(folder)
+    return of_folder is not None and any(identity(one) == of_folder for one in (path, *path.parents))
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # other than by pathlib, a circle of links is left to whoever follows it
+
+
+def require_folder(path: Path, option: str) -> None:
+    """Refuse a path where a folder can neither be made nor be.
+
+    Args:
+        path: The folder; it need not exist yet.
+        option: The setting that names it.
+
+    Raises:
+        ConfigError: Something else is there.
+        OSError: The path is too long, leads through a file, or cannot be reached.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ConfigError(f"{option}={path} is a link to nothing; choose another folder") from None
+        return
+    if not stat.S_ISDIR(mode):
+        raise ConfigError(f"{option}={path} is a file; choose a folder")
+
+
+def require_own_file(path: Path, option: str, keys: set[str]) -> None:
+    """Refuse to write a JSON file over anything but an earlier one of the same kind.
+
+    Args:
+        path: The file; it need not exist yet.
+        option: The setting that names it.
+        keys: What every file of the kind holds.
+
+    Raises:
+        ConfigError: Something else is there.
+        OSError: The path is too long, leads through a file, or cannot be reached.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option}={path} is a folder; name a file")
+    try:
+        own = json.loads(read_regular(path)).keys() >= keys
+    except FileNotFoundError:
+        return
+    except (ValueError, AttributeError, RecursionError):
+        own = False
+    if not own:
+        raise ConfigError(f"{option}={path} is there and is not by this job; it is left alone: name another file")
+
+
+class Manifest:
+    """Which files of a folder were written by commands of one kind.
+
+    Args:
+        folder: The folder; it need not exist.
+        kind: Of the commands, such as "export"; manifests of other kinds say nothing here.
+        option: How a user names the folder, for messages.
+    """
+
+    def __init__(self, folder: Path, kind: str, option: str) -> None:
+        self.folder = folder
+        self.path = folder / f".dmtc-{kind}.json"
+        self._kind = kind
+        self._job = kind.rpartition("-")[2]
+        self._option = option
+
+    def exists(self) -> bool:
+        """Whether an earlier command has left one."""
+        return os.path.lexists(self.path)
+
+    def recorded(self) -> frozenset[str]:
+        """The files that are recorded, as paths inside the folder with `/`; folders end in `/`.
+
+        Raises:
+            ConfigError: The manifest is damaged, of another kind, or names what lies outside of the folder.
+        """
+        if not self.exists():
+            return frozenset()
+        try:
+            content = json.loads(read_regular(self.path))
+            files = _files_of(content, self._kind)
+        except (OSError, DataError, ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"{self.path} does not say which files here are dmtc's ({reason}); choose another {self._option}, or"
+                f" delete it together with the files that an earlier job={self._job} wrote here"
+            ) from None
+        return files
+
+    def refuse_foreign(self, names: Iterable[str], earlier: Callable[[str], bool] = lambda name: False) -> None:
+        """Stop before anything is written, if files to be written are there and nobody recorded them.
+
+        Args:
+            names: Files to be written, as in `recorded`.
+            earlier: Whether a file of that name is known to be of a version that wrote no manifest.
+
+        Raises:
+            ConfigError: There is such a file, or the manifest is damaged.
+        """
+        recorded = self.recorded()
+        foreign = [n for n in names if os.path.lexists(self.folder / n) and not self._is_own(n, recorded, earlier)]
+        if foreign:
+            more = f" and {len(foreign) - 1} more files" if len(foreign) > 1 else ""
+            were, are = ("were", "are") if len(foreign) > 1 else ("was", "is")
+            raise ConfigError(
+                f"{self.folder / foreign[0]}{more} {were} not written by an earlier job={self._job} and {are} left"
+                f" alone; choose another {self._option}"
+            )
+
+    def record(self, names: Iterable[str]) -> None:
+        """Note files as own, beside those that are; before they are written, so that none is ever left without owner.
+
+        Raises:
+            OSError: The manifest cannot be written.
+        """
+        self._write(self.recorded() | set(names))
+
+    def forget_gone(self) -> None:
+        """Drop files that are not there any more."""
+        there = {name for name in self.recorded() if os.path.lexists(self.folder / name)}
+        if there:
+            self._write(there)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def own(self, names: Iterable[str] | None = None) -> list[Path]:
+        """Recorded files, or those of some names that are, which are there and no links: they may be removed."""
+        recorded = self.recorded()
+        return [self.folder / n for n in sorted(recorded if names is None else names) if self._is_own(n, recorded)]
+
+    def _is_own(self, name: str, recorded: frozenset[str], earlier: Callable[[str], bool] = lambda name: False) -> bool:
+        if name not in recorded and not earlier(name):
+            return False
+        path = self.folder / name
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            return False
+        right = stat.S_ISDIR(mode) if name.endswith("/") else stat.S_ISREG(mode)
+        # A folder on the way that is a link leads to somebody else's files.
+        return right and _resolved(path).is_relative_to(_resolved(self.folder))
+
+    def _write(self, names: Iterable[str]) -> None:
+        content = {"kind": self._kind, "files": sorted(names)}
+        write_atomically(self.path, json.dumps(content, indent=0) + "\n", durable=True)
+
+
+def _files_of(content: Any, kind: str) -> frozenset[str]:
+    if content["kind"] != kind:
+        raise ValueError(f"it is of {content['kind']!r}")
+    files = content["files"]
+    if not isinstance(files, list):
+        raise TypeError("it lists no files")
+    for name in files:
+        if not isinstance(name, str) or not _stays_inside(name):
+            raise ValueError(f"it names {name!r}")
+    return frozenset(files)
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a recorded name is a plain path inside its folder, spelled as this module spells it."""
+    plain = name.removesuffix("/")
+    path = PurePosixPath(plain)
+    if "\0" in name or path.is_absolute() or ".." in path.parts or (os.name == "nt" and "\\" in name):
+        return False
+    return plain not in ("", ".") and str(path) == plain

@@ -1,0 +1,153 @@
+"""Components by name: YAML says `name: ...` plus keyword arguments, a registry turns that into an object.
+
+A component is any callable (a class or a function) whose parameters are annotated and keyword-capable. Values that only
+exist at run time (the number of classes, say) are declared by the registry, passed by the library, and refused in YAML.
+Every fault of a specification is found before anything is built, so that one message can name them all.
+"""
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from beartype import BeartypeConf
+from beartype.door import is_bearable
+
+from dmtc.core.errors import ConfigError
+
+T = TypeVar("T")
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+# YAML writes 5 where a float is meant; an int is a fine float.
+_LENIENT = BeartypeConf(is_pep484_tower=True)
+
+
+class Registry(Generic[T]):
+    """The known components of one kind.
+
+    Args:
+        kind: What a component is called in messages, for example "loss".
+        runtime: Names of the arguments that the library passes itself, and YAML must not give.
+
+    Examples:
+        >>> SHAPES: Registry[object] = Registry("shape")
+        >>> @SHAPES.register("circle")
+        ... class Circle:
+        ...     def __init__(self, *, radius: float) -> None:
+        ...         self.radius = radius
+        >>> SHAPES.build({"name": "circle", "radius": 2}).radius
+        2
+        >>> SHAPES.build({"name": "cirle", "radius": 2})
+        Traceback (most recent call last):
+        dmtc.core.errors.ConfigError: shape: unknown shape 'cirle'. Did you mean 'circle'? Known: circle
+    """
+
+    def __init__(self, kind: str, runtime: Iterable[str] = ()) -> None:
+        self.kind = kind
+        self.runtime = frozenset(runtime)
+        self._builders: dict[str, Callable[..., T]] = {}
+
+    def register(self, name: str) -> Callable[[Builder], Builder]:
+        """Return a decorator that makes a class or function known as `name`.
+
+        Raises:
+            ConfigError: The name is taken by another component.
+        """
+
+        def decorate(builder: Builder) -> Builder:
+            known = self._builders.get(name)
+            # The same definition may be seen twice, when a notebook cell or an `imports=` module runs again.
+            if known is not None and _origin(known) != _origin(builder):
+                raise ConfigError(f"{self.kind} {name!r} is registered twice: {_origin(known)}, {_origin(builder)}")
+            self._builders[name] = builder
+            return builder
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """The registered names in alphabetical order."""
+        return sorted(self._builders)
+
+    def builder(self, name: str) -> Callable[..., T]:
+        """The registered callable itself."""
+        if name not in self._builders:
+            raise ConfigError(f"unknown {self.kind} {unknown(name, self._builders)}")
+        return self._builders[name]
+
+    def faults(self, spec: Mapping[str, Any], where: str) -> list[str]:
+        """Everything that is wrong with a specification, one sentence each.
+
+        Args:
+            spec: `name` plus keyword arguments.
+            where: Its place in the config, for the message, for example "loss.mutual".
+        """
+        if not isinstance(spec, Mapping):
+            return [f"{where} should be `name:` and its options, but is {spec!r}"]
+        name = spec.get("name")
+        if name is None:
+            return [f"{where}: no `name:` given (known: {', '.join(self.names())})"]
+        if not isinstance(name, str) or name not in self._builders:
+            return [f"{where}: unknown {self.kind} {unknown(str(name), self._builders)}"]
+        arguments = {key: value for key, value in spec.items() if key != "name"}
+        return argument_faults(self._builders[name], arguments, where, self.runtime)
+
+    def build(self, spec: Mapping[str, Any], where: str | None = None, **runtime: Any) -> T:
+        """Check a specification and make the component.
+
+        Args:
+            spec: `name` plus keyword arguments, as in YAML.
+            where: Its place in the config, for the message.
+            **runtime: The values of the declared runtime arguments; those the component does not take are left out.
+
+        Raises:
+            ConfigError: Unknown name or argument, missing argument, wrong type; all faults in one message.
+        """
+        raise_faults(self.faults(spec, where or self.kind))
+        builder = self._builders[spec["name"]]
+        arguments = {key: value for key, value in spec.items() if key != "name"}
+        accepted = inspect.signature(builder).parameters
+        arguments.update({key: value for key, value in runtime.items() if key in accepted})
+        return builder(**arguments)
+
+
+def argument_faults(
+    builder: Callable[..., Any], arguments: Mapping[str, Any], where: str, runtime: Iterable[str] = ()
+) -> list[str]:
+    """Hold keyword arguments against a callable's signature and annotations; return one sentence a fault."""
+    runtime = frozenset(runtime)
+    hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
+    parameters = {key: value for key, value in inspect.signature(builder).parameters.items() if key not in runtime}
+    if not isinstance(arguments, Mapping):
+        return [f"{where} should be settings by name, but is {arguments!r}"]
+    faults = []
+    for key, value in arguments.items():
+        if key in runtime:
+            faults.append(f"{where}.{key} is set by the library and cannot be given")
+        elif key not in parameters:
+            faults.append(f"{where}: unknown option {unknown(key, parameters)}")
+        elif key in hints and not is_bearable(value, hints[key], conf=_LENIENT):
+            expected = hints[key].__name__ if inspect.isclass(hints[key]) else str(hints[key]).replace("typing.", "")
+            faults.append(f"{where}.{key} should be {expected}, but is {value!r}")
+    missing = [k for k, p in parameters.items() if p.default is inspect.Parameter.empty and k not in arguments]
+    if missing:
+        faults.append(f"{where}: missing option {', '.join(map(repr, missing))}")
+    return faults
+
+
+def raise_faults(faults: list[str]) -> None:
+    """Raise one `ConfigError` that names every fault, if there is any."""
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """An unknown name, with the nearest of those that are known, and all of them."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{name!r}.{hint} Known: {', '.join(known) or 'none'}"
+
+
+def _origin(builder: Callable[..., Any]) -> str:
+    return f"{builder.__module__}.{builder.__qualname__}"

@@ -1,0 +1,53 @@
+"""How fast training crops are read."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import cv2
+import torch
+
+from dmtc.batches import Loader, training_requests
+from dmtc.cost.timing import Stopwatch
+from dmtc.engine.components import Components
+from dmtc.pseudo import PseudoLabels
+from dmtc.schedule import Phase
+
+_STEPS = 4
+
+
+def crops_per_s(
+    components: Components,
+    phase: Phase,
+    unlabelled: Sequence[str],
+    pseudo_labels: PseudoLabels | None,
+    watch: Stopwatch,
+) -> float:
+    """Training crops a second that one process reads and augments, from files that the system has in memory.
+
+    Args:
+        components: Of the recipe.
+        phase: Its mixture of labelled and pseudo-labelled images is read.
+        unlabelled: Images that have pseudo-labels.
+        pseudo_labels: Theirs; None if the phase has none.
+        watch: How long to measure.
+    """
+    labelled = components.split.subsets[phase.trainee]
+    loader = Loader(components.dataset, components.augment, 0, torch.device("cpu"), components.on_error)
+    few = replace(phase, steps=_STEPS)
+
+    def read() -> None:
+        for _ in loader.crops(training_requests(few, labelled, unlabelled, pseudo_labels, seed=0)):
+            pass
+
+    with _one_thread():
+        return _STEPS * (phase.labelled_batch + phase.pseudo_batch) / watch.one(read)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenCV as the loader's processes use it."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    yield
+    cv2.setNumThreads(before)

@@ -1,0 +1,5 @@
+"""Augmentation of training crops."""
+
+from dmtc.data.augment.geometry import Augment
+
+__all__ = ["Augment"]

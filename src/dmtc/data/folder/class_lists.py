@@ -1,0 +1,186 @@
+"""Reading `classes.yaml` and `classes.txt`: names of the classes, their colors or values, and what is ignored."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmtc.core.errors import DataError
+from dmtc.core.yaml_files import read_yaml
+from dmtc.data.folder.ignore_words import without_labelmes
+from dmtc.data.listed import read_lines
+
+NAMES = ("classes.yaml", "classes.yml", "classes.txt")
+"""What a file of classes is called, in order of preference."""
+
+_FORM = (
+    "it should hold `classes:`, a list of names or of mappings such as {name: road, color: [128, 64, 128]}, and perhaps"
+    " `ignore:`, a value, a color, the name of a class, or a list of such"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassList:
+    """What is known of the classes before a mask is opened.
+
+    Attributes:
+        names: In index order; None if the masks are to tell.
+        colors: The RGB color of each class, or None.
+        values: The mask value of each class, or None where it is the index.
+        places: The index of each class in masks of indices, where that is not its place in `names`, as one of the list
+            is ignored; or None.
+        ignore_values: Further values, besides 255, that mean "ignored".
+        ignore_colors: The colors that mean it, in masks of colors.
+        source: Where this is from, for messages.
+    """
+
+    names: tuple[str, ...] | None = None
+    colors: list[list[int]] | None = None
+    values: list[int] | None = None
+    places: list[int] | None = None
+    ignore_values: tuple[float, ...] = ()
+    ignore_colors: tuple[list[int], ...] = ()
+    source: str = ""
+
+
+def find_class_list(folders: Iterable[Path]) -> Path | None:
+    """The first file of classes in some folders, or None."""
+    candidates = (folder / name for folder in folders for name in NAMES)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def read_class_list(path: Path) -> ClassList:
+    """Read a file of classes: YAML, or text with one name a line.
+
+    A `classes.yaml` holds `classes`, a list whose entries are names or mappings with `name` and perhaps `color` (three
+    numbers, or "#rrggbb") and `value` (in the mask files; without it the place in the list); and perhaps `ignore`: a
+    value, a color, the name of one of the classes, which then is none, or a list of such. Three different numbers are a
+    color in masks of colors, and three values in others if no class has a color.
+
+    labelme's `__ignore__` at the beginning or the end is left out: it stands for 255.
+
+    Raises:
+        DataError: It is missing, no such file, or says something twice or by halves.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        return ClassList(names=_checked(without_labelmes(read_lines(path), str(path)), path), source=str(path))
+    try:
+        content = read_yaml(path)
+    except DataError as error:
+        raise DataError(f"{error}; {_FORM}") from error
+    if isinstance(content, list):
+        content = {"classes": content}
+    if not isinstance(content, Mapping) or not isinstance(content.get("classes"), list):
+        raise DataError(f"{path}: no list of classes; {_FORM}")
+    _refuse_unknown(content, ("classes", "ignore"), path)
+    entries = [_entry(entry, place, path) for place, entry in enumerate(content["classes"])]
+    kept = without_labelmes([entry["name"] for entry in entries], str(path))
+    entries = [entry for entry in entries if entry["name"] in kept]
+    names = _checked([entry["name"] for entry in entries], path)
+    colors, values = _all_or_none(entries, "color", path), _all_or_none(entries, "value", path)
+    ignored = _ignored(content.get("ignore"), names, colors is not None, path)
+    if len(ignored.places) == len(names):
+        raise DataError(f"{path}: ignore names every class of the list")
+    left = [place for place in range(len(names)) if place not in ignored.places]
+    for place in ignored.places:
+        ignored.values.append(place if values is None else values[place])
+        ignored.colors.extend([] if colors is None else [colors[place]])
+    return ClassList(
+        names=tuple(names[place] for place in left),
+        colors=None if colors is None else [colors[place] for place in left],
+        values=None if values is None else [values[place] for place in left],
+        places=left if values is None and left != list(range(len(left))) else None,
+        ignore_values=tuple(dict.fromkeys(ignored.values)),
+        ignore_colors=tuple(ignored.colors),
+        source=str(path),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ignored:
+    values: list[float]
+    colors: list[list[int]]
+    places: list[int]  # of classes
+
+
+def _ignored(given: Any, names: tuple[str, ...], have_colors: bool, path: Path) -> _Ignored:
+    """What `ignore` says, in any of its forms."""
+    ignored = _Ignored([], [], [])
+    if isinstance(given, list) and not _is_color(given):
+        parts = given
+    else:
+        parts = [] if given is None else [given]
+        if isinstance(given, list) and not have_colors and len(set(given)) == 3:
+            ignored.values.extend(given)
+    for part in parts:
+        if isinstance(part, (int, float)) and not isinstance(part, bool):
+            if math.isinf(part) or (abs(part) < 1 << 53 and part != part // 1 and not math.isnan(part)):
+                raise DataError(f"{path}: an ignored value is a whole number, but is {part!r}")
+            ignored.values.extend([] if math.isnan(part) else [part])  # NaN always is
+        elif isinstance(part, str) and part.strip() in names:
+            ignored.places.append(names.index(part.strip()))
+        elif isinstance(part, str) and not part.startswith("#"):
+            raise DataError(
+                f"{path}: ignore names {part!r}, which is none of the classes ({', '.join(names[:8])}); {_FORM}"
+            )
+        else:
+            ignored.colors.append(_color(part, "ignore", path))
+    return ignored
+
+
+def _is_color(given: list[Any]) -> bool:
+    return len(given) == 3 and all(type(number) is int and 0 <= number <= 255 for number in given)
+
+
+def _entry(entry: Any, place: int, path: Path) -> dict[str, Any]:
+    where = f"class {place}"
+    if not isinstance(entry, Mapping):
+        entry = {"name": entry}
+    _refuse_unknown(entry, ("name", "color", "value"), path, f" of {where}")
+    name, value, color = entry.get("name"), entry.get("value"), entry.get("color")
+    # YAML reads names such as 7, yes and null as something else than text.
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f"{path}: the name of {where} should be text, in quotes if need be, but is {name!r}; {_FORM}")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 16):
+        raise DataError(f"{path}: the value of {where} should be a number in 0..65535, but is {value!r}")
+    return {"name": name.strip(), "value": value, "color": None if color is None else _color(color, where, path)}
+
+
+def _color(color: Any, where: str, path: Path) -> list[int]:
+    if isinstance(color, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        return list(bytes.fromhex(color[1:]))
+    if isinstance(color, list) and _is_color(color):
+        return color
+    raise DataError(
+        f"{path}: the color of {where} should be three numbers in 0..255 or '#rrggbb' in quotes, but is {color!r}"
+    )
+
+
+def _all_or_none(entries: list[dict[str, Any]], key: str, path: Path) -> list[Any] | None:
+    given = [entry[key] for entry in entries if entry[key] is not None]
+    if not given:
+        return None
+    if len(given) < len(entries):
+        without = next(entry["name"] for entry in entries if entry[key] is None)
+        raise DataError(f"{path}: some classes have a {key} and {without!r} has none; give it to all, or to none")
+    for place, one in enumerate(given):
+        if one in given[:place]:
+            raise DataError(f"{path}: the {key} {one} stands for two classes")
+    return given
+
+
+def _checked(names: list[str], path: Path) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{path}: class names should be one or more, each once, but are {names}")
+    return tuple(names)
+
+
+def _refuse_unknown(mapping: Mapping[Any, Any], known: tuple[str, ...], path: Path, where: str = "") -> None:
+    for key in mapping:
+        if key not in known:
+            nearest = difflib.get_close_matches(str(key), known, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            raise DataError(f"{path}: unknown key {str(key)!r}{where}.{hint} Known: {', '.join(known)}")

@@ -1,0 +1,146 @@
+"""What settings and files say of masks and classes, and what the masks themselves add to that."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from dmtc.core.errors import ConfigError
+from dmtc.data.folder.class_lists import ClassList, find_class_list, read_class_list
+from dmtc.data.folder.ignore_words import ignore_warning, is_ignore_word, without_labelmes
+from dmtc.data.folder.mask_kinds import recognize
+from dmtc.data.folder.mask_reading import MaskKind, MaskReading
+from dmtc.data.folder.mask_survey import survey_masks
+from dmtc.data.masks import ColorMasks, Ignored, ignored_colors, ignored_values
+
+log = logging.getLogger(__name__)
+
+_SURVEYED = 100
+"""Masks that are opened to see what they are, where the classes are named. Where they are not, all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSettings:
+    """The settings of `dataset=folder` that say something about masks and classes; see there.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+
+    kind: Literal["auto"] | MaskKind
+    classes: list[str] | str | None
+    values: list[int] | None
+    colors: list[list[int]] | None
+    ignore_value: Ignored
+    ignore_color: list[int] | list[list[int]] | None
+
+    def __post_init__(self) -> None:
+        if self.colors is not None and self.ignore_value is not None and self.kind in ("auto", "rgb"):
+            raise ConfigError(
+                "dataset.ignore_value is a value, but dataset.colors says that the masks hold colors (ignored is then"
+                " dataset.ignore_color); if they do not, say dataset.mask_kind=index"
+            )
+
+    def class_list(self, around: Sequence[Path]) -> ClassList:
+        """What is known of the classes: settings come before the file, and names in the settings in place of it.
+
+        Args:
+            around: Folders in which a file of classes may lie.
+
+        Raises:
+            ConfigError: A name or color is given twice or malformed.
+            DataError: The file cannot be read.
+        """
+        if isinstance(self.classes, list):
+            names = without_labelmes(self.classes, "dataset.classes")
+            if not names or len(set(names)) < len(names):
+                raise ConfigError(
+                    f"dataset.classes: class names should be one or more, each once, but are {self.classes}"
+                )
+            listed = ClassList(names=tuple(names), source="dataset.classes")
+        else:
+            path = find_class_list(around) if self.classes is None else Path(self.classes).expanduser()
+            listed = ClassList() if path is None else read_class_list(path)
+        settings: dict[str, Any] = {"values": self.values, "colors": self.colors}
+        settings = {key: value for key, value in settings.items() if value is not None}
+        if self.ignore_value is not None:
+            settings["ignore_values"] = ignored_values(self.ignore_value)
+        if self.ignore_color is not None:
+            settings["ignore_colors"] = tuple(ignored_colors(self.ignore_color))
+        listed = replace(listed, **settings)
+        listed = _without_ignored(listed)
+        warning = ignore_warning(listed.names or (), listed.source)
+        if warning is not None:
+            log.warning("%s", warning)
+        if listed.colors is not None:
+            ColorMasks(listed.colors, listed.ignore_colors)  # refuses colors that are malformed or given twice
+        return listed
+
+    def reading(self, masks: Mapping[str, Path], given: ClassList) -> tuple[MaskReading, str]:
+        """How masks are read, and a line about it. They are opened only where that is not said.
+
+        Args:
+            masks: Files by id.
+            given: From `class_list`.
+
+        Raises:
+            DataError: No mask can be read, or they do not tell how.
+        """
+        kind = self.kind
+        if given.places is not None and kind in ("index", "palette"):
+            given, kind = replace(given, values=given.places, places=None), "values"
+        named = given.names is not None
+        if kind != "auto" and named:
+            needed = {"rgb": given.colors, "values": given.values, "binary": given.values, "threshold": given.values}
+            if needed.get(kind, True) is not None:
+                return MaskReading(
+                    kind, given, "as dataset.mask_kind says"
+                ), f"masks: {kind}, as dataset.mask_kind says"
+        paths = list(masks.values())
+        if named:
+            paths = paths[:: max(1, -(-len(paths) // _SURVEYED))]
+        survey = survey_masks(paths, given.ignore_values, given.values or ())
+        reading = recognize(survey, given, kind)
+        of = f"{survey.files} of {len(masks)}" if survey.files < len(masks) else f"all {len(masks)}"
+        others = f"; {survey.others} are otherwise or unreadable" if survey.others else ""
+        return reading, f"masks: {reading.kind}, as {of} masks show: {reading.why}{others}"
+
+
+def _without_ignored(listed: ClassList) -> ClassList:
+    """Leave out names such as void whose place in the list is an ignored value."""
+    names, colors = listed.names, listed.colors
+    if names is None or listed.values is not None or listed.places is not None:
+        return listed
+    left = [p for p, name in enumerate(names) if not (p in listed.ignore_values and is_ignore_word(name))]
+    if len(left) == len(names):
+        return listed
+    return replace(
+        listed,
+        names=tuple(names[place] for place in left),
+        colors=None if colors is None else [colors[place] for place in left],
+        places=None if left == list(range(len(left))) else left,
+    )
+
+
+def found_settings(reading: MaskReading) -> dict[str, Any]:
+    """The settings that would have said what was found out."""
+    classes = reading.classes
+    values, colors = classes.ignore_values, classes.ignore_colors
+    return {
+        "mask_kind": reading.kind,
+        "classes": list(reading.names),
+        "values": classes.values,
+        "colors": classes.colors,
+        "ignore_value": None if not values else values[0] if len(values) == 1 else list(values),
+        "ignore_color": None if not colors else colors[0] if len(colors) == 1 else list(colors),
+    }
+
+
+def classes_note(names: tuple[str, ...], given: ClassList) -> str:
+    """What the classes are and who says so, in a line."""
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    source = (
+        f"from {given.source}" if given.names is not None else "called after the masks; classes.yaml would name them"
+    )
+    return f"classes: {len(names)} ({shown}), {source}"

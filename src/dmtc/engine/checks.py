@@ -1,0 +1,157 @@
+"""Holding a config against the components that it names, before any of them is built."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from dmtc.batches import on_error_faults
+from dmtc.config.compose import known_keys, resolved
+from dmtc.config.folder import LoadedFile, loaded_files
+from dmtc.config.imports import import_modules
+from dmtc.config.schema import Config, has_parts, shape_faults, unknown_fault, unknown_keys, without
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.registry import Registry, argument_faults, raise_faults
+from dmtc.data import DATASETS
+from dmtc.data.augment import Augment
+from dmtc.evaluation import evaluation_faults
+from dmtc.losses.terms import term_faults
+from dmtc.machine.settings import run_faults
+from dmtc.models import model_faults
+from dmtc.models.normalization import NORMALIZATIONS
+from dmtc.schedule import OPTIMIZERS, RATES
+from dmtc.schedule.plans import schedule_faults
+from dmtc.splits import SPLITS
+from dmtc.tracking import LOGGERS
+
+
+def settle(cfg: DictConfig | Mapping[str, Any], jobs: Registry[Any] | None = None) -> Config:
+    """Resolve a config into plain dictionaries, import the user's own modules, and check everything.
+
+    Args:
+        cfg: From `compose`.
+        jobs: The known jobs, where one is to be done; None leaves `job` unchecked.
+
+    Raises:
+        ConfigError: All faults in one message.
+    """
+    plain = resolved(cfg)
+    if unknown := unknown_keys(plain):
+        overrides, files = _sources(cfg)
+        raise ConfigError("; ".join(unknown_fault(key, known_keys(), overrides, files) for key in unknown))
+    import_modules(plain.get("imports", ()))
+    check(plain, jobs)
+    return plain
+
+
+def settle_stored(config: Config, path: Path) -> Config:
+    """As `settle`, of the config of an earlier run, which may lack what there was not then.
+
+    Args:
+        config: As read; it has its parts (`shape_faults`).
+        path: Its file, for messages.
+
+    Raises:
+        ConfigError: A module of the user's is missing.
+        DataError: It is damaged.
+    """
+    import_modules(config.get("imports", ()))
+    try:
+        check(config)
+    except ConfigError as error:
+        raise DataError(f"{path} is damaged, or of another version of dmtc: {error}") from None
+    return config
+
+
+def _sources(cfg: DictConfig | Mapping[str, Any]) -> tuple[list[str], list[LoadedFile]]:
+    """The overrides and files of the config at hand, as far as they are known."""
+    if not isinstance(cfg, DictConfig):
+        return [], []
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return overrides, loaded_files()
+
+
+def check(config: Config, jobs: Registry[Any] | None = None) -> None:
+    """Hold every part of a config against the component that it names.
+
+    Args:
+        config: Plain and resolved.
+        jobs: As in `settle`.
+
+    Raises:
+        ConfigError: All faults in one message.
+    """
+    faults = shape_faults(config)
+    if not has_parts(config):
+        raise_faults(faults)
+    dataset, model, schedule = config["dataset"], config["model"], config["schedule"]
+    faults += DATASETS.faults(without(dataset, "augment", "on_error"), "dataset")
+    faults += on_error_faults(dataset)
+    faults += _augment_faults(dataset.get("augment") or {})
+    faults += SPLITS.faults(config["split"], "split")
+    faults += model_faults(model, "model")
+    faults += _own_model_faults(config)
+    faults += _weights_faults(model.get("weights"))
+    faults += _normalization_faults(model.get("normalization"))
+    faults += term_faults(config["loss"])
+    faults += schedule_faults(schedule)
+    faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
+    faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
+    if config.get("evaluation"):  # job=evaluate leaves it open: by default it takes the run's own
+        faults += evaluation_faults(config["evaluation"], "evaluation")
+    faults += run_faults(config["run"])
+    if jobs is not None:
+        faults += jobs.faults(config["job"], "job")
+    logger = config.get("logger")
+    for name, spec in (logger if isinstance(logger, Mapping) else {}).items():
+        faults += LOGGERS.faults(spec, f"logger.{name}")
+    raise_faults(faults)
+
+
+def _augment_faults(augment: Mapping[str, Any]) -> list[str]:
+    if faults := argument_faults(Augment, augment, "dataset.augment"):
+        return faults
+    try:
+        Augment(**augment)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def _own_model_faults(config: Config) -> list[str]:
+    faults = []
+    for where, spec in config.items():
+        if not where.startswith("model_") or spec is None:
+            continue
+        if not isinstance(spec, Mapping):
+            faults.append(f"{where} should be a choice such as {where}=dpt, or null, but is {spec!r}")
+            continue
+        faults += model_faults(spec, where)
+        letter = where.removeprefix("model_")
+        faults += [
+            f"{where}.{key} is given as model.{key}.{letter}" for key in ("weights", "normalization") if key in spec
+        ]
+    return faults
+
+
+def _weights_faults(weights: Any) -> list[str]:
+    if not isinstance(weights, Mapping):
+        return [f"model.weights should name the starting weights of each network, but is {weights!r}"]
+    return [
+        f"model.weights.{network} should be null, imagenet or a file, but is {source!r}"
+        for network, source in weights.items()
+        if not (source is None or isinstance(source, str))
+    ]
+
+
+def _normalization_faults(normalization: Any) -> list[str]:
+    if not isinstance(normalization, Mapping):
+        return [f"model.normalization should name the rule of each network's weights, but is {normalization!r}"]
+    known = ["null", *NORMALIZATIONS]
+    return [
+        f"model.normalization.{network} should be one of {', '.join(known)}, but is {rule!r}"
+        for network, rule in normalization.items()
+        if not (rule is None or (isinstance(rule, str) and rule in NORMALIZATIONS))
+    ]

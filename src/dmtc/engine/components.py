@@ -1,0 +1,301 @@
+"""The components of a run, made from its config when they are first needed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmtc.batches import OnError
+from dmtc.config.schema import Config, without
+from dmtc.core.errors import ConfigError
+from dmtc.core.randomness import seed_of
+from dmtc.data import DATASETS, Dataset
+from dmtc.data.augment import Augment
+from dmtc.data.cache import ImageCache
+from dmtc.data.sizes import typical_size
+from dmtc.data.task import Task
+from dmtc.engine.checks import settle_stored
+from dmtc.engine.network_specs import network_spec, refuse_networks
+from dmtc.evaluation import Evaluation, build_evaluation
+from dmtc.losses.terms import Term, build_terms, needs_embedding, terms_of_stage
+from dmtc.machine.processes import Processes, current_processes
+from dmtc.machine.settings import RunSettings, pick_device, pick_precision
+from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
+from dmtc.run.folder import RunFolder
+from dmtc.run.moved import relocated
+from dmtc.run.origin import require_one_run, require_own_settings
+from dmtc.run.same_data import require_same_data
+from dmtc.schedule import Counts, Phase, build_plan
+from dmtc.schedule.lengths import with_lengths
+from dmtc.schedule.phase import networks_of
+from dmtc.schedule.plans import left_out
+from dmtc.splits import SPLITS, Split
+
+
+class Components:
+    """Everything that a config names, built once.
+
+    Args:
+        config: Resolved and checked, from `dmtc.engine.checks.settle`.
+        split: The split of an earlier run, which then is not chosen anew.
+        plan: The plan of an earlier run, likewise.
+        task: What the data set asks of a network, where it may not be at hand.
+        check_data: Called with the data set before it is used: where it is at another place than the run began with.
+        keeps: Let a data set that is made write its files where its settings say; else nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        split: Split | None = None,
+        plan: list[Phase] | None = None,
+        task: Task | None = None,
+        check_data: Callable[[Dataset], None] | None = None,
+        keeps: bool = True,
+    ) -> None:
+        self.config = config
+        self.run = RunSettings(**config["run"])
+        self._split = split
+        self._plan = plan
+        self._task = task
+        self._check_data = check_data
+        self._keeps = keeps
+
+    @classmethod
+    def of(
+        cls, folder: RunFolder, run: Mapping[str, Any] | None = None, places: Mapping[str, Any] | None = None
+    ) -> "Components":
+        """The parts of an earlier run. Its networks can be made without its data set, if that was moved or deleted.
+
+        Args:
+            folder: Of the run.
+            run: Settings of the machine, if not the run's own.
+            places: Where data lie now, by dotted key (see `dmtc.run.moved`). Content that is not that which the run
+                began with is an error as soon as the data set is used.
+
+        Raises:
+            ConfigError: A place is none, or the config was changed after the run began.
+            DataError: A file of the run is missing or damaged, or its parts were not made by one run.
+        """
+        config = settle_stored(folder.read_config(), folder.config_path)
+        settings = require_own_settings(folder, config)
+        if places:
+            config = relocated(config, places)
+        if run is not None:
+            config = config | {"run": dict(run)}
+        plan = folder.read_plan() if folder.has_plan() else None
+        split = folder.read_split()
+        require_one_run(folder, plan or [], split, settings)
+        return cls(config, split, plan, folder.read_task(), partial(require_same_data, folder) if places else None)
+
+    @property
+    def is_relocated(self) -> bool:
+        """Whether its data are said to be at another place than the run began with."""
+        return self._check_data is not None
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Images, masks and lists."""
+        return self._dataset if self.image_cache is None else replace(self._dataset, decode_image=self.image_cache)
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        dataset = DATASETS.build(
+            without(self.config["dataset"], "augment", "on_error"),
+            "dataset",
+            open_test=self.run.test,
+            keeps=self._keeps,
+        )
+        if self._check_data is not None:
+            self._check_data(dataset)
+        return dataset
+
+    @cached_property
+    def image_cache(self) -> ImageCache | None:
+        """Where decoded images are kept, if anywhere."""
+        folder = self.run.image_cache
+        return None if folder is None else ImageCache(Path(folder), self._dataset.reader)
+
+    def cache_forecast(self) -> str | None:
+        """What the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
+        if self.image_cache is None:
+            return None
+        unlabelled = self.split.unlabelled if any(phase.label_from for phase in self.plan) else ()
+        test = self.dataset.test if self.run.test else ()
+        ids = sorted({*self.dataset.val, *test, *self.split.labelled, *unlabelled})
+        return self.image_cache.forecast(self.dataset.images, ids)
+
+    @cached_property
+    def on_error(self) -> OnError:
+        """What becomes of training images that cannot be used; runs from before there was a choice stopped."""
+        return self.config["dataset"].get("on_error", "stop")
+
+    @cached_property
+    def augment(self) -> Augment:
+        """How training crops are made; the crop fits the labelled images if it is to."""
+        augment = Augment(**self.config["dataset"]["augment"])
+        return augment.fitted(typical_size(self.dataset, self.split.labelled) if augment.fit else None)
+
+    @cached_property
+    def split(self) -> Split:
+        """Which training images are labelled."""
+        dataset = self.dataset
+        split = self._split or SPLITS.build(
+            self.config["split"],
+            "split",
+            ids=dataset.masked,
+            unmasked=dataset.unmasked,
+            labels=dataset.mask,
+        )
+        split.check(dataset.train, dataset.masked)
+        return split
+
+    @property
+    def split_as_stored(self) -> Split | None:
+        """The split of an earlier run, not held against a data set; None if one is still to be chosen."""
+        return self._split
+
+    @property
+    def task(self) -> Task:
+        """What the networks tell apart, in which colors."""
+        return self.dataset.task if self._task is None else self._task
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """The `schedule` part of the config, with the lengths that follow from the number of images."""
+        return self._lengths[0]
+
+    @property
+    def choices(self) -> list[str]:
+        """What was left to the data and follows from it: a setting a line, with the reason."""
+        given, fitted = Augment(**self.config["dataset"]["augment"]), self.augment
+        height, width = fitted.crop
+        crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
+        return [*self._lengths[1], *(crop if fitted.crop != given.crop else []), *self._left_out()]
+
+    @property
+    def scored_line(self) -> str | None:
+        """A line about the images that are scored, where there is a test part."""
+        val, test = len(self.dataset.val), len(self.dataset.test)
+        if not test:
+            return None
+        when = "once, at the end" if self.run.test else "never, as run.test=false"
+        return f"scored: {val} validation images after each phase, {test} test images {when}"
+
+    @cached_property
+    def _lengths(self) -> tuple[dict[str, Any], list[str]]:
+        return with_lengths(self.config["schedule"], len(self.split.labelled), len(self.split.unlabelled))
+
+    def settle_by_data(self) -> None:
+        """Put what was left to the data into the config: a run goes on with that, whatever becomes of the data."""
+        dataset = self.config["dataset"] | dict(self.dataset.found)
+        if dataset["augment"].get("fit"):
+            dataset["augment"] = dataset["augment"] | {"crop": list(self.augment.crop), "fit": False}
+        self.config = self.config | {"dataset": dataset, "schedule": self.schedule}
+
+    @cached_property
+    def plan(self) -> list[Phase]:
+        """The phases in order."""
+        if self._plan is not None:
+            return self._plan
+        plan = build_plan(self.schedule, self._counts)
+        for phase in plan:
+            terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
+        refuse_networks(self.config, networks_of(plan))
+        return plan
+
+    @property
+    def _counts(self) -> Counts:
+        labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
+        return Counts(labelled, len(self.split.unlabelled))
+
+    def _left_out(self) -> list[str]:
+        if not (names := left_out(self.schedule, self._counts)):
+            return []
+        return [f"no image is unlabelled: the phases that learn from pseudo-labels are left out ({', '.join(names)})"]
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """The terms of the loss."""
+        return build_terms(self.config["loss"])
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """How validation images are scored."""
+        if not self.config.get("evaluation"):
+            raise ConfigError("evaluation: no protocol chosen; choose one, such as evaluation=original")
+        return build_evaluation(self.config["evaluation"], "evaluation")
+
+    @cached_property
+    def networks(self) -> list[str]:
+        """Letters of the networks that are trained."""
+        return networks_of(self.plan)
+
+    @cached_property
+    def processes(self) -> Processes:
+        """Those that carry the run out."""
+        return current_processes()
+
+    def refuse_processes(self) -> None:
+        """See that there are not more processes than there is work for.
+
+        Raises:
+            ConfigError: There are.
+        """
+        size, networks = self.processes.size, len(self.networks)
+        if self.run.parallel_students:
+            if networks != size or size == 1:
+                raise ConfigError(
+                    "run.parallel_students=true needs as many processes as networks, and more than one (torchrun "
+                    f"--nproc-per-node=2 run.py ...), but has {size} for {networks}"
+                )
+            return
+        if self.run.sync_batchnorm and size > 1 and self.device.type != "cuda":
+            raise ConfigError("run.sync_batchnorm=true needs CUDA devices: torch has it for no others")
+        for phase in self.plan:
+            images = phase.labelled_batch + phase.pseudo_batch
+            if images < size:
+                raise ConfigError(
+                    f"{size} processes cannot share a batch of {images}: use fewer, or raise "
+                    f"schedule.{phase.stage}.labelled_batch"
+                )
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return pick_device(self.run.device, self.processes)
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """Type of the forward pass."""
+        return pick_precision(self.run.precision, self.device)
+
+    def model_spec(self, network: str) -> Mapping[str, Any]:
+        """What a network is built from."""
+        return network_spec(self.config, network)[0]
+
+    def model(self, network: str) -> SegmentationModel:
+        """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
+        spec, where = network_spec(self.config, network)
+        return build_model(
+            spec,
+            num_classes=self.task.num_classes,
+            projection=needs_embedding(self.terms),
+            seed=seed_of(self.config["seed"], network, "weights"),
+            where=where,
+        )
+
+    def try_starting_weights(self, network: str) -> WeightsReport:
+        """Build a network that is thrown away and load them: b's turn comes hours after a's, too late for a wrong name.
+
+        Too late also for a head that does not go with its backbone.
+        """
+        return self.load_starting_weights(self.model(network), network)
+
+    def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
+        """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""
+        spec: dict[str, dict[str, Any]] = self.config["model"]
+        return load_weights(model, spec["weights"].get(network), spec["normalization"].get(network))

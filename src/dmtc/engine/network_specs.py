@@ -1,0 +1,39 @@
+"""Which part of a config describes which network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dmtc.config.schema import Config
+from dmtc.core.errors import ConfigError
+
+
+def network_spec(config: Config, network: str) -> tuple[Mapping[str, Any], str]:
+    """What a network is built from, and where that stands in the config.
+
+    Args:
+        config: As `settle` returns it, or as an earlier run left it.
+        network: Its letter.
+
+    Returns:
+        `model_b` and its name, if there is one for network b; otherwise `model`, which all others share.
+    """
+    where = f"model_{network}"
+    own = config.get(where)
+    return (config["model"], "model") if own is None else (own, where)
+
+
+def refuse_networks(config: Config, trained: Sequence[str]) -> None:
+    """Refuse options of networks that no phase trains. Those of network b may stay beside a method of one network.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    model = config["model"]
+    options = {key: key.removeprefix("model_") for key in config if key.startswith("model_")}
+    options |= {f"model.{part}.{letter}": letter for part in ("weights", "normalization") for letter in model[part]}
+    idle = [option for option, letter in options.items() if letter not in (*trained, "a", "b")]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(idle)}: there is no network {', '.join(sorted({options[one] for one in idle}))}; the plan"
+            f" trains {' and '.join(trained)}"
+        )

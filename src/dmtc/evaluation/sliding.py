@@ -1,0 +1,89 @@
+"""Protocols that score whole pictures at their own size, but show them to the network at another size or in windows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dmtc.core.errors import ConfigError
+from dmtc.evaluation.predictors import Predictor, logarithm, shown_at
+from dmtc.evaluation.protocols import PROTOCOLS, Protocol, check_size
+
+
+@PROTOCOLS.register("multiple")
+@dataclass(frozen=True, kw_only=True)
+class Multiple(Protocol):
+    """Shown at the nearest size that is a multiple of a number, scored at its own.
+
+    Used by UniMatch V2 for VOC, ADE20K and COCO, with 14, the patch of DINOv2; logits are resized back, as there.
+    Deviation: it resizes with aligned corners.
+
+    Attributes:
+        of: The number, in pixels.
+    """
+
+    of: int
+
+    def __post_init__(self) -> None:
+        if self.of < 1:
+            raise ConfigError(f"evaluation.of should be at least 1, but is {self.of}")
+
+    def ask(self, predict: Predictor) -> Predictor:
+        """See `Protocol.ask`."""
+        return shown_at(predict, lambda height, width: (self._nearest(height), self._nearest(width)))
+
+    def _nearest(self, length: int) -> int:
+        return max(1, int(length / self.of + 0.5)) * self.of
+
+
+@PROTOCOLS.register("sliding")
+@dataclass(frozen=True, kw_only=True)
+class Sliding(Protocol):
+    """Overlapping windows over the whole picture at its own size; where they overlap, probabilities are averaged.
+
+    Used for full-size Cityscapes with windows of the training crop's size, two thirds of it apart: 801 in UniMatch, 798
+    in UniMatch V2, 800 in CPS. The last window of a row or column lies flush with the border, as in all of these but
+    UniMatch, which cuts it off there. A picture smaller than a window is one smaller window (U2PL and CPS pad it).
+    Deviation: U2PL and CPS add logits, UniMatch probabilities as here. Any number of classes; UniMatch's is always 19.
+
+    Attributes:
+        crop: Height and width of a window in pixels.
+        stride: From one window to the next, as a share of the window in (0, 1]; rounded down, as in UniMatch.
+    """
+
+    crop: list[int]
+    stride: float
+
+    def __post_init__(self) -> None:
+        check_size("crop", self.crop)
+        if not 0 < self.stride <= 1:
+            raise ConfigError(f"evaluation.stride should be a share in (0, 1], but is {self.stride}")
+
+    def ask(self, predict: Predictor) -> Predictor:
+        """See `Protocol.ask`."""
+
+        def predict_in_windows(images: Tensor) -> Tensor:
+            size = images.shape[-2:]
+            total: Tensor | None = None
+            count = torch.zeros(size, device=images.device)
+            for window in self._windows(*size):
+                probabilities = predict(images[window]).float().softmax(dim=1)
+                if total is None:  # only now is the number of classes known
+                    total = probabilities.new_zeros(*probabilities.shape[:2], *size)
+                total[window] += probabilities
+                count[window] += 1
+            assert total is not None, "a picture has at least one window"
+            return logarithm(total / count)
+
+        return predict_in_windows
+
+    def _windows(self, height: int, width: int) -> Iterator[tuple]:
+        """Index of each window in the last two dimensions."""
+        for top in self._starts(height, self.crop[0]):
+            for left in self._starts(width, self.crop[1]):
+                yield (..., slice(top, top + self.crop[0]), slice(left, left + self.crop[1]))
+
+    def _starts(self, length: int, crop: int) -> list[int]:
+        last = max(0, length - crop)
+        return [*range(0, last, max(1, int(crop * self.stride))), last]

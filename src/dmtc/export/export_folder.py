@@ -1,0 +1,135 @@
+"""The folder of an export: the files of one format or several, and what else somebody keeps there."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dmtc.core.errors import ConfigError
+from dmtc.core.files import WORK, adding_to_folder, read_regular, remove_unfinished_of, replacing_folder
+from dmtc.core.ownership import Manifest, require_folder
+from dmtc.export.segmenter import CARD, CONFIG, HASHES
+
+RECORD = "export.json"
+"""What was exported, how, and how far it differs from the networks; of the last command, and in brief of others."""
+
+_SHARED = (CONFIG, CARD, RECORD)
+_BESIDE = ".data"
+"""End of the name of a file that holds the weights of a large model beside it."""
+
+
+class ExportFolder:
+    """A folder to export into.
+
+    Args:
+        path: It need not exist.
+        format: What is to be written.
+        file: Name of its main file.
+    """
+
+    def __init__(self, path: Path, format: str, file: str) -> None:
+        self.path = path
+        self._format = format
+        self._file = file
+        self._manifest = Manifest(self.path, "export", "output")
+
+    def refuse_foreign(self) -> None:
+        """Refuse to write over files that are of no export.
+
+        Raises:
+            ConfigError: There are some, or the path is no folder.
+        """
+        require_folder(self.path, "output")
+        remove_unfinished_of(self.path.absolute())  # by an export that was killed
+        if not self.path.is_dir():
+            return
+        remove_unfinished_of(self.path / WORK)
+        earlier = self._names_of_earlier_version()
+        there = sorted(path.name for path in self.path.iterdir())
+        if there and not self._manifest.exists() and not earlier:
+            raise ConfigError(
+                f"output={self.path} holds other files ({there[0]}); choose a folder that is new or of an earlier"
+                " export"
+            )
+        names = (self._file, self._file + _BESIDE, *_SHARED)
+        self._manifest.refuse_foreign(names, lambda name: name in earlier)
+
+    def formats_beside(self, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Records of other formats in the folder, which stay and share the description with what is to be written.
+
+        Raises:
+            ConfigError: They are of other networks, which the new description would not fit.
+        """
+        record = _read(self.path / RECORD)
+        records = {**record.get("beside", {}), record.get("format"): record} if record else {}
+        found = {name: _brief(one) for name, one in records.items() if name != self._format and self._is_there(one)}
+        there = _read(self.path / CONFIG)
+        there.pop(HASHES, None)
+        if found and json.dumps(there) != json.dumps(description):  # as text: NaN is unlike itself
+            others = " and ".join(sorted(found))
+            raise ConfigError(
+                f"output={self.path} holds format={others} of other networks, or exported otherwise; choose another"
+                " folder"
+            )
+        return found
+
+    def hashes_beside(self, records: Mapping[str, Any]) -> dict[str, str]:
+        """SHA-256 of the files of other formats that stay, as they are known."""
+        known, files = _read(self.path / CONFIG).get(HASHES), [record["file"] for record in records.values()]
+        if not isinstance(known, dict):
+            return {}
+        return {name: digest for name, digest in known.items() if name in (*files, *(f + _BESIDE for f in files))}
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """A folder to write the files into; they get to their place when all of them are there.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        if not self.path.exists():
+            with replacing_folder(self.path) as new:
+                yield new
+                Manifest(new, "export", "output").record(os.listdir(new))
+            return
+        with adding_to_folder(self.path) as new:
+            yield new
+            names = sorted(os.listdir(new), key=lambda name: name == RECORD)  # its coming says that all is there
+            earlier = self._names_of_earlier_version()
+            self._manifest.record({*names, *(name for name in earlier if (self.path / name).is_file())})
+            (self.path / RECORD).unlink(missing_ok=True)
+            for path in self._manifest.own([self._file + _BESIDE]):
+                path.unlink()
+            for name in names:
+                os.replace(new / name, self.path / name)
+            self._manifest.forget_gone()
+
+    def _names_of_earlier_version(self) -> set[str]:
+        """Files of an export by a version that wrote no manifest, as its record says."""
+        record = _read(self.path / RECORD)
+        file = record.get("file")
+        if self._manifest.exists() or not isinstance(file, str) or "format" not in record or Path(file).name != file:
+            return set()
+        return {file, file + _BESIDE, *_SHARED}
+
+    def _is_there(self, record: Any) -> bool:
+        file = record.get("file") if isinstance(record, dict) else None
+        if not isinstance(file, str) or Path(file).name != file:
+            return False
+        return bool(self._manifest.own([file])) or file in self._names_of_earlier_version()
+
+
+def _brief(record: dict[str, Any]) -> dict[str, Any]:
+    size = record.get("size")
+    valid = isinstance(size, list) and len(size) == 2 and all(isinstance(one, int) for one in size)
+    return {key: value for key, value in record.items() if key != "beside"} | {"size": size if valid else None}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,127 @@
+"""The terms of the training loss: which losses, and how much each counts in the start and in the rounds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import argument_faults, raise_faults, unknown
+from dmtc.core.types import IGNORE_INDEX, Stage, StepInputs
+from dmtc.losses.base import LOSSES, Loss, WeighsPixels, evaluate_loss, inputs_of
+
+
+@dataclass(frozen=True, slots=True)
+class TermWeight:
+    """Weight of a term in the phases of each stage."""
+
+    start: float
+    rounds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One summand of the training loss."""
+
+    name: str
+    loss: Loss
+    weight: TermWeight
+
+
+def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The terms among the entries of the `loss` part of a config: every mapping is one; null switches one off."""
+    return {name: entry for name, entry in spec.items() if isinstance(entry, Mapping)}
+
+
+_OPTIONS = ("name", "schedule", "gamma", "contrast_weight")
+"""What the `loss` part of a config holds besides terms."""
+
+
+def term_faults(spec: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the `loss` part of a config, one sentence each."""
+    faults = [
+        f"loss: unknown option {unknown(name, _OPTIONS)}; a term is a mapping with name: and weight:"
+        for name, entry in spec.items()
+        if name not in _OPTIONS and entry is not None and not isinstance(entry, Mapping)
+    ]
+    for name, entry in term_specs(spec).items():
+        where = f"loss.{name}"
+        faults += LOSSES.faults({k: v for k, v in entry.items() if k != "weight"}, where)
+        if isinstance(entry.get("weight"), Mapping):
+            faults += argument_faults(TermWeight, entry["weight"], f"{where}.weight")
+        else:
+            faults.append(f"{where}.weight should be {{start: ..., rounds: ...}}, but is {entry.get('weight')!r}")
+    return faults
+
+
+def build_terms(spec: Mapping[str, Any]) -> list[Term]:
+    """Make the terms of the `loss` part of a config, checked as a whole.
+
+    Raises:
+        ConfigError: A fault in any term, or no term at all.
+    """
+    raise_faults(term_faults(spec))
+    terms = [
+        Term(
+            name,
+            LOSSES.build({k: v for k, v in entry.items() if k != "weight"}, f"loss.{name}"),
+            TermWeight(**entry["weight"]),
+        )
+        for name, entry in term_specs(spec).items()
+    ]
+    for term in terms:
+        inputs_of(term.loss)  # a loss that asks for something unknown is told so before training, not in the first step
+    return terms
+
+
+def terms_of_stage(terms: list[Term], stage: Stage) -> list[tuple[str, float, Loss]]:
+    """The terms that count in a stage, with their weights there.
+
+    Raises:
+        ConfigError: None counts.
+    """
+    active = [(term.name, getattr(term.weight, stage), term.loss) for term in terms]
+    active = [(name, weight, loss) for name, weight, loss in active if weight != 0]
+    if not active:
+        names = ", ".join(f"loss.{term.name}.weight.{stage}" for term in terms) or "loss"
+        raise ConfigError(f"no loss term counts in the {stage}: set one of {names} above 0, or choose another schedule")
+    return active
+
+
+def needs_embedding(terms: list[Term]) -> bool:
+    """Whether any term that ever counts wants the projection head's embedding."""
+    counting = [term for term in terms if term.weight.start != 0 or term.weight.rounds != 0]
+    return any("embedding" in inputs_of(term.loss) for term in counting)
+
+
+def total_loss(active: Sequence[tuple[str, float, Loss]], inputs: StepInputs) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms, and every term's value and logs, detached and still on the device."""
+    total = torch.zeros((), device=inputs.logits.device)
+    logs: dict[str, Tensor] = {}
+    for name, weight, loss in active:
+        value = evaluate_loss(loss, inputs)
+        total = total + weight * value.loss
+        logs[name] = value.loss.detach()
+        logs.update({f"{name}/{key}": log for key, log in value.logs.items()})
+    return total, logs
+
+
+def pixel_weights(active: list[tuple[str, float, Loss]], logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
+    """How much every pixel of pseudo-labelled images counts, for reports.
+
+    Args:
+        active: As by `terms_of_stage`.
+        logits: (B, C, H, W), the student's.
+        label: int64 (B, H, W), pseudo-labels.
+        confidence: (B, H, W), the teacher's.
+
+    Returns:
+        Float (B, H, W): the mean of the terms that weigh pixels; if none does, 1 wherever there is a label.
+    """
+    weighing = [(weight, loss) for _, weight, loss in active if isinstance(loss, WeighsPixels)]
+    if not weighing:
+        return (label != IGNORE_INDEX).float()
+    total = sum(weight * loss.pixel_weights(logits, label, confidence) for weight, loss in weighing)
+    return torch.as_tensor(total) / sum(weight for weight, _ in weighing)

@@ -1,0 +1,49 @@
+"""What the machine does to a run (memory, disk, processes), in one line that says what to do."""
+
+from pathlib import Path
+
+import torch
+
+from dmtc.core.errors import TrainingError
+from dmtc.core.system_errors import FORBIDDEN, FULL
+
+
+class MachineError(TrainingError):
+    """The machine failed the run; nothing that was saved is lost."""
+
+
+def explained(error: Exception, folder: Path, doing: str, memory: str, again: str | None = None) -> MachineError | None:
+    """A readable error for one of the machine's, or None if it is none of those known here.
+
+    Args:
+        error: What came up while a run was carried out.
+        folder: Of the run.
+        doing: What was being done, such as "training r1-a".
+        memory: What takes device memory there, and which options lower it.
+        again: What to do to go on, if that is not to resume a run.
+    """
+    resume = f"python run.py resume={folder}" if again is None else again
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
+        return MachineError(f"out of memory while {doing}, with {memory} ({text or 'MemoryError'})")
+    if isinstance(error, OSError) and error.errno in (*FULL, *FORBIDDEN) and _is_of(error, folder):
+        what = "the disk is full" if error.errno in FULL else "the folder cannot be written"
+        do = "Make room" if error.errno in FULL else "Make it writable"
+        return MachineError(
+            f"{what}: {error.filename or folder} ({error.strerror}) while {doing}. Nothing that was saved is lost. "
+            f"{do}, then go on with: {resume}"
+        )
+    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
+        cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in text else ""
+        return MachineError(
+            f"a loader process died while {doing}: {text}{cause}. Usually memory is short, or shared memory "
+            f"(/dev/shm; docker run --shm-size=8g). Go on with fewer of them: {resume} run.workers=1, or 0 for none"
+        )
+    return None
+
+
+def _is_of(error: OSError, folder: Path) -> bool:
+    """Whether a file of the run is at fault; one of the data set that cannot be read is another matter."""
+    if error.filename is None:
+        return error.errno in FULL  # the system does not say where; nearly all that is written is of the run
+    return Path(str(error.filename)).is_relative_to(folder)

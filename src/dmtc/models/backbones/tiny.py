@@ -1,0 +1,69 @@
+"""A small convolutional backbone of our own, for the built-in data set, tests and first looks on a CPU."""
+
+from torch import Tensor, nn
+
+from dmtc.core.errors import ConfigError
+from dmtc.models.base import BACKBONES, Backbone
+from dmtc.models.normalization import imagenet
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut; a dilation widens the view without losing cells."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv3x3(channels, channels, dilation=dilation), nn.BatchNorm2d(channels)
+        self.conv2, self.bn2 = _conv3x3(channels, channels, dilation=dilation), nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, h, w) to the same shape."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(x + self.bn2(self.conv2(y)))
+
+
+@BACKBONES.register("tiny")
+class Tiny(Backbone):
+    """Residual blocks of growing dilation on a stem of stride 4.
+
+    Args:
+        width: Channels of the feature map, a positive even number.
+
+    Raises:
+        ConfigError: No such width.
+    """
+
+    stride = 4
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        if width < 2 or width % 2:
+            raise ConfigError(f"model.backbone.width should be a positive even number, but is {width}")
+        self.channels = width
+        self.normalization = imagenet()
+        self.stem = nn.Sequential(
+            _conv3x3(3, width // 2, stride=2),
+            nn.BatchNorm2d(width // 2),
+            nn.ReLU(inplace=True),
+            _conv3x3(width // 2, width, stride=2),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.blocks = nn.Sequential(*(ResidualBlock(width, dilation) for dilation in (1, 2, 4)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalized (B, 3, H, W) to (B, width, h, w), h = ceil(H / 4)."""
+        return self.blocks(self.stem(images))
+
+    def depths(self) -> dict[str, int]:
+        """The stem 0, then each block."""
+        names = [name.split(".") for name, _ in self.named_parameters()]
+        return {".".join(parts): 1 + int(parts[1]) if parts[0] == "blocks" else 0 for parts in names}
+
+
+def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    # Batch normalization follows, so a bias would do nothing.
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=dilation, dilation=dilation, bias=False)

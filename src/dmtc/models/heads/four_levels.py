@@ -1,0 +1,61 @@
+"""Networks whose head merges four maps of its backbone into one; each head is a decoder."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import nn
+
+from dmtc.models.base import Backbone, SegmentationModel
+from dmtc.models.heads.levels import Reassembled, pyramid_levels, several_levels
+from dmtc.models.layers import PixelClassifier, projection_head, refuse_sizes
+
+
+class FourLevelModel(SegmentationModel):
+    """Four maps of one number of channels, a decoder that merges them, a classifier; logits at the finest map's stride.
+
+    Subclass it with a decoder, and register the subclass in `MODELS`.
+
+    Args:
+        num_classes: Classes C.
+        backbone: The feature extractor, with at least four maps.
+        projection: Whether a loss needs an embedding.
+        levels: Numbers of four maps (blocks of a plain transformer), from 0, the last the deepest; None takes the four
+            deepest, of a plain transformer evenly spread ones.
+        channels: Of the head's maps.
+        dropout: Share of channels that are dropped before the classifier, in [0, 1).
+        embedding_channels: Channels D of the embedding, which is computed from what the classifier sees.
+
+    Attributes:
+        head: Its name in the registry, for messages.
+        decoder_of: Makes the decoder, from what brings the maps to one number of channels, and that number. It takes
+            the list of four maps (B, c_i, h_i, w_i), and returns (B, channels, h, w) at the size of the finest.
+        needs_pyramid: Whether the maps must have different strides, which those of a plain transformer have not.
+
+    Raises:
+        ConfigError: A size below 1, a share outside [0, 1), no such levels, or a backbone that does not suit.
+    """
+
+    every_level = True
+    head: ClassVar[str]
+    decoder_of: ClassVar[Callable[[Reassembled, int], nn.Module]]
+    needs_pyramid: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        backbone: Backbone,
+        projection: bool,
+        levels: list[int] | None,
+        channels: int,
+        dropout: float,
+        embedding_channels: int,
+    ) -> None:
+        refuse_sizes(dropout=dropout, channels=channels, embedding_channels=embedding_channels)
+        choose = pyramid_levels if self.needs_pyramid else several_levels
+        chosen = choose(backbone, levels, 4, self.head)
+        reassembled = Reassembled(backbone, chosen, channels)
+        decoder = type(self).decoder_of(reassembled, channels)
+        classifier = PixelClassifier(channels, num_classes, dropout)
+        embedding = projection_head(channels, embedding_channels) if projection else None
+        super().__init__(backbone, classifier, embedding, decoder, chosen, reassembled.stride)

@@ -1,0 +1,117 @@
+"""The folder of a report: its files are drawn in memory and written together, over nothing but an earlier report's."""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from dmtc.core.errors import ConfigError
+from dmtc.core.files import read_regular, remove_empty, remove_unfinished, write_atomically
+from dmtc.core.ownership import Manifest, require_folder
+from dmtc.run.beginning import refuse_own_parts
+from dmtc.run.folder import RunFolder
+
+PAGE, FIGURES, PICTURES = "report.html", "report", "pictures"
+
+_OF_EARLIER = re.compile(r"report\.html|(report|pictures)/[^/]+\.(png|svg|json|md|csv|tex)")
+_REPLACED = re.compile(rf"({FIGURES}|{PICTURES})/[^/]+")
+_COMMANDS = {"report": b"job=report run=RUN_DIR", "sweep-report": b"job=report runs=DIR"}
+"""What the pages say of how they are made again, which tells those of versions that wrote no manifest."""
+
+
+class ReportFolder:
+    """A folder to write a report into.
+
+    Args:
+        path: It need not exist.
+        kind: Of one run, or of many.
+        run: The run; None for many.
+    """
+
+    def __init__(self, path: Path, kind: Literal["report", "sweep-report"], run: RunFolder | None = None) -> None:
+        self.path = path
+        self._kind = kind
+        self._run = run
+        self._manifest = Manifest(path, kind, "job.out")
+        self._by_earlier = False
+        self._new: list[str] = []
+        self._files: dict[str, bytes | str] = {}
+
+    def refuse_foreign(self) -> None:
+        """Refuse a folder in which a page could not be written, before anything is drawn.
+
+        Raises:
+            ConfigError: It is no folder, belongs to another run, or holds another page of that name.
+        """
+        require_folder(self.path, "job.out")
+        own = self._run is not None and self._is_of_run()
+        if not own and RunFolder(self.path).config_path.is_file():
+            whose = "a run" if self._run is None else "another run"
+            raise ConfigError(f"{self.path} is the folder of {whose}, whose own report it holds; choose job.out=DIR")
+        for folder in (FIGURES, PICTURES):
+            require_folder(self.path / folder, "job.out")
+        if not own and self._run is not None:
+            refuse_own_parts(self._run, self.path, "job.out")
+        self._by_earlier = not self._manifest.exists() and self._is_of_earlier_version()
+        self._refuse({PAGE, f"{FIGURES}/validation.json"})
+
+    def claim(self, name: str) -> Path:
+        """The path of a file that is written at once; it counts as the report's from now on."""
+        if not os.path.lexists(self.path / name):
+            self._new.append(name)
+        self._manifest.record([name])
+        self.add(name, b"")
+        return self.path / name
+
+    def add(self, name: str, content: bytes | str) -> None:
+        """Take a file."""
+        self._files[name] = content
+
+    def write(self) -> Path:
+        """Write all of them, and delete what an earlier report has drawn and this one has not; returns the page.
+
+        Raises:
+            ConfigError: There is a file of that name that no report has written.
+            OSError: They cannot be written.
+        """
+        self._refuse(set(self._files))
+        for folder in (FIGURES, PICTURES):
+            remove_unfinished(self.path / folder)  # by a command that was killed
+        self._new += [name for name in self._files if not os.path.lexists(self.path / name)]
+        try:
+            self._manifest.record(self._files)
+            for name, content in sorted(self._files.items(), key=lambda file: file[0] == PAGE):
+                if content:
+                    write_atomically(self.path / name, content)
+        except BaseException:
+            self._undo()
+            raise
+        for name in self._manifest.recorded() - self._files.keys():
+            if _REPLACED.fullmatch(name):
+                for path in self._manifest.own([name]):
+                    path.unlink()
+        self._manifest.forget_gone()
+        return self.path / PAGE
+
+    def _undo(self) -> None:
+        """Delete files that were not there before: the page that shows them has not come."""
+        with contextlib.suppress(OSError):
+            for name in self._new:
+                (self.path / name).unlink(missing_ok=True)
+            self._manifest.forget_gone()
+        remove_empty([self.path / FIGURES, self.path / PICTURES, self.path])
+
+    def _refuse(self, names: set[str]) -> None:
+        self._manifest.refuse_foreign(
+            sorted(names), lambda name: self._by_earlier and _OF_EARLIER.fullmatch(name) is not None
+        )
+
+    def _is_of_earlier_version(self) -> bool:
+        try:
+            return _COMMANDS[self._kind] in read_regular(self.path / PAGE)
+        except (OSError, ValueError):
+            return self._is_of_run() or (self.path / "sweep.json").is_file()
+
+    def _is_of_run(self) -> bool:
+        return self._run is not None and self.path.exists() and self.path.samefile(self._run.path)

@@ -1,0 +1,243 @@
+"""The report of one run, finished or stopped: what every round brought, where, and how sure it was."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmtc.core.errors import ConfigError, DataError, UserError
+from dmtc.engine.components import Components
+from dmtc.engine.context import RunContext
+from dmtc.engine.inputs import refuse_among_inputs
+from dmtc.machine.interruption import Interruption
+from dmtc.report.chart_style import Chart, sheet
+from dmtc.report.page import page_of, picture
+from dmtc.report.pictures import legend_of
+from dmtc.report.report_folder import FIGURES, PAGE, PICTURES, ReportFolder
+from dmtc.report.results import mean_test
+from dmtc.report.runs import run_charts
+from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
+from dmtc.report.runs.run_data import RunFacts, Stage, read_run
+from dmtc.report.runs.validation import StageScores, kept_scores, score_stages, scored_images
+from dmtc.run.folder import RunFolder
+from dmtc.tracking.progress import Progress
+
+_OTHER_IMAGES = (
+    "The validation images have changed since the run was trained: the images below and the scores of ensembles are of"
+    " those that are there now, all other scores of those that were there then."
+)
+_PANEL_WIDTH = 360
+"""Pixels of a picture in the page: twice as many as it has there on most screens."""
+
+
+def write_run_report(
+    components: Components,
+    folder: RunFolder,
+    beside: Sequence[tuple[Components, RunFolder]] = (),
+    out: Path | None = None,
+    interruption: Interruption | None = None,
+) -> Path:
+    """Write report.html, report/ with the figures as PNG and SVG, and pictures/.
+
+    What needs the validation images is left out, with a remark, where they or the networks cannot be read.
+
+    Args:
+        components: Of the run; `run.pictures` says how many images are shown.
+        folder: Of the run.
+        beside: Other runs, whose predictions are shown beside its own.
+        out: Where to write; by default the run's folder.
+        interruption: Looked at between validation images, by a run that has just ended.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: Another run has other classes or is not finished, or nothing can be written there.
+        DataError: The run has no phase yet.
+        RunStopped: Asked to stop; what was scored so far is scored again the next time.
+    """
+    facts = read_run(components, folder)
+    if not facts.stages:
+        raise DataError(f"{folder.path} has nothing to report yet: no phase is done by every network")
+    report = ReportFolder(folder.path if out is None else out, "report", folder)
+    if out is not None:
+        refuse_among_inputs(components, out, "job.out")
+    report.refuse_foreign()
+    try:
+        others = [_other(*other, components) for other in beside]
+        remarks, rows = [], []
+        kept = report.claim(f"{FIGURES}/validation.json")
+        scores = kept_scores(components, folder, facts.stages, kept)
+        if components.is_relocated:
+            _ = components.dataset  # whoever names its place wants it
+        try:
+            context = RunContext(components, folder, Progress([], "off"), interruption=interruption)
+            scores = score_stages(context, facts.stages, kept)
+            if (recorded := folder.read_data()) and recorded.scored_sha256 != scored_images(components.dataset):
+                remarks.append(_OTHER_IMAGES)
+            rows = (
+                image_rows(context, facts.stages, scores, components.run.pictures, others)
+                if components.run.pictures
+                else []
+            )
+        except UserError as error:
+            what = "images" if scores else "images and the scores of ensembles"
+            remarks.append(f"Without {what}: {error}")
+        for name, content in draw_rows(rows, components.dataset).items() if rows else ():
+            report.add(f"{PICTURES}/{name}", content)
+        figures = _figures(facts, scores)
+        for name, found in figures.items():
+            columns = 2 if name in ("labels", "thresholds") else 4
+            for suffix, content in sheet(found, columns).items():
+                report.add(f"{FIGURES}/{name}{suffix}", content)
+        report.add(PAGE, page_of("run.html.jinja", _content(facts, folder, scores, rows, figures, remarks, components)))
+        return report.write()
+    except PermissionError as error:
+        raise ConfigError(
+            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another place with"
+            " job.out=DIR"
+        ) from error
+
+
+def _other(components: Components, folder: RunFolder, own: Components) -> tuple[str, RunContext, Stage]:
+    facts = read_run(components, folder)
+    if components.dataset.classes != own.dataset.classes or facts.results is None:
+        why = "is not finished" if facts.results is None else "has other classes"
+        raise ConfigError(f"job.beside: {folder.path} {why}, so it cannot be shown beside this run")
+    return facts.results["method"], RunContext(components, folder, Progress([], "off")), facts.stages[-1]
+
+
+def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[Chart]]:
+    """By name of the file."""
+    whose, before, after = _classes_of(facts, scores)
+    score = run_charts.score_chart(facts, scores)
+    return {
+        "miou": [score] if score else [],
+        "classes": [run_charts.class_chart(facts.classes, before, after, whose)],
+        "labels": run_charts.label_charts(facts),
+        "calibration": run_charts.calibration_charts(facts),
+        "thresholds": run_charts.table_charts(facts, "thresholds"),
+        "precision": run_charts.table_charts(facts, "precision"),
+        "training": run_charts.metric_charts(facts),
+    }
+
+
+def _classes_of(facts: RunFacts, scores: dict[str, StageScores]) -> tuple[str, list[float | None], list[float | None]]:
+    """Whose IoU of each class is shown, at the start and now."""
+    first, last = facts.stages[0], facts.stages[-1]
+    if len(facts.networks) > 1 and first.key in scores and last.key in scores:
+        return "ensemble", scores[first.key].iou, scores[last.key].iou
+    network = facts.networks[0]
+    before, after = (facts.records[stage.phases[network]].iou_last for stage in (first, last))
+    return f"network {network}", before, after
+
+
+def _content(
+    facts: RunFacts,
+    folder: RunFolder,
+    scores: dict[str, StageScores],
+    rows: Sequence[ImageRow],
+    figures: dict[str, list[Chart]],
+    remarks: list[str],
+    components: Components,
+) -> dict[str, Any]:
+    config, results = facts.config, facts.results
+    split = folder.read_split()
+    total = len(split.labelled) + len(split.unlabelled)
+    state = "finished"
+    if results is None:
+        state = f"not finished: {len(facts.records)} of {len(facts.plan)} phases are done"
+    method, dataset = config["loss"]["name"], config["dataset"]["name"]
+    return {
+        "title": f"{method} on {dataset}, {split.ratio} labelled, seed {config['seed']}",
+        "state": state,
+        "folder": folder.path.name,
+        "cards": _cards(facts, scores, len(split.labelled), total),
+        "remarks": [*remarks, *_warnings(facts)],
+        "figures": figures,
+        "class_tables": run_charts.class_tables(facts),
+        "images": [
+            (row, [(panel.title, picture(panel.picture, _PANEL_WIDTH, panel.is_photo)) for panel in row.panels])
+            for row in rows
+        ],
+        "legend": legend_of(components.dataset) if rows else [],
+        "phases": _phases(facts),
+        "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "made": _made(facts),
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run=RUN_DIR",
+    }
+
+
+def _warnings(facts: RunFacts) -> list[str]:
+    """What went wrong, without ending the run."""
+    warnings = []
+    for record in facts.records.values():
+        warnings += record.warnings
+        for some, what in ((record.dropped_steps, "steps were dropped"), (record.skipped, "images were skipped")):
+            if some:
+                warnings.append(f"{record.name}: {len(some)} {what}")
+    return warnings
+
+
+def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total: int) -> list[tuple[str, str]]:
+    """What is said first."""
+    first, last = facts.stages[0], facts.stages[-1]
+    now = [record.miou_last for record in facts.of(last)]
+    then = [record.miou_last for record in facts.of(first)]
+    mean, gain = sum(now) / len(now), (sum(now) - sum(then)) / len(now)
+    cards = []
+    if last.key in scores and len(facts.networks) > 1:
+        cards.append((f"{100 * scores[last.key].miou:.1f} %", f"mIoU of the ensemble, {last.title}"))
+    whose = "mean of the networks" if len(now) > 1 else f"network {facts.networks[0]}"
+    cards.append((f"{100 * mean:.1f} %", f"mIoU, {whose}, last weights"))
+    cards += _test_cards(facts.results or {})
+    if len(facts.stages) > 1:
+        cards.append((f"{100 * gain:+.1f}", "points over the supervised start"))
+    cards.append((f"{labelled}", f"of {total} images are labelled"))
+    seconds = sum(record.seconds for record in facts.records.values())
+    device = {"cpu": "a CPU"}.get(known := str(facts.environment.get("device")), known)
+    cards.append((f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h", f"on {device}"))
+    return cards
+
+
+def _test_cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The score on the test part: of the ensemble if there is one, else of the only network."""
+    test, score = results.get("test"), mean_test(results)
+    if test is None or score is None:
+        return []
+    together = test["miou"].get("ensemble")
+    whose = "" if together is None else " of the ensemble"
+    return [
+        (f"{100 * (score if together is None else together):.1f} %", f"mIoU{whose} on {test['images']} test images")
+    ]
+
+
+def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
+    header = ["phase", "labelled by", "label ratio", "steps", "mIoU", "best", "images/s", "minutes", "peak GB"]
+    rows = []
+    for phase in facts.plan:
+        record = facts.records.get(phase.name)
+        ratio = "" if phase.label_ratio is None else f"{phase.label_ratio:.0%}"
+        done = [""] * 5
+        if record:
+            peak = record.peak_memory_bytes
+            done = [
+                f"{100 * record.miou_last:.1f}",
+                f"{100 * record.miou_best:.1f}",
+                f"{record.train_images_per_s:.1f}",
+                f"{record.seconds / 60:.1f}",
+                f"{peak / 2**30:.1f}" if peak else "",
+            ]
+        rows.append([phase.name, phase.label_from or "", ratio, str(phase.steps), *done])
+    return header, rows
+
+
+def _made(facts: RunFacts) -> str:
+    facts_of = facts.environment
+    packages = ", ".join(f"{name} {version}" for name, version in (facts_of.get("packages") or {}).items() if version)
+    commit = f"commit {str(facts_of.get('commit'))[:10]}" if facts_of.get("commit") else ""
+    changed = " with uncommitted changes" if facts_of.get("uncommitted_changes") else ""
+    known = [facts_of.get("processor"), f"Python {facts_of.get('python')}", packages, f"{commit}{changed}"]
+    return "; ".join(str(part) for part in known if part)

@@ -1,0 +1,150 @@
+"""Which settings may differ between a run and its continuation: those that cannot change its results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmtc.core.errors import ConfigError
+from dmtc.run.moved import is_path, is_place, is_weights, same_kind
+
+FREE = (
+    "run.workers",
+    "run.parallel_students",
+    "run.progress",
+    "run.log_every",
+    "run.score_pseudo_labels",
+    "run.report",
+    "run.test",  # scored after everything else is done
+    "run.pictures",
+    "run.checkpoint_minutes",
+    "run.on_nonfinite",  # matters only where the run would have ended without results
+    "run.debug",
+    "run.image_cache",
+    "run.gradient_checkpointing",
+    "logger",
+)
+"""Settings that cannot change results: networks, pseudo-labels and scores are the same to the last bit."""
+
+BY_ROUNDING = ("run.device",)
+"""Settings that say on which machine a run is; another kind of device rounds otherwise, and it is told."""
+
+HELD_BEFORE: dict[str, Any] = {
+    "dataset.augment.fit": False,
+    "dataset.bands": None,
+    "dataset.ignore_color": None,
+    "dataset.image_prefix": "",
+    "dataset.image_suffix": "",
+    "dataset.mask_prefix": "",
+    "dataset.mask_suffix": "",
+    "dataset.on_error": "stop",
+    "dataset.pairing": None,
+    "dataset.value_range": None,
+    "dataset.values": None,
+    "evaluation.absent": "left_out",
+    "evaluation.flip": False,
+    "evaluation.name": "original",
+    "evaluation.scales": [1.0],
+    "model.normalization.a": None,
+    "model.normalization.b": None,
+    "model.tuning.name": "full",
+    "model_b": None,
+    "run.sync_batchnorm": False,
+    "schedule.ema": None,
+    "schedule.rounds.root_steps": None,
+    "schedule.start.root_steps": None,
+    "schedule.warmup": 0.0,
+}
+"""What held before there was a choice: a run that lacks the setting has this value. A new option belongs here, too."""
+
+_BESIDE = (
+    "job",
+    "resume",
+    "run_dir",
+    "tag",
+    "imports",
+    "default_ratio",
+    "default_labelled",
+    "default_aspp_rates",
+    "default_aspp_branches",
+)
+"""Of a config: what is asked for now, names, and what other settings were made of."""
+
+_SHOWN = 5
+_MISSING = object()
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of an earlier run, with what must be there now and held before there was a choice."""
+    before: dict[str, Any] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
+    before |= {"sync_batchnorm": False, "parallel_students": False, "image_cache": None}
+    config["run"] = before | config.get("run", {})
+    dataset = config.get("dataset") or {}
+    if dataset.get("name") == "folder":
+        kind = "index" if dataset.get("colors") is None else "rgb"
+        before = {"unlabelled": None, "mask_suffix": "", "mask_kind": kind, "values": None, "ignore_color": None}
+        before |= {"bands": None, "value_range": None}
+        before |= {"image_prefix": "", "image_suffix": "", "mask_prefix": "", "pairing": None, "test": None}
+        config["dataset"] = before | dataset
+    return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
+
+
+def settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that can change its results, by dotted key; ready for JSON.
+
+    Places are left out, as what lies there is compared. Of starting weights it stays whether they are a file.
+    """
+    counting = {}
+    for key, value in _flat(config).items():
+        if is_weights(key):
+            counting[key] = "a file" if is_path(value) else value
+        elif not (is_free(key) or is_place(key) or key.partition(".")[0] in _BESIDE):
+            counting[key] = value
+    return counting
+
+
+def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], hint: str) -> None:
+    """Hold the settings of a run against those that it is to go on with. Places may differ: their content is compared.
+
+    Args:
+        before: Its config, or a part of it.
+        after: The same part now.
+        hint: Beginning of the message.
+
+    Raises:
+        ConfigError: Something differs that may change results; the message shows what.
+    """
+    old, new = _flat(before), _flat(after)
+    keys = [key for key in {**old, **new} if _value(old, key) != _value(new, key) and not _may_differ(key, old, new)]
+    if keys:
+        shown = [f"{key}: {_text(old, key)} -> {_text(new, key)}" for key in keys[:_SHOWN]]
+        more = [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+        raise ConfigError(
+            f"{hint}; {', '.join(keys[:_SHOWN])} cannot be changed ({', '.join(shown + more)}); "
+            f"what can: {', '.join((*FREE, *BY_ROUNDING))}, and where data and weights lie"
+        )
+
+
+def _may_differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    if is_weights(key):
+        return same_kind(old.get(key), new.get(key))
+    return is_place(key) or is_free(key)
+
+
+def is_free(key: str) -> bool:
+    """Whether a setting may differ between a run and its continuation."""
+    return any(key == free or key.startswith(f"{free}.") for free in (*FREE, *BY_ROUNDING))
+
+
+def _value(flat: Mapping[str, Any], key: str) -> Any:
+    return flat.get(key, HELD_BEFORE.get(key, _MISSING))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return flat
+
+
+def _text(flat: Mapping[str, Any], key: str) -> str:
+    return str(flat[key]) if key in flat else "(not set)"

@@ -1,0 +1,274 @@
+"""Where everything of a run lies. The one place that knows file names; two runs never share a file.
+
+config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
+settings.json                                              the settings that can change results, as they were at first
+task.json                                                  classes and colors, for when the data set is elsewhere
+metrics.jsonl                                              values logged while training
+phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
+phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
+phases/<phase>/metrics.jsonl                               its values, while a process trains it beside the first one
+phases/<start>/starting_weights.json                       which tensors of which file a network starts from
+pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
+results.json  results.txt                                  what came out
+report.html  report/  pictures/                            the same to look at
+.lock                                                      held by the process that is writing here
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.files import read_regular, remove_unfinished, write_atomically, write_json
+from dmtc.core.yaml_files import read_text
+from dmtc.data.record import DataRecord
+from dmtc.data.task import Task
+from dmtc.pseudo.store import PseudoLabelStore
+from dmtc.run import stored
+from dmtc.run.changes import completed
+from dmtc.run.checkpoints import Checkpoints
+from dmtc.run.moved import found_from
+from dmtc.run.stored import LARGEST
+from dmtc.schedule import Phase
+from dmtc.schedule.phase import plan_to_json
+from dmtc.splits import Split
+from dmtc.tracking.phase_record import PhaseRecord
+
+
+class RunFolder:
+    """Paths, and reading and writing of a run's small files."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            DataError: It is none.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise DataError(f"no run folder {path}: there is no such folder")
+        if not folder.config_path.is_file():
+            raise DataError(
+                f"{path} is no run folder: it holds no {folder.config_path.name} (a run that was stopped before it"
+                " wrote one has done nothing yet: start it again)"
+            )
+        return folder
+
+    @property
+    def lock_path(self) -> Path:
+        """Held by the process that is writing here."""
+        return self.path / ".lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here meanwhile. The system ends the lock with its process, however it ends.
+
+        Raises:
+            ConfigError: Another one is writing here.
+        """
+        path = self.lock_path
+        lock = FileLock(path, timeout=0)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = self._holder() or "another process"
+            raise ConfigError(
+                f"{self.path} is in use by {holder}: let it end first, or choose another folder with hydra.run.dir=DIR"
+            ) from None
+        try:
+            try:
+                path.write_text(f"process {os.getpid()} on {platform.node()}")
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            yield
+        finally:
+            lock.release()
+
+    def _holder(self) -> str:
+        try:
+            return read_regular(self.lock_path).decode(errors="replace")
+        except (OSError, DataError):
+            return ""
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def results_path(self) -> Path:
+        """What came out; written last, so a run that has it is finished."""
+        return self.path / "results.json"
+
+    @property
+    def pictures_path(self) -> Path:
+        """Folder of the pictures."""
+        return self.path / "pictures"
+
+    def weights_path(self, phase: str, which: str = "last") -> Path:
+        """A phase's network; `which` is "last" or "best"."""
+        return self.path / "phases" / phase / f"{which}.safetensors"
+
+    def metrics_of_phase_path(self, phase: str) -> Path:
+        """As `metrics_path`, for a phase that a process other than the first one trains by itself, until it is done."""
+        return self.path / "phases" / phase / "metrics.jsonl"
+
+    def checkpoints(self, phase: str) -> Checkpoints:
+        """The checkpoints of a phase that is under way."""
+        return Checkpoints(self.path / "phases" / phase)
+
+    def tidy(self) -> None:
+        """Delete what a run, or a job in its folder, that was killed has left half-written."""
+        remove_unfinished(self.path)
+
+    def store(self, teacher_phase: str) -> PseudoLabelStore:
+        """The predictions of a phase's last network for the unlabelled images."""
+        return PseudoLabelStore(self.path / "pseudo_labels" / teacher_phase)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the resolved config."""
+        write_atomically(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True), durable=True)
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved config.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        config = stored.read_config(self.config_path)
+        config["dataset"] = found_from(self._directory(), config["dataset"])
+        return completed(config)
+
+    def _directory(self) -> Path:
+        """Where the run was started, or where we are."""
+        return Path(str(self.read_environment().get("directory", Path.cwd())))
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Write the settings that the run began with, and what they say of files of weights."""
+        write_json(self.path / "settings.json", settings)
+
+    def read_settings(self) -> dict[str, Any] | None:
+        """The settings that the run began with: `sha256`, `settings`, `starting_weights`; None of older runs.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        path = self.path / "settings.json"
+        if not path.is_file():
+            return None
+        try:
+            content = stored.read_mapping(path)
+            return {"sha256": str(content["sha256"])} | {k: dict(content[k]) for k in ("settings", "starting_weights")}
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Write versions, machine and command."""
+        write_json(self.path / "environment.json", environment)
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, machine and command; empty if they are not known."""
+        try:
+            return stored.read_mapping(self.path / "environment.json")
+        except DataError:
+            return {}
+
+    def write_split(self, split: Split, data: DataRecord | None = None) -> None:
+        """Write which images are labelled and which are not, with their hash, and what the files of the data hold."""
+        content = json.loads(split.to_json()) | ({} if data is None else {"data": data.to_json()})
+        write_atomically(self.path / "split.json", json.dumps(content, indent=1) + "\n", durable=True)
+
+    def has_split(self) -> bool:
+        """Whether the images were chosen before the run was stopped."""
+        return (self.path / "split.json").is_file()
+
+    def read_split(self) -> Split:
+        """Read which images are labelled and which are not."""
+        path = self.path / "split.json"
+        try:
+            return Split.from_json(read_text(path, LARGEST))
+        except DataError as error:
+            raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}") from None
+
+    def read_data(self) -> DataRecord | None:
+        """What the files of the data held when the run began; None of runs from before that was recorded.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        content = stored.read_mapping(self.path / "split.json").get("data")
+        try:
+            return None if content is None else DataRecord.from_json(content)
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{self.path / 'split.json'} is damaged: {type(error).__name__}: {error}") from None
+
+    def write_plan(self, plan: list[Phase]) -> None:
+        """Write the phases."""
+        write_json(self.path / "plan.json", plan_to_json(plan))
+
+    def has_plan(self) -> bool:
+        """Whether the phases were settled before the run was stopped."""
+        return (self.path / "plan.json").is_file()
+
+    def read_plan(self) -> list[Phase]:
+        """Read the phases."""
+        return stored.read_plan(self.path / "plan.json")
+
+    def write_task(self, task: Task) -> None:
+        """Write classes and colors."""
+        write_json(self.path / "task.json", task.to_json())
+
+    def read_task(self) -> Task | None:
+        """Read classes and colors; None of runs from before they were written, whose data set tells them.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        path = self.path / "task.json"
+        return stored.read_task(path) if path.is_file() else None
+
+    def write_phase(self, record: PhaseRecord) -> None:
+        """Mark a phase as done, with what is to be reported of it."""
+        content = json.loads(json.dumps(record.to_json()))
+        path = self.path / "phases" / record.name / "phase.json"
+        write_json(path, content | {stored.DIGEST: stored.digest(content)})
+
+    def read_phase(self, name: str) -> PhaseRecord | None:
+        """What is to be reported of a phase, or None if it is not done."""
+        path = self.path / "phases" / name / "phase.json"
+        return stored.read_phase(path, name) if path.is_file() else None
+
+    def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
+        """Write what became of a network's starting weights."""
+        write_json(self.path / "phases" / phase / "starting_weights.json", report)
+
+    def read_weights_report(self, phase: str) -> dict[str, Any] | None:
+        """What became of a network's starting weights; None of a phase that does not start anew."""
+        path = self.path / "phases" / phase / "starting_weights.json"
+        return stored.read_mapping(path) if path.is_file() else None
+
+    def write_results(self, results: dict[str, Any], text: str) -> None:
+        """Write results.json and the same as a table to read."""
+        write_atomically(self.path / "results.txt", text)
+        write_json(self.results_path, results)
+
+    def read_results(self) -> dict[str, Any] | None:
+        """The results, or None if the run is not finished."""
+        return stored.read_mapping(self.results_path) if self.results_path.is_file() else None

@@ -1,0 +1,143 @@
+"""What an earlier run has written, held against what it has to be before anything relies on it.
+
+Files of a run may be cut off, edited or damaged. Each reader here returns what its file has to hold, or says in one
+line which file is damaged, and how.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dmtc.config.schema import shape_faults
+from dmtc.core.errors import DataError
+from dmtc.core.registry import argument_faults
+from dmtc.core.yaml_files import read_text, read_yaml
+from dmtc.data.task import Task
+from dmtc.schedule import Phase
+from dmtc.schedule.phase import plan_from_json
+from dmtc.tracking.phase_record import PhaseRecord
+
+LARGEST = 1 << 30
+"""Bytes of a file of JSON: split.json holds two hashes for every labelled image."""
+
+DIGEST = "sha256"
+"""In the record of a phase: the hash of all the rest."""
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of what a record holds, in whatever order and however it is indented."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the config of a run: all parts are there, whatever is in them.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        config = read_yaml(path)
+    except DataError as error:
+        raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}:')}") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path} is damaged: it holds no settings")
+    if faults := shape_faults(config):
+        raise DataError(f"{path} is damaged, or no config of a run: {'; '.join(faults)}")
+    return config
+
+
+def holds_config(path: Path, keys: set[str]) -> bool:
+    """Whether a file is a config with some keys: another program may call a file of its own so too.
+
+    Raises:
+        DataError: Nobody can read it.
+    """
+    config = read_yaml(path)
+    return isinstance(config, dict) and config.keys() >= keys
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON.
+
+    Raises:
+        DataError: It cannot be read, or is damaged.
+    """
+    try:
+        return json.loads(read_text(path, LARGEST))
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """As `read_json`, of a file that holds one JSON object."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is damaged: it should hold a JSON object, but holds a {type(content).__name__}")
+    return content
+
+
+def read_plan(path: Path) -> list[Phase]:
+    """Read the phases of a run.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    entries = read_json(path)
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f"{path} is damaged: it should hold a list of phases")
+    names: set[str] = set()
+    faults = []
+    for number, entry in enumerate(entries):
+        wrong = argument_faults(Phase, entry, f"phase {number}")
+        if not wrong:
+            others = {entry["init_from"], entry["label_from"]} - {None}
+            named = re.fullmatch(r"[\w-]+", entry["name"]) and re.fullmatch(r"\w+", entry["trainee"])
+            if not named or entry["name"] in names or not others <= names or entry["steps"] < 1:
+                wrong = [f"phase {number} ({entry['name']}) is none of a plan"]
+            names.add(entry["name"])
+        faults += wrong
+    if faults:
+        raise DataError(f"{path} is damaged: {faults[0]}")
+    return plan_from_json(entries)
+
+
+def read_task(path: Path) -> Task:
+    """Read classes and colors.
+
+    Raises:
+        DataError: They are damaged.
+    """
+    content = read_mapping(path)
+    try:
+        task = Task.from_json(content)
+        if not task.classes or not all(isinstance(name, str) for name in task.classes):
+            raise ValueError("the name of a class is text")
+        if not isinstance(task.dataset, str) or type(task.reduction) is not int or task.reduction < 1:
+            raise ValueError("dataset should be text and reduction a whole number")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{path} is damaged: {reason}") from None
+    return task
+
+
+def read_phase(path: Path, name: str) -> PhaseRecord:
+    """Read what is to be reported of a phase.
+
+    Raises:
+        DataError: It is damaged, or was changed after it was written.
+    """
+    content = read_mapping(path)
+    if content.pop(DIGEST, None) != digest(content):
+        raise DataError(f"{path} is damaged, or was changed after it was written: delete its folder, and resume")
+    try:
+        record = PhaseRecord.from_json(content)
+    except TypeError as error:
+        raise DataError(f"{path} is damaged, or of another version of dmtc: {error}") from None
+    if record.name != name:
+        raise DataError(f"{path} is damaged: it is no record of phase {name}")
+    return record

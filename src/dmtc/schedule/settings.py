@@ -1,0 +1,85 @@
+"""The `schedule` part of a config: lengths and rates of the stages, and what can be wrong with them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dmtc.core.registry import argument_faults
+
+
+@dataclass(frozen=True, slots=True)
+class StartSettings:
+    """Lengths and rates of the supervised start; an epoch counts the labelled images.
+
+    `root_steps` is replaced by steps before a plan is made, see `dmtc.schedule.lengths`.
+    """
+
+    epochs: float | None
+    steps: int | None
+    learning_rate: float
+    labelled_batch: int
+    evaluations: int
+    root_steps: float | None = None  # runs from before there was a choice do not say
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSettings:
+    """Lengths and rates of the rounds; an epoch counts the pseudo-labelled images."""
+
+    label_ratios: list[float]
+    epochs: float | None
+    steps: int | None
+    learning_rate: float
+    labelled_batch: int
+    pseudo_batch: int
+    evaluations: int
+    root_steps: float | None = None
+
+
+def stage_faults(spec: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with what all schedules share, one sentence each."""
+    faults = []
+    for section, settings in (("start", StartSettings), ("rounds", RoundSettings)):
+        if not isinstance(spec.get(section), Mapping):
+            faults.append(f"schedule.{section} should hold the settings of the {section}, but is {spec.get(section)!r}")
+            continue
+        wrong = argument_faults(settings, spec[section], f"schedule.{section}")
+        faults += wrong or _range_faults(spec[section], f"schedule.{section}")
+    limit = spec.get("limit_steps")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        faults.append(f"schedule.limit_steps should be a positive whole number or null, but is {limit!r}")
+    decay = spec.get("ema")
+    if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
+        faults.append(f"schedule.ema should be a number between 0 and 1, such as 0.99, or null, but is {decay!r}")
+    warmup = spec.get("warmup", 0.0)
+    if not (isinstance(warmup, int | float) and not isinstance(warmup, bool) and 0 <= warmup < 1):
+        faults.append(f"schedule.warmup should be a share of each phase, from 0 to below 1, but is {warmup!r}")
+    return faults
+
+
+def own_options(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left for the schedule's own builder; the other settings are the plan's and the training loop's."""
+    shared = ("start", "rounds", "limit_steps", "optimizer", "rate", "warmup", "ema")
+    return {key: value for key, value in spec.items() if key not in shared}
+
+
+def _range_faults(settings: Mapping[str, Any], where: str) -> list[str]:
+    checks: list[tuple[str, Callable[[Any], bool], str]] = [
+        ("epochs", lambda v: v is None or v > 0, "above 0 or null"),
+        ("steps", lambda v: v is None or v >= 1, "at least 1 or null"),
+        ("root_steps", lambda v: v is None or v > 0, "above 0 or null"),
+        ("learning_rate", lambda v: v > 0, "above 0"),
+        (
+            "labelled_batch",
+            lambda v: v >= (1 if where.endswith("start") else 0),
+            "a positive number of images",
+        ),
+        ("pseudo_batch", lambda v: v >= 1, "at least 1"),
+        ("evaluations", lambda v: v >= 1, "at least 1"),
+        ("label_ratios", lambda v: all(0 < ratio <= 1 for ratio in v), "ratios above 0 and at most 1"),
+    ]
+    return [
+        f"{where}.{key} should be {expected}, but is {settings[key]!r}"
+        for key, is_fine, expected in checks
+        if key in settings and not is_fine(settings[key])
+    ]

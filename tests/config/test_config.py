@@ -1,0 +1,317 @@
+"""The YAML files against the code they configure."""
+
+import inspect
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from functools import cache
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dmtc
+from dmtc.cli.jobs import JOBS
+from dmtc.config.compose import folder_name, known_keys
+from dmtc.config.folder import config_folder
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import Registry
+from dmtc.data import DATASETS
+from dmtc.data.augment import Augment
+from dmtc.engine.checks import check, settle
+from dmtc.evaluation import PROTOCOLS, Evaluation
+from dmtc.losses import LOSSES
+from dmtc.machine.settings import RunSettings
+from dmtc.models import BACKBONES, MODELS, TUNINGS
+from dmtc.models.base import head_options
+from dmtc.schedule import OPTIMIZERS, RATES, SCHEDULES
+from dmtc.splits import SPLITS
+from dmtc.tracking import LOGGERS
+from registered import own_names
+
+GROUPS = [
+    "dataset",
+    "split",
+    "model",
+    "model/backbone",
+    "model/tuning",
+    "loss",
+    "loss/mutual",
+    "loss/contrastive",
+    "schedule",
+]
+GROUPS += ["schedule/optimizer", "schedule/rate", "evaluation", "run", "logger", "job"]
+CHOICES = [
+    (group, path.stem)
+    for group in GROUPS
+    for path in sorted((config_folder() / group).glob("*.yaml"))
+    if not path.stem.startswith("_")
+]
+EXPERIMENTS = sorted(
+    path.stem for path in (config_folder() / "experiment").glob("*.yaml") if not path.stem.startswith("_")
+)
+# The published recipes differ in little but numbers: these have every data set, split and kind of schedule among them.
+DIFFERENT = ["dmtc_camvid_1_8", "dmt_voc_1464", "flip_voc_1_50", "dmtc_cityscapes_full"]
+
+
+@cache
+def composed(*overrides: str) -> dict:
+    """Not to be changed: several tests look at the same one."""
+    return settle(dmtc.compose([*overrides]))
+
+
+def parameters(builder, registry: Registry | None = None) -> set[str]:
+    return set(inspect.signature(builder).parameters) - (registry.runtime if registry else set())
+
+
+def test_every_group_has_choices():
+    assert {group for group, _ in CHOICES} == set(GROUPS)
+    assert EXPERIMENTS
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_fits_its_builder(group, choice):
+    composed(f"{group}={choice}")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(experiment):
+    composed(f"experiment={experiment}")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_different_experiments_take_every_choice_in_turn(group):
+    for choice, experiment in zip([choice for g, choice in CHOICES if g == group], cycle(DIFFERENT)):
+        composed(f"experiment={experiment}", f"{group}={choice}")
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=() if name == "your_data" else pytest.mark.slow) for name in EXPERIMENTS]
+)
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_experiment_takes_every_choice(experiment, group):
+    for choice in [choice for g, choice in CHOICES if g == group]:
+        composed(f"experiment={experiment}", f"{group}={choice}")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_state_their_command_first(experiment):
+    text = (config_folder() / "experiment" / f"{experiment}.yaml").read_text()
+    assert f"python run.py experiment={experiment}" in text.split("defaults:")[0]
+
+
+@cache
+def specs() -> list[tuple[str, Registry, dict]]:
+    """Every component that the YAML files name, with what they give it."""
+    found = []
+    for group, choice in CHOICES:
+        config = composed(f"{group}={choice}")
+        match group:
+            case "dataset":
+                found.append(
+                    (
+                        f"{group}={choice}",
+                        DATASETS,
+                        {k: v for k, v in config[group].items() if k not in ("augment", "on_error")},
+                    )
+                )
+            case "split":
+                found.append((f"{group}={choice}", SPLITS, config[group]))
+            case "model":
+                found.append((f"{group}={choice}", MODELS, head_options(config[group])))
+            case "model/backbone":
+                found.append((f"{group}={choice}", BACKBONES, config["model"]["backbone"]))
+            case "model/tuning":
+                found.append((f"{group}={choice}", TUNINGS, config["model"]["tuning"]))
+            case "loss/mutual" | "loss/contrastive":
+                spec = config["loss"][group.removeprefix("loss/")]
+                if spec is not None:
+                    found.append((f"{group}={choice}", LOSSES, {k: v for k, v in spec.items() if k != "weight"}))
+            case "loss":
+                spec = {k: v for k, v in config["loss"]["supervised"].items() if k != "weight"}
+                found.append((f"{group}={choice}", LOSSES, spec))
+            case "schedule":
+                found.append((f"{group}={choice}", SCHEDULES, {"name": config["schedule"]["name"]}))
+            case "schedule/optimizer":
+                found.append((f"{group}={choice}", OPTIMIZERS, config["schedule"]["optimizer"]))
+            case "schedule/rate":
+                found.append((f"{group}={choice}", RATES, config["schedule"]["rate"]))
+            case "evaluation":
+                spec = {k: v for k, v in config[group].items() if k not in ("flip", "scales", "absent")}
+                found.append((f"{group}={choice}", PROTOCOLS, spec))
+            case "logger":
+                found += [(f"{group}={name}", LOGGERS, spec) for name, spec in (config["logger"] or {}).items()]
+            case "job":
+                found.append((f"{group}={choice}", JOBS, config["job"]))
+    return found
+
+
+def test_yaml_gives_exactly_the_parameters_of_the_builder():
+    for where, registry, spec in specs():
+        assert set(spec) - {"name"} == parameters(registry.builder(spec["name"]), registry), where
+
+
+def test_every_registered_component_has_a_yaml_file():
+    named = {(registry.kind, spec["name"]) for _, registry, spec in specs()}
+    registries = [
+        DATASETS,
+        SPLITS,
+        MODELS,
+        BACKBONES,
+        TUNINGS,
+        LOSSES,
+        SCHEDULES,
+        OPTIMIZERS,
+        RATES,
+        PROTOCOLS,
+        LOGGERS,
+        JOBS,
+    ]
+    for registry in registries:
+        assert {(registry.kind, name) for name in own_names(registry)} <= named
+
+
+def test_run_and_augment_settings():
+    config = composed()
+    assert set(config["run"]) == parameters(RunSettings)
+    assert set(config["dataset"]["augment"]) == parameters(Augment)
+    assert set(config["evaluation"]) == {"name"} | parameters(Evaluation) - {"protocol"}
+
+
+def test_builders_have_no_defaults_for_what_changes_results():
+    for _, registry, spec in specs():
+        for name, parameter in inspect.signature(registry.builder(spec["name"])).parameters.items():
+            if name not in registry.runtime:
+                assert parameter.default is parameter.empty, f"{spec['name']}.{name} has a default in code and in YAML"
+
+
+def test_faults_of_all_parts_come_in_one_message():
+    config = deepcopy(composed())
+    config["loss"]["mutual"]["gamma_agre"] = 3
+    config["split"]["ratio"] = [1]
+    config["model"]["backbone"]["width"] = "wide"
+    config["model"]["weights"]["a"] = 7
+    config["schedule"]["start"]["steps"] = 0
+    config["run"]["precision"] = "float8"
+    config["dataset"]["augment"]["flipp"] = 1
+    config["loss"]["gama"] = 3.0
+    config["evaluation"] |= {"size": [505, 505], "scales": "1"}
+    config["seed"] = "x"
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    message = str(caught.value)
+    for text in (
+        "Did you mean 'gamma_agree'?",
+        "split.ratio should be",
+        "model.backbone.width should be int",
+        "model.weights.a should be null, imagenet or a file",
+        "schedule.start.steps should be at least 1",
+        "run.precision should be",
+        "Did you mean 'flip'?",
+        "loss: unknown option 'gama'",
+        "evaluation: unknown option 'size'",
+        "evaluation.scales should be list",
+        "seed should be a whole number",
+    ):
+        assert text in message
+    assert "\n" not in message
+
+
+def test_the_methods_name_their_schedules():
+    names = {
+        loss: composed(f"loss={loss}")["schedule"]["name"] for loss in ("supervised", "cbst", "dst", "dmt", "dmtc")
+    }
+    assert names == {
+        "supervised": "supervised",
+        "cbst": "self_training",
+        "dst": "self_training",
+        "dmt": "mutual",
+        "dmtc": "mutual",
+    }
+    assert composed("loss=dmtc", "schedule=self_training")["schedule"]["name"] == "self_training"
+    assert composed("loss=dst", "schedule=smoke")["schedule"]["name"] == "self_training"
+
+
+def test_one_gamma_moves_all_and_each_can_be_set():
+    assert composed("loss.gamma=3")["loss"]["mutual"]["gamma_disagree"] == 3
+    mutual = composed("dataset=camvid", "loss.mutual.gamma_agree=1")["loss"]["mutual"]
+    assert (mutual["gamma_agree"], mutual["gamma_disagree"]) == (1, 5)
+
+
+def test_contrastive_none_leaves_no_term():
+    assert composed("loss/contrastive=none")["loss"]["contrastive"] is None
+
+
+def test_loggers_in_a_list():
+    assert set(composed("logger=[csv,wandb]")["logger"]) == {"csv", "wandb"}
+
+
+def test_imports_register_a_users_component(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_split_of_mine.py").write_text(
+        "from dmtc.splits import SPLITS, Split\n\n\n"
+        "@SPLITS.register('first')\n"
+        "def first(*, count: int, ids: tuple[str, ...], unmasked: tuple[str, ...]) -> Split:\n"
+        "    subsets = {'a': ids[:count], 'b': ids[:count]}\n"
+        "    return Split(name='first', ratio=str(count), labelled=ids[:count],\n"
+        "                 unlabelled=ids[count:] + unmasked, subsets=subsets)\n"
+    )
+    config = dmtc.compose(["imports=[my_split_of_mine]"])
+    config.split = {"name": "first", "count": 2}
+    assert settle(config)["split"]["count"] == 2
+    with pytest.raises(ConfigError, match="imports: no module 'not_there'"):
+        settle(dmtc.compose(["imports=[not_there]"]))
+
+
+def test_folder_names():
+    assert folder_name("loss=dmt,split.ratio=1/8") == "loss=dmt,split.ratio=1-8"
+    assert folder_name("") == "defaults"
+    for letter in ("a", "道", "\udcff"):
+        assert len(os.fsencode(folder_name(letter * 500))) < 200
+        assert folder_name(letter * 500) != folder_name(letter * 501)
+    alike = ["split.labelled=a/b.txt", "split.labelled=a-b.txt", "split.ratio=1/8", "split.ratio=1-8", "tag=1/8"]
+    alike += ["tag=1-8", "split.ratio=1/8,tag=a/b", "split.ratio=1-8,tag=a/b", "split.ratio=1/8,tag=a-b"]
+    assert len({folder_name(overrides) for overrides in alike}) == len(alike)
+    assert not [name for name in map(folder_name, alike) if "/" in name]
+
+
+def test_known_keys():
+    assert {"seed", "split.ratio", "loss.mutual.gamma_agree", "run.device"} <= set(known_keys())
+
+
+def test_yaml_files_are_tidy():
+    for path in config_folder().rglob("*.yaml"):
+        text = path.read_text()
+        assert text.endswith("\n"), path
+        assert "#" in text, f"{path} should say what it is"
+        yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "unneeded"),
+    [
+        (["--help"], "loss", {"torch", "cv2", "numpy"}),
+        (
+            ["job=plan", "model/backbone=mobilenetv2", "dataset.train_images=8", "dataset.val_images=1"],
+            "r5-b",
+            {"timm", "torchvision", "triton", "matplotlib", "wandb"},
+        ),
+    ],
+)
+def test_commands_load_only_what_they_need(tmp_path, arguments, told, unneeded):
+    (tmp_path / "scenes").mkdir()
+    code = (
+        "import sys; from dmtc.cli.main import main\n"
+        f"try: main({arguments} + ['dataset.root={tmp_path / 'scenes'}'])\n"
+        "except SystemExit as stopped: assert not stopped.code\n"
+        f"assert not {unneeded} & set(sys.modules), {unneeded} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+
+
+def test_config_folder_is_the_checkouts():
+    assert config_folder() == Path(__file__).parents[2] / "conf"
