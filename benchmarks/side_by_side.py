@@ -22,7 +22,7 @@ import torch
 from common import CHECKOUT, arguments, seconds, write_record
 
 STEPS = 60
-RUN = ["loss=supervised", f"schedule.limit_steps={STEPS}", "run.report=false", "run.progress=off", "run.device=cpu"]
+RUN = ["method=supervised", f"schedule.limit_steps={STEPS}", "run.report=false", "run.progress=off", "run.device=cpu"]
 WAYS: dict[str, dict[str, str]] = {
     "ours": {},
     "spinning": {"GOMP_SPINCOUNT": "300000"},  # what GNU's OpenMP does unless it is told otherwise

@@ -62,7 +62,7 @@ def finished(small, tmp_path_factory) -> "dmtc.Run":
 
 @pytest.fixture
 def command(small, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line in an empty folder: `command("loss=dmt")` -> exit code, stdout, stderr."""
+    """Run the command line in an empty folder: `command("method=dmt")` -> exit code, stdout, stderr."""
     from dmtc.cli.main import main
 
     monkeypatch.chdir(tmp_path)

@@ -71,7 +71,7 @@ def dynamic_numbers() -> dict[str, object]:
             return logits.sum() * 0
 
     with tempfile.TemporaryDirectory() as folder, patch.object(cv2, "imdecode", decoding):
-        few = ["loss=supervised", "schedule.limit_steps=1", "dataset.train_images=8", "dataset.val_images=2"]
+        few = ["method=supervised", "schedule.limit_steps=1", "dataset.train_images=8", "dataset.val_images=2"]
         where = [f"dataset.root={folder}/data", "run.progress=off", "run.report=false", "run.workers=0"]
         term = "+loss.where={name: where_am_i, weight: {start: 1.0, rounds: 0.0}}"
         dmtc.train(dmtc.compose([*few, *where, term]), Path(folder) / "run")

@@ -59,7 +59,7 @@ SWEEPS = {
         Sweep(
             "builtin",
             (
-                "python run.py -m loss=supervised,supervised_long,cbst,dst,dmt,dmtc seed=0,1,2"
+                "python run.py -m method=supervised,supervised_long,cbst,dst,dmt,dmtc seed=0,1,2"
                 " hydra.sweep.dir=sweeps/builtin",
             ),
             ("supervised", "supervised_long"),
@@ -67,17 +67,17 @@ SWEEPS = {
         Sweep(
             "camvid",
             (
-                f"{_CAMVID} loss=supervised_long,dmt,dmtc seed=0,1,2 hydra.sweep.dir=sweeps/camvid",
-                f"{_CAMVID} loss=supervised_long split.ratio=full seed=0 hydra.sweep.dir=sweeps/camvid",
+                f"{_CAMVID} method=supervised_long,dmt,dmtc seed=0,1,2 hydra.sweep.dir=sweeps/camvid",
+                f"{_CAMVID} method=supervised_long split.ratio=full seed=0 hydra.sweep.dir=sweeps/camvid",
             ),
             ("supervised_long",),
         ),
         Sweep(
             "ratios",
             (
-                "python run.py -m loss=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1"
+                "python run.py -m method=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1"
                 " hydra.sweep.dir=sweeps/ratios",
-                "python run.py -m loss=supervised split.ratio=full seed=0,1 hydra.sweep.dir=sweeps/ratios",
+                "python run.py -m method=supervised split.ratio=full seed=0,1 hydra.sweep.dir=sweeps/ratios",
             ),
             ("supervised",),
             "docs/pictures/sweep.png",

@@ -206,9 +206,9 @@ def test_other_settings_are_refused_with_the_difference(short, tmp_path, monkeyp
         dmtc.train(dmtc.compose([*short, "seed=1"]), folder)
     with pytest.raises(ConfigError, match=r"run.accumulate: 1 -> 2"):
         dmtc.resume(folder, {"accumulate": 2})
-    code, _, err = command(f"resume={folder}", "loss=dmt", "run.workers=1", small_run=False)
+    code, _, err = command(f"resume={folder}", "method=dmt", "run.workers=1", small_run=False)
     assert code == 2
-    assert "cannot be changed (loss." in err
+    assert "cannot be changed (method.name: dmtc -> dmt" in err
     same = (f"resume={folder}", "seed=0", "run.log_every=2", "logger=csv", "run.progress=off")
     code, _, err = command(*same, small_run=False)
     assert code == 0, err

@@ -51,7 +51,7 @@ def test_results_hold_the_contract(finished):
 def test_the_time_of_a_round_has_its_labelling_in_it(small, tmp_path, monkeypatch):
     real = PseudoLabelStore.facts
     monkeypatch.setattr(PseudoLabelStore, "facts", lambda store: real(store) | {"seconds": 1000.0})
-    results = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path).results
+    results = dmtc.train(dmtc.compose([*small, "method=cbst"]), tmp_path).results
     assert [phase["seconds"] // 1000 for phase in results["phases"]] == [0, 1, 1]
     assert results["seconds"] // 1000 == 2
 
@@ -137,7 +137,7 @@ def test_labels_come_from_labelled_images_and_pseudo_labels_from_unlabelled_ones
         return real(self, noted())
 
     monkeypatch.setattr(Loader, "crops", noting)
-    run = dmtc.train(dmtc.compose([*small, "loss=dmt", "schedule.limit_steps=6"]), tmp_path / "run")
+    run = dmtc.train(dmtc.compose([*small, "method=dmt", "schedule.limit_steps=6"]), tmp_path / "run")
     assert masks == set(run.split.labelled)
     assert pseudo == set(run.split.unlabelled)
 
@@ -183,7 +183,7 @@ def test_student_beside_its_teacher(finished, trained):
 
 
 def test_student_of_a_loss_that_weighs_no_pixels(small, tmp_path):
-    run = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path / "run")
+    run = dmtc.train(dmtc.compose([*small, "method=cbst"]), tmp_path / "run")
     pseudo = run.pseudo_labels("r1-a")[0]
     np.testing.assert_array_equal(run.student("r1-a", pseudo).weight, pseudo.label != 255)
 
@@ -206,7 +206,7 @@ def test_data_is_found_from_other_directories(small, tmp_path, monkeypatch, data
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     shutil.copytree(data_root, "data")
-    run = dmtc.train(dmtc.compose([*small[1:], "dataset.root=data", "loss=supervised"]), "run")
+    run = dmtc.train(dmtc.compose([*small[1:], "dataset.root=data", "method=supervised"]), "run")
     monkeypatch.chdir(tmp_path / "there")
     again = dmtc.Run.load(run.folder.path)
     assert again.dataset.image(again.dataset.val[0]).shape == (48, 48, 3)
@@ -290,23 +290,23 @@ def test_supervised_has_one_network_and_looks_at_no_unlabelled_image(small, tmp_
     seen = []
     real = Dataset.image
     monkeypatch.setattr(Dataset, "image", lambda self, id: seen.append(id) or real(self, id))
-    run = dmtc.train(dmtc.compose([*small, "loss=supervised"]), tmp_path / "run")
+    run = dmtc.train(dmtc.compose([*small, "method=supervised"]), tmp_path / "run")
     assert run.results["miou"]["b"] is None
     assert run.results["miou"]["ensemble"] is None
     assert [phase["name"] for phase in run.results["phases"]] == ["r0-a"]
     assert set(seen) == {*run.split.labelled, *run.dataset.val}
 
 
-@pytest.mark.parametrize("loss", ["cbst", "dst", "naive", "flip", "online", "dmt"])
-def test_every_method_runs(small, tmp_path, loss):
-    run = dmtc.train(dmtc.compose([*small, f"loss={loss}"]), tmp_path / "run")
-    assert run.results["method"] == loss
-    assert len(run.results["phases"]) == (3 if loss in ("cbst", "dst", "online") else 6)
+@pytest.mark.parametrize("method", ["cbst", "dst", "naive", "flip", "online", "dmt"])
+def test_every_method_runs(small, tmp_path, method):
+    run = dmtc.train(dmtc.compose([*small, f"method={method}"]), tmp_path / "run")
+    assert run.results["method"] == method
+    assert len(run.results["phases"]) == (3 if method in ("cbst", "dst", "online") else 6)
 
 
 def test_no_mask_of_an_unlabelled_image_is_needed(small, tmp_path):
     """All masks of unlabelled images are damaged; with the masks' truth unreadable only its score is missing."""
-    first = dmtc.train(dmtc.compose([*small, "loss=cbst"]), tmp_path / "first")
+    first = dmtc.train(dmtc.compose([*small, "method=cbst"]), tmp_path / "first")
     damaged = tmp_path / "data"
     shutil.copytree(next(p for p in map(type(first.folder.path), [small[0].split("=")[1]])), damaged)
     stems = {id.split("/")[-1] for id in first.split.unlabelled}
@@ -316,7 +316,7 @@ def test_no_mask_of_an_unlabelled_image_is_needed(small, tmp_path):
             mask.write_bytes(b"damaged")
             hit += 1
     assert hit == len(stems)
-    run = dmtc.train(dmtc.compose([*small, "loss=cbst", f"dataset.root={damaged}"]), tmp_path / "run")
+    run = dmtc.train(dmtc.compose([*small, "method=cbst", f"dataset.root={damaged}"]), tmp_path / "run")
     assert run.results["miou"] == first.results["miou"]
     assert [phase["pseudo"] and phase["pseudo"]["miou"] for phase in run.results["phases"]] == [None] * 3
 

@@ -255,7 +255,7 @@ def test_settings_that_do_not_fit_are_told_with_the_rest(tmp_path):
     root = write_folder(tmp_path, unmasked=0)
     (root / "images/p00.png").write_bytes(b"")
     assert kinds(check(root, "split.ratio=1/100").errors) == {"setting that does not fit the data", "unreadable image"}
-    protocol = ("evaluation=padded", "evaluation.size=[30,30]", "loss=supervised")
+    protocol = ("evaluation=padded", "evaluation.size=[30,30]", "method=supervised")
     errors = {finding.kind: finding.text for finding in check(root, *protocol).errors}
     assert "40x40 pixels do not fit into 30x30" in errors["setting that does not fit the data"]
 
@@ -274,7 +274,7 @@ def test_half_size_copies_are_not_made(tmp_path):
     write_cityscapes(tmp_path / "city")
     cache = tmp_path / "cache"
     overrides = ["dataset=cityscapes", f"dataset.root={tmp_path}/city", f"dataset.cache={cache}", "split=full"]
-    components = Components(settle(dmtc.compose([*overrides, "loss=supervised", "model/backbone=tiny"])))
+    components = Components(settle(dmtc.compose([*overrides, "method=supervised", "model/backbone=tiny"])))
     result = check_data(components)
     assert not result.errors
     assert {image.shape for image in result.images} == {(32, 64)}

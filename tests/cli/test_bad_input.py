@@ -48,6 +48,12 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "misspelt option": (["split.ration=1/8"], ["ration", "Did you mean split.ratio?"]),
     "misspelt added option": (["+loss.mutual.gamma_agre=3"], ["gamma_agre", "gamma_agree"]),
     "misspelt choice": (["loss=dmtcc"], ["dmtcc", "Did you mean loss=dmtc?"]),
+    "misspelt method": (["method=dmtcc"], ["dmtcc", "Did you mean method=dmtc?"]),
+    "a method as terms": (["loss=supervised_long"], ["It is a method: method=supervised_long"]),
+    "terms that do not go with the schedule": (
+        ["loss=supervised", "method=dmt"],
+        ["no loss term counts in the rounds", "loss=supervised go with method=supervised or method=supervised_long"],
+    ),
     "misspelt protocol": (["evaluation=slidng"], ["slidng", "Did you mean evaluation=sliding?"]),
     "unbalanced bracket": (["schedule.rounds.label_ratios=[0.5"], ["[0.5"]),
     "wrong type": (["loss.mutual.gamma_agree=hello"], ["loss.mutual.gamma_agree", "hello"]),
@@ -304,7 +310,7 @@ def test_pictures(command, tmp_path, case):
     (root / "empty").mkdir()
     save(root / "other/x01.png", LABEL)
     damage(root)
-    arguments = [*OWN, f"dataset.root={root}", "loss=supervised", *(o.format(root=root) for o in overrides)]
+    arguments = [*OWN, f"dataset.root={root}", "method=supervised", *(o.format(root=root) for o in overrides)]
     refused(command, tmp_path, arguments, named)
     if case in LAYOUT:
         assert not list(tmp_path.rglob("plan.json")), "found before anything is trained"

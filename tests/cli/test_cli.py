@@ -65,7 +65,7 @@ def test_what_the_library_finds_out_is_shown_unless_it_is_to_be_quiet(command, f
 
 
 def test_evaluate_and_resume_of_a_finished_run(command, finished, tmp_path):
-    run = tmp_path / "runs" / "loss=dmtc,seed=0"
+    run = tmp_path / "runs" / "method=dmtc,seed=0"
     shutil.copytree(finished.folder.path, run)
     code, out, err = command("job=evaluate", f"run={run}", "run.progress=bars", small_run=False)
     assert code == 0, err
@@ -176,10 +176,10 @@ def test_resume_refuses_what_would_change_results(command, finished):
 
 
 def test_sweep_with_a_wrong_value_runs_the_others(command, tmp_path):
-    code, _, err = command("-m", "loss=supervised,nonsense", "split.ratio=1/8,1/1000", "hydra.sweep.dir=sweep")
+    code, _, err = command("-m", "method=supervised,nonsense", "split.ratio=1/8,1/1000", "hydra.sweep.dir=sweep")
     assert code == 2
     done = sorted(path.parent.name for path in (tmp_path / "sweep").rglob("results.json"))
-    assert done == ["loss=supervised,split.ratio=1-8"]
+    assert done == ["method=supervised,split.ratio=1-8"]
     assert "nonsense" in err
     assert "1/1000" in err
     assert "Traceback" not in err
@@ -204,7 +204,7 @@ def test_users_own_loss(command, tmp_path, monkeypatch):
 )
 def test_each_swap_changes_one_part_of_a_working_run(command, small, swap):
     # Full labels leave nothing to pseudo-label; one large network is enough; the width is the tiny one's option.
-    extra = {"model/backbone=resnet18": ["loss=cbst"]}.get(swap, [])
+    extra = {"model/backbone=resnet18": ["method=cbst"]}.get(swap, [])
     rest = [o for o in small if not ("backbone" in swap and "backbone" in o)]
     code, _, err = command(swap, *rest, *extra, "schedule.rounds.label_ratios=[1.0]", small_run=False)
     assert code == 0, err
@@ -221,7 +221,7 @@ def test_translate():
     assert translate(["run=some/dir"]) == ["run_dir='some/dir'"]
     assert translate(["run=default", "run.device=cpu"]) == ["run=default", "run.device=cpu"]
     assert translate(["run=multirun/loss=dmt,seed=0"]) == ["run_dir='multirun/loss=dmt,seed=0'"]
-    assert translate(["seed=0", "-m", "loss=dmt,dmtc"]) == ["-m", "seed=0", "loss=dmt,dmtc"]
+    assert translate(["seed=0", "-m", "method=dmt,dmtc"]) == ["-m", "seed=0", "method=dmt,dmtc"]
     resumed = translate(["resume=it's"])
     assert resumed[0].endswith("it\\'s'")
     assert resumed[1].startswith("hydra.run.dir='/")

@@ -19,7 +19,7 @@ from dmtc.run.sweep_folder import SweepFolder
 @pytest.fixture
 def tiny(small) -> list[str]:
     """One network, one step."""
-    return [*small, "loss=supervised", "schedule.limit_steps=1", "schedule.start.evaluations=1", "run.pictures=0"]
+    return [*small, "method=supervised", "schedule.limit_steps=1", "schedule.start.evaluations=1", "run.pictures=0"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import dmtc
 from dmtc.cli.jobs import JOBS
 from dmtc.config.compose import folder_name, known_keys
 from dmtc.config.folder import config_folder
+from dmtc.config.methods import method_title
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry
 from dmtc.data import DATASETS
@@ -219,19 +220,48 @@ def test_faults_of_all_parts_come_in_one_message():
     assert "\n" not in message
 
 
-def test_the_methods_name_their_schedules():
-    names = {
-        loss: composed(f"loss={loss}")["schedule"]["name"] for loss in ("supervised", "cbst", "dst", "dmt", "dmtc")
+METHODS = sorted((config_folder() / "method").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
+def test_a_method_is_what_it_says(path):
+    config = composed(f"method={path.stem}")
+    assert config["method"]["name"] == path.stem
+    assert (config["loss"]["name"], config["schedule"]["name"]) == (
+        config["method"]["loss"],
+        config["method"]["schedule"],
+    )
+    assert method_title(config) == path.stem
+    terms = {
+        name: entry["name"] for name, entry in config["loss"].items() if isinstance(entry, dict) and name != "terms"
     }
-    assert names == {
-        "supervised": "supervised",
-        "cbst": "self_training",
-        "dst": "self_training",
-        "dmt": "mutual",
-        "dmtc": "mutual",
-    }
-    assert composed("loss=dmtc", "schedule=self_training")["schedule"]["name"] == "self_training"
-    assert composed("loss=dst", "schedule=smoke")["schedule"]["name"] == "self_training"
+    assert terms == config["loss"]["terms"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "title"),
+    [
+        (("loss=dst",), "dmtc loss=dst"),
+        (("method=dmt", "loss/mutual=flip"), "dmt loss/mutual=flip"),
+        (("loss/contrastive=none",), "dmtc loss/contrastive=none"),
+        (("loss.contrastive=null", "schedule=self_training"), "dmtc schedule=self_training loss/contrastive=none"),
+        (("method=cbst", "schedule=smoke"), "cbst"),
+        (
+            ("method=dmt", "+loss.more={name: cross_entropy, weight: {start: 1.0, rounds: 1.0}}"),
+            "dmt loss.more=cross_entropy",
+        ),
+        (("loss=supervised",), "supervised"),
+        (("loss=supervised", "method=supervised_long"), "supervised_long"),
+        (("loss=supervised", "schedule=supervised"), "dmtc loss=supervised schedule=supervised"),
+    ],
+)
+def test_a_title_names_every_part_that_is_swapped(overrides, title):
+    assert method_title(composed(*overrides)) == title
+
+
+def test_schedules_go_with_methods():
+    assert composed("method=dmtc", "schedule=self_training")["schedule"]["name"] == "self_training"
+    assert composed("method=dst", "schedule=smoke")["schedule"]["name"] == "self_training"
 
 
 def test_one_gamma_moves_all_and_each_can_be_set():
@@ -266,7 +296,7 @@ def test_imports_register_a_users_component(tmp_path, monkeypatch):
 
 
 def test_folder_names():
-    assert folder_name("loss=dmt,split.ratio=1/8") == "loss=dmt,split.ratio=1-8"
+    assert folder_name("method=dmt,split.ratio=1/8") == "method=dmt,split.ratio=1-8"
     assert folder_name("") == "defaults"
     for letter in ("a", "道", "\udcff"):
         assert len(os.fsencode(folder_name(letter * 500))) < 200

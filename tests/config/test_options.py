@@ -140,8 +140,8 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
     ("arguments", "told"),
     [
         (
-            ["job=evaluate", "run={run}", "seed=3", "loss=dmt"],
-            "seed, loss are not read by job=evaluate, but by job=train",
+            ["job=evaluate", "run={run}", "seed=3", "method=dmt"],
+            "seed, method are not read by job=evaluate, but by job=train",
         ),
         (["job=evaluate", "run={run}", "++split.fold=1"], "split.fold is not read by job=evaluate"),
         (["job=evaluate", "run={run}", "~logger"], "logger is not read by job=evaluate"),

@@ -76,7 +76,7 @@ def test_hydras_own_terms_still_hold(tmp_path, monkeypatch):
     assert value_of(literal("dataset.classes=[a ${b},yes,7,é]")) == ["a ${b}", "yes", "7", "é"]
     assert literal("+dataset.root=a b") == "+dataset.root='a b'"
     assert literal("model.weights.a=a (1).pth") == "model.weights.a='a (1).pth'"
-    for other in ("seed=1", "loss=dmt,dmtc", "split.ratio=1/8", "dataset.augment.crop=[1,2]", "~logger", "--help"):
+    for other in ("seed=1", "method=dmt,dmtc", "split.ratio=1/8", "dataset.augment.crop=[1,2]", "~logger", "--help"):
         assert literal(other) == other
 
 

@@ -155,7 +155,7 @@ def test_a_run_does_not_begin_among_files_that_are_no_runs(command, small, tmp_p
 
 
 def test_a_run_begins_where_nothing_is_or_where_one_was_killed_at_once(small, tmp_path):
-    few = [*small, "loss=supervised", "schedule.limit_steps=1"]
+    few = [*small, "method=supervised", "schedule.limit_steps=1"]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").write_text("process 1 on here")
     (tmp_path / "run" / f".config.yaml.{'0' * 32}.part").write_text("half")
@@ -183,7 +183,7 @@ def test_one_job_whose_folder_is_taken_does_not_keep_the_others(command, tmp_pat
     (tmp_path / "sweep/seed=1/status.json").write_text('{"mine": 1}')
     (tmp_path / "sweep/seed=0").write_text("mine")
     (tmp_path / "sweep/sweep.json").write_text(json.dumps({"jobs": [{"name": "", "overrides": [], "asked": 0.0}]}))
-    few = ("loss=supervised", "schedule.limit_steps=1", "hydra.sweep.dir=sweep")
+    few = ("method=supervised", "schedule.limit_steps=1", "hydra.sweep.dir=sweep")
     code, _, err = command("-m", "seed=0,1,2", *few)
     assert code == 2
     assert "not started: seed=0" in err

@@ -185,7 +185,7 @@ def test_an_export_that_finds_no_room_leaves_the_earlier_one(finished, tmp_path)
 
 def test_a_run_that_begins_on_a_full_disk_is_told_and_nothing_is_left(command, data_root, tmp_path, full_disk):
     full_disk()
-    code, _, err = command("loss=supervised", "hydra.run.dir=deep/run")
+    code, _, err = command("method=supervised", "hydra.run.dir=deep/run")
     assert code == 1
     assert err.startswith("error: the disk is full: ")
     assert "deep/run/.lock (No space left on device) while preparing" in err

@@ -72,13 +72,13 @@ def test_a_recipe_becomes_a_page_and_json(measured):
 
 
 def test_supervised_training_labels_nothing(small):
-    _, cost = cost_of(small, "loss=supervised", "schedule=supervised")
+    _, cost = cost_of(small, "method=supervised", "schedule=supervised")
     assert cost.labelling is None
     assert [part.name for part in cost.plan] == ["steps of the start", "images to score"]
 
 
 def test_memory_and_operations_grow_with_the_crop_and_fixed_memory_does_not(small):
-    (_, one), (_, four) = (cost_of(small, "loss=supervised", f"dataset.augment.crop=[{n},{n}]") for n in (32, 64))
+    (_, one), (_, four) = (cost_of(small, "method=supervised", f"dataset.augment.crop=[{n},{n}]") for n in (32, 64))
     (one,), (four,) = one.stages, four.stages
     assert one.memory.fixed == pytest.approx(four.memory.fixed, rel=0.01)
     assert four.operations == pytest.approx(4 * one.operations, rel=0.01)
@@ -121,7 +121,7 @@ def test_gradient_checkpointing_keeps_inputs_of_blocks_and_the_inside_of_one():
 def test_checkpointing_lowers_the_estimate_of_a_recipe_by_less_than_all(small):
     """What is computed again lives in the backward pass: the estimate counts it."""
     (_, plain), (_, checkpointed) = (
-        cost_of(small, "loss=supervised", "schedule=supervised", f"run.gradient_checkpointing={choice}")
+        cost_of(small, "method=supervised", "schedule=supervised", f"run.gradient_checkpointing={choice}")
         for choice in ("false", "true")
     )
     plain, checkpointed = plain.stages[0].memory.per_image, checkpointed.stages[0].memory.per_image
@@ -129,15 +129,15 @@ def test_checkpointing_lowers_the_estimate_of_a_recipe_by_less_than_all(small):
 
 
 def test_adamw_keeps_one_moment_more(small):
-    _, sgd = cost_of(small, "loss=supervised")
-    _, adamw = cost_of(small, "loss=supervised", "schedule/optimizer=adamw")
+    _, sgd = cost_of(small, "method=supervised")
+    _, adamw = cost_of(small, "method=supervised", "schedule/optimizer=adamw")
     weights = sgd.stages[0].memory.fixed / 3
     assert adamw.stages[0].memory.fixed == pytest.approx(4 * weights, rel=0.02)
 
 
 def test_a_step_that_does_not_fit_is_not_tried(small, monkeypatch):
     monkeypatch.setattr("dmtc.cost.measuring.free_bytes", lambda device: 10)
-    _, cost = cost_of(small, "loss=supervised")
+    _, cost = cost_of(small, "method=supervised")
     assert cost.stages[0].own.seconds is None
     assert cost.seconds is None
     assert cost_page(cost, "a small machine").splitlines()[-1].split() == ["all", "-"]
@@ -204,7 +204,7 @@ def test_the_page_tells_how_a_recipe_fits(free, accumulate, line):
 
 
 def test_benchmark_job_writes_nothing_but_its_output(command, tmp_path):
-    quick = ("job=benchmark", "job.steps=1", "job.seconds=0.01", "job.batches=[]", "loss=supervised")
+    quick = ("job=benchmark", "job.steps=1", "job.seconds=0.01", "job.batches=[]", "method=supervised")
     code, out, err = command(*quick)
     assert code == 0, err
     assert "images to score" in out

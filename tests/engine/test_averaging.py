@@ -59,7 +59,7 @@ def test_an_error_while_they_are_in_place_puts_the_weights_back():
 def short(small) -> list[str]:
     return [
         *small,
-        "loss=dmt",
+        "method=dmt",
         "model.backbone.width=4",
         "schedule.rounds.label_ratios=[0.5]",
         "schedule.limit_steps=4",

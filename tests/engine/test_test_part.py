@@ -21,7 +21,7 @@ LETTERS = {"a", "b"}
 
 
 def settings(root, *more):
-    return dmtc.compose([*OWN, f"dataset.root={root}", "loss=dmt", *more])
+    return dmtc.compose([*OWN, f"dataset.root={root}", "method=dmt", *more])
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_closed_part_may_be_broken_and_an_open_one_is_told_at_the_end(root, tm
     for path in [*data.glob("images/Test/*"), *data.glob("masks/Test/*")]:
         path.write_bytes(b"broken")
     with pytest.raises(DataError, match=r"all is trained, .* resume=.*run.test=false\)") as told:
-        dmtc.train(settings(data, "loss=supervised", "dataset.classes=[ground,thing]"), tmp_path / "run")
+        dmtc.train(settings(data, "method=supervised", "dataset.classes=[ground,thing]"), tmp_path / "run")
     assert "\n" not in str(told.value)
     finished = dmtc.resume(tmp_path / "run", {"test": False})
     assert "test" not in finished.results
@@ -167,7 +167,7 @@ def test_check_and_plan_count_it(root):
     assert "test: the 3 images of" in text
     assert "never trained on, scored once at the end" in text
     assert "test pixels" in text
-    plan = plan_table(components.plan, components.split, components.choices, components.scored_line)
+    plan = plan_table("dmtc", components.plan, components.split, components.choices, components.scored_line)
     assert "scored: 2 validation images after each phase, 3 test images once, at the end" in plan
     shut = Components(dmtc.engine.checks.settle(settings(root, "run.test=false")))
     text = summary(check_data(shut), 5)

@@ -14,7 +14,7 @@ from dmtc.schedule import Phase
 def supervised(small) -> list[str]:
     """One phase of six steps, logged every four, scored after the third and the last."""
     steps = ["schedule.limit_steps=6", "schedule.start.evaluations=2", "run.log_every=4", "schedule.start.steps=6"]
-    return [*small, "loss=supervised", "model.backbone.width=4", *steps]
+    return [*small, "method=supervised", "model.backbone.width=4", *steps]
 
 
 @pytest.fixture

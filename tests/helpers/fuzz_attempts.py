@@ -53,7 +53,7 @@ def train(chance: random.Random) -> Attempt:
     """On a folder or on the built-in set, into a new folder or into one that is there."""
     folder = chance.choice(["out", "out", "new/deep", "runs/own", "own", "."])
     data = chance.choice([FOLDER, FOLDER, SYNTHETIC])
-    method = chance.choice(["loss=supervised", "loss=dmt", "loss=dmtc", "loss=flip", "loss=online"])
+    method = chance.choice(["method=supervised", "method=dmt", "method=dmtc", "method=flip", "method=online"])
     more = chance.choice(
         [[], [], ["run.image_cache=cache"], ["run.report=true"], ["logger=csv"], ["dataset.on_error=skip"]]
     )
@@ -128,10 +128,18 @@ def report_of_runs(chance: random.Random) -> Attempt:
 
 def sweep(chance: random.Random) -> Attempt:
     """Of two short runs."""
-    swept = chance.choice(["seed=0,1", "loss=supervised,cbst", "seed=0,x", "dataset.root=own,nowhere", "tag=a,b"])
+    swept = chance.choice(["seed=0,1", "method=supervised,cbst", "seed=0,x", "dataset.root=own,nowhere", "tag=a,b"])
     given = [argument for argument in FOLDER if not swept.startswith("dataset.root") or argument != "dataset.root=own"]
     folder = chance.choice(["out", "new/deep", "runs"])
-    arguments = ["-m", *given, "loss=supervised", "schedule.limit_steps=1", swept, f"hydra.sweep.dir={folder}", *ON_CPU]
+    arguments = [
+        "-m",
+        *given,
+        "method=supervised",
+        "schedule.limit_steps=1",
+        swept,
+        f"hydra.sweep.dir={folder}",
+        *ON_CPU,
+    ]
     return Attempt("sweep", arguments, ["own", "own/**/*"], ["data/"])
 
 
@@ -154,7 +162,7 @@ def starting_weights(chance: random.Random) -> Attempt:
     )
     arguments = [
         *FOLDER,
-        "loss=supervised",
+        "method=supervised",
         f"model.weights.a={file}",
         "schedule.limit_steps=1",
         "hydra.run.dir=out",

@@ -78,9 +78,9 @@ def made(world: Path, command: Callable[[list[str], tuple | None], int]) -> None
     (world / "elsewhere").mkdir()
     (world / "elsewhere/secret.txt").write_text("nobody's business")
     commands: list[tuple[list[str], tuple | None]] = [
-        ([*SYNTHETIC, "loss=dmtc", "hydra.run.dir=runs/finished"], None),
-        ([*SYNTHETIC, "loss=dmt", "run.checkpoint_minutes=0", "hydra.run.dir=runs/stopped"], ("step", 6, 9)),
-        ([*FOLDER, "loss=supervised", "hydra.run.dir=runs/own"], None),
+        ([*SYNTHETIC, "method=dmtc", "hydra.run.dir=runs/finished"], None),
+        ([*SYNTHETIC, "method=dmt", "run.checkpoint_minutes=0", "hydra.run.dir=runs/stopped"], ("step", 6, 9)),
+        ([*FOLDER, "method=supervised", "hydra.run.dir=runs/own"], None),
         (["job=export", "run=runs/own", "format=safetensors", "output=exported", "run.progress=off"], None),
         (["job=predict", "run=runs/own", "input=pictures", "output=predicted", "run.progress=off"], None),
         (["job=report", "run=runs/finished", "run.progress=off"], None),

@@ -39,7 +39,7 @@ def forks():
 @pytest.fixture(scope="module")
 def tiny(small) -> list[str]:
     """One network, one step."""
-    return [*small, "loss=supervised", "schedule.limit_steps=1", "schedule.start.evaluations=1", "run.pictures=0"]
+    return [*small, "method=supervised", "schedule.limit_steps=1", "schedule.start.evaluations=1", "run.pictures=0"]
 
 
 def test_twenty_runs_at_once_are_twenty_folders_equal_seed_by_seed(forks, tiny, tmp_path):
@@ -160,7 +160,7 @@ class WithDropout(Plain):
 """
 
 
-CONTRAST = ["loss=dmtc", "loss.contrastive.queries=32", "loss.contrastive.negatives=32"]
+CONTRAST = ["method=dmtc", "loss.contrastive.queries=32", "loss.contrastive.negatives=32"]
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def assert_close(one: Path, other: Path) -> None:
 
 def test_two_processes_give_what_one_gives(forks, short, tmp_path):
     """Without contrast the whole batch counts; with it, and with dropout, each part as under accumulation."""
-    plain = [*short, "loss=dmt", "model.backbone.name=plain"]
+    plain = [*short, "method=dmt", "model.backbone.name=plain"]
     dropping = [*short, *CONTRAST, "model.backbone.name=dropping"]
     done = forks.run(
         [
@@ -278,8 +278,8 @@ def test_a_fault_of_one_ends_all_with_its_code_and_one_line(forks, short, data_r
     shutil.copytree(data_root, root)
     for path in root.glob("*/images/val/val_00005.png"):  # of the second block of four: the second process reads it
         path.write_bytes(b"no picture")
-    own = [*short, "loss=supervised", f"dataset.root={root}"]
-    poisoned = [*short, "loss=supervised", "+loss.poison={name: poison, weight: {start: 1.0, rounds: 0.0}}"]
+    own = [*short, "method=supervised", f"dataset.root={root}"]
+    poisoned = [*short, "method=supervised", "+loss.poison={name: poison, weight: {start: 1.0, rounds: 0.0}}"]
     done = forks.run(
         [
             *together(*own, "hydra.run.dir=image"),
@@ -288,7 +288,7 @@ def test_a_fault_of_one_ends_all_with_its_code_and_one_line(forks, short, data_r
             *together(*short, "schedule.rounds.labelled_batch=0", "schedule.rounds.pseudo_batch=1"),
             *together(*short, "run.sync_batchnorm=true"),
             *together("-m", *short, "seed=0,1"),
-            *together(*short, "run.parallel_students=true", "loss=supervised"),
+            *together(*short, "run.parallel_students=true", "method=supervised"),
             {"arguments": [*short, "run.parallel_students=true"]},
             *together(*short, stop={1: ("step", 3, signal.SIGKILL)}),
             *together(*poisoned),

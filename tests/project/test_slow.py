@@ -37,15 +37,15 @@ def test_camvid_experiment_with_real_weights(tmp_path, capsys):
 
 
 def test_compiled_networks_train_alike(small, tmp_path):
-    plain = dmtc.train(dmtc.compose([*small, "loss=dmt"]), tmp_path / "plain")
-    compiled = dmtc.train(dmtc.compose([*small, "loss=dmt", "run.compile=true"]), tmp_path / "compiled")
+    plain = dmtc.train(dmtc.compose([*small, "method=dmt"]), tmp_path / "plain")
+    compiled = dmtc.train(dmtc.compose([*small, "method=dmt", "run.compile=true"]), tmp_path / "compiled")
     for one, other in zip(plain.results["phases"], compiled.results["phases"], strict=True):
         assert one["miou_last"] == pytest.approx(other["miou_last"], abs=0.02)
 
 
 def test_three_compiled_steps_give_the_same_losses_and_network(small, tmp_path):
     """With contrast, whose draws have addresses and so are the same ones; what is left is rounding."""
-    short = [*small, "loss=dmtc", "schedule=supervised", "schedule.limit_steps=3", "run.log_every=1"]
+    short = [*small, "method=dmtc", "schedule=supervised", "schedule.limit_steps=3", "run.log_every=1"]
     runs = [
         dmtc.train(dmtc.compose([*short, f"run.compile={compiled}"]), tmp_path / compiled)
         for compiled in ("false", "true")

@@ -175,7 +175,7 @@ def test_other_runs_beside(reported, finished, tmp_path, command):
 
 
 def test_one_network_without_rounds(small, tmp_path):
-    overrides = [*small, "loss=supervised", "run.report=true", "schedule.start.evaluations=2"]
+    overrides = [*small, "method=supervised", "run.report=true", "schedule.start.evaluations=2"]
     run = dmtc.train(dmtc.compose(overrides), tmp_path / "run")
     html = (run.folder.path / "report.html").read_text()
     for shown in ("mIoU over steps", "fewest errors", "most errors", "network a, start to now"):
@@ -185,7 +185,7 @@ def test_one_network_without_rounds(small, tmp_path):
 
 def test_a_report_that_fails_leaves_the_run_finished(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("dmtc.api.launch.write_run_report", lambda *_, **__: 1 / 0)
-    run = dmtc.train(dmtc.compose([*small, "loss=supervised", "run.report=true"]), tmp_path / "run")
+    run = dmtc.train(dmtc.compose([*small, "method=supervised", "run.report=true"]), tmp_path / "run")
     assert run.results["method"] == "supervised"
     assert (
         "WARNING: no report (division by zero); try again with: python run.py job=report run="

@@ -36,6 +36,7 @@ def write_run(folder: Path, method="supervised", seed=0, score=0.4, ratio="1/8",
     config: dict = {
         "seed": seed,
         "job": {"name": "train"},
+        "method": {"name": method},
         "model": {"name": "deeplabv2"},
         "dataset": {"name": "synthetic", "root": f"/machine/{seed}"},
         "split": {"name": "dmt", "ratio": ratio, "fold": 0},
@@ -342,7 +343,7 @@ def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):
     write_run(tmp_path / "nan", "dmt", 1, math.nan)
     (write_run(tmp_path / "damaged", "dmt", 2) / "results.json").write_text("{")
     (write_run(tmp_path / "poor", "dmt", 3) / "results.json").write_text("{}")
-    write_status(tmp_path / "failed", Status(("loss=dmt",), "failed", 0.0, 1.0, None, "no room"))
+    write_status(tmp_path / "failed", Status(("method=dmt",), "failed", 0.0, 1.0, None, "no room"))
     stopped = tmp_path / "stopped"
     stopped.mkdir()
     for name in ("config.yaml", "environment.json", "plan.json"):
@@ -351,8 +352,8 @@ def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):
     of_phase = Path("phases", "r0-a", "phase.json")
     (stopped / of_phase).write_bytes((finished.folder.path / of_phase).read_bytes())
     sweep = SweepFolder(tmp_path)
-    jobs = [Job("loss=x", ("loss=x",), 0.0, "no such loss"), Job("loss=dmt", ("loss=dmt",), 0.0)]
-    sweep.write_jobs([*jobs, Job("loss=dmtc", ("loss=dmtc",), 0.0)])
+    jobs = [Job("loss=x", ("loss=x",), 0.0, "no such loss"), Job("method=dmt", ("method=dmt",), 0.0)]
+    sweep.write_jobs([*jobs, Job("method=dmtc", ("method=dmtc",), 0.0)])
 
     text, page = write_sweep_report(tmp_path, ["seed"], BASELINES)
     found = {r.name: (r.state, r.reason) for r in read_runs(tmp_path) if r.state != "finished"}
@@ -363,7 +364,7 @@ def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):
     assert found["stopped"][0] == "unfinished"
     assert found["stopped"][1].startswith("1 of 6 phases done, now r0-b, last sign at 20")
     assert found["loss=x"] == ("not started", "no such loss")
-    assert found["loss=dmtc"][0] == "not started"
+    assert found["method=dmtc"][0] == "not started"
     assert len(found) == 7
     assert "| dmt    | 40.0     |" in text
     for name in found:
@@ -442,14 +443,14 @@ def test_charts(tmp_path):
 
 
 def test_sweep_from_the_command_line(command, tmp_path):
-    arguments = ("-m", "loss=supervised,nonsense", "split.ratio=1/8,1/1000", "seed=0", "hydra.sweep.dir=sweep")
+    arguments = ("-m", "method=supervised,nonsense", "split.ratio=1/8,1/1000", "seed=0", "hydra.sweep.dir=sweep")
     code, out, err = command(*arguments)
     assert code == 2
     expected = [
-        r"not started: loss=nonsense,split.ratio=1/8: In 'config': Could not find 'loss/nonsense'.*",
-        r"not started: loss=nonsense,split.ratio=1/1000: .*",
-        r"\[1 of 2\] loss=supervised,split.ratio=1/8: mIoU \d+\.\d in \d+ s; about \d+ s left",
-        r"\[2 of 2\] loss=supervised,split.ratio=1/1000: failed: split.ratio=1/1000 of 24 images .*",
+        r"not started: method=nonsense,split.ratio=1/8: In 'config': Could not find 'method/nonsense'.*",
+        r"not started: method=nonsense,split.ratio=1/1000: .*",
+        r"\[1 of 2\] method=supervised,split.ratio=1/8: mIoU \d+\.\d in \d+ s; about \d+ s left",
+        r"\[2 of 2\] method=supervised,split.ratio=1/1000: failed: split.ratio=1/1000 of 24 images .*",
         r"error: of 4 jobs 2 could not be started and 1 failed \(the first: split.ratio=1/1000 of .*\); see above",
     ]
     lines = [line for line in err.splitlines() if line.startswith(("[", "not started", "error"))]
@@ -462,13 +463,13 @@ def test_sweep_from_the_command_line(command, tmp_path):
     states = {status.overrides[-2]: status.state for status in SweepFolder(tmp_path / "sweep").statuses()}
     assert states == {"split.ratio=1/8": "done", "split.ratio=1/1000": "failed"}
 
-    code, out, err = command("-m", "loss=supervised", "split.ratio=1/8", "seed=0,1", "hydra.sweep.dir=sweep")
+    code, out, err = command("-m", "method=supervised", "split.ratio=1/8", "seed=0,1", "hydra.sweep.dir=sweep")
     assert code == 0, err
     assert "[1 of 2] seed=0: mIoU" in err, "an earlier command's runs in the same folder are not counted"
     assert "| 0 1" in out
     code, out, _ = command("job=report", "runs=sweep", small_run=False)
     assert code == 0
-    assert "loss=supervised,split.ratio=1-1000 | failed" in out
+    assert "method=supervised,split.ratio=1-1000 | failed" in out
     assert command("job=report", small_run=False)[0] == 2
     assert command("job=report", "runs=nowhere", small_run=False)[0] == 2
 

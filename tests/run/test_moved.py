@@ -17,7 +17,7 @@ from dmtc.run.folder import RunFolder
 SHORT = [
     "dataset=folder",
     "dataset.augment.crop=[32,32]",
-    "loss=supervised",
+    "method=supervised",
     "model/backbone=tiny",
     "model.backbone.width=4",
     "model.weights.a=null",

@@ -64,7 +64,7 @@ def test_warm_up_rises_to_the_curve_and_leaves_the_rest_of_it():
 
 def test_every_phase_of_a_run_warms_up(small, tmp_path):
     lengths = ["schedule.limit_steps=5", "schedule.rounds.label_ratios=[0.5]", "schedule/rate=constant"]
-    options = [*small, "loss=cbst", *lengths, "schedule.warmup=0.6", "run.log_every=1"]
+    options = [*small, "method=cbst", *lengths, "schedule.warmup=0.6", "run.log_every=1"]
     run = dmtc.train(dmtc.compose(options), tmp_path / "run")
     rates = {phase["name"]: [] for phase in run.results["phases"]}
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():

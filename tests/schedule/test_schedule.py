@@ -54,7 +54,7 @@ def test_self_training_has_one_network_that_teaches_itself():
 
 
 def test_supervised_has_one_phase_and_no_unlabelled_images():
-    (phase,) = build_plan(spec("loss=supervised"), dataclasses.replace(COUNTS, unlabelled=0))
+    (phase,) = build_plan(spec("method=supervised"), dataclasses.replace(COUNTS, unlabelled=0))
     assert (phase.name, phase.pseudo_batch, phase.label_from) == ("r0-a", 0, None)
 
 
@@ -86,8 +86,8 @@ def test_steps_win_over_epochs_and_the_limit_over_both():
 
 def test_smoke_keeps_the_phases_of_the_method():
     assert len(build_plan(spec("schedule=smoke"), COUNTS)) == 12
-    assert len(build_plan(spec("schedule=smoke", "loss=dst"), COUNTS)) == 6
-    assert len(build_plan(spec("schedule=smoke", "loss=supervised"), COUNTS)) == 1
+    assert len(build_plan(spec("schedule=smoke", "method=dst"), COUNTS)) == 6
+    assert len(build_plan(spec("schedule=smoke", "method=supervised"), COUNTS)) == 1
     assert {p.steps for p in build_plan(spec("schedule=smoke"), COUNTS)} == {3}
 
 

@@ -135,7 +135,7 @@ def test_plan_of_imported_lists(command, flowers):
     assert rows["unlabelled"] == ["2", list_sha256(["flower 0", "flower 7"])]
     assert "published" not in out
 
-    code, out, err = command(*arguments, "loss=supervised", small_run=False)
+    code, out, err = command(*arguments, "method=supervised", small_run=False)
     assert code == 0, err
     assert labelled in out
     assert "network b" not in out

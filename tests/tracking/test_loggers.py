@@ -216,7 +216,9 @@ def test_documented_options_are_all_there_are():
 def test_documented_logger_works(command, tmp_path):
     code = DOCS.split("```python\n# my_loggers.py\n")[1].split("```")[0]
     (tmp_path / "my_loggers.py").write_text(code)
-    exit_code, out, err = command("loss=supervised", "imports=[my_loggers]", "+logger.mine={name: shout, loudness: 3}")
+    exit_code, out, err = command(
+        "method=supervised", "imports=[my_loggers]", "+logger.mine={name: shout, loudness: 3}"
+    )
     assert exit_code == 0, err
     assert re.search(r"r0-a: 0\.\d+!!!\n", out)
 
@@ -243,7 +245,7 @@ def test_tensorboard_has_the_same_values_and_pictures(logged):
 
 
 def test_supervised_runs_show_validation_images(small, tmp_path):
-    options = ["loss=supervised", "logger=wandb", "logger.wandb.mode=offline", "logger.wandb.panels=2"]
+    options = ["method=supervised", "logger=wandb", "logger.wandb.mode=offline", "logger.wandb.panels=2"]
     dmtc.train(dmtc.compose([*small, *options]), tmp_path / "run")
     (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
     (panels,) = (values["images/a"] for values in history_of(records_of(path)) if "images/a" in values)
@@ -282,7 +284,7 @@ def test_w_and_b_that_cannot_be_reached_is_one_line_and_training_goes_on(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9" if case == "no network" else server)
     if case != "no key":
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    quick = ["loss=supervised", "logger=wandb", "logger.wandb.timeout=1", "run.progress=off"]
+    quick = ["method=supervised", "logger=wandb", "logger.wandb.timeout=1", "run.progress=off"]
     run = dmtc.train(dmtc.compose([*small, *quick]), tmp_path / "run")
     assert run.results["miou"]["mean_last"] >= 0
     lines = [line for line in capfd.readouterr().err.splitlines() if "wandb: " not in line]
@@ -304,7 +306,7 @@ def test_w_and_b_asks_for_no_key_at_a_terminal(small, tmp_path, monkeypatch, cap
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdin", terminal)
     monkeypatch.setattr(wandb, "init", init)
-    dmtc.train(dmtc.compose([*small, "loss=supervised", "logger=wandb"]), tmp_path / "run")
+    dmtc.train(dmtc.compose([*small, "method=supervised", "logger=wandb"]), tmp_path / "run")
     assert "logger wandb failed (raised;" in capsys.readouterr().err
     assert sys.stdin is terminal
 
@@ -323,7 +325,14 @@ def test_large_images_are_drawn_smaller():
 
 
 def test_group_is_the_sweep(command, tmp_path):
-    sweep = ("-m", "loss=supervised", "seed=0,1", "logger=wandb", "logger.wandb.mode=offline", "logger.wandb.panels=0")
+    sweep = (
+        "-m",
+        "method=supervised",
+        "seed=0,1",
+        "logger=wandb",
+        "logger.wandb.mode=offline",
+        "logger.wandb.panels=0",
+    )
     code, _, err = command(*sweep, "hydra.sweep.dir=sweeps/mine")
     assert code == 0, err
     runs = {}
@@ -373,6 +382,6 @@ def test_a_logger_of_ones_own_hears_of_everything(small, tmp_path):
         def phase(self, record, panels, worst):
             heard.append((record.name, [type(panel) for panel in (*panels, *worst)]))
 
-    config = dmtc.compose([*small, "loss=cbst", "+logger.mine.name=hearing"])
+    config = dmtc.compose([*small, "method=cbst", "+logger.mine.name=hearing"])
     dmtc.train(config, tmp_path / "run")
     assert heard == [("r0-a", [Panel]), ("r1-a", [Panel, Panel]), ("r2-a", [Panel, Panel])]

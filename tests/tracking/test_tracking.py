@@ -113,7 +113,7 @@ def test_a_mistake_in_a_loggers_options_is_an_error(tmp_path):
 
 
 def test_a_run_with_csv(small, tmp_path):
-    dmtc.train(dmtc.compose([*small, "loss=supervised", "logger=csv"]), tmp_path / "run")
+    dmtc.train(dmtc.compose([*small, "method=supervised", "logger=csv"]), tmp_path / "run")
     with open(tmp_path / "run" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["phase"] for row in rows} == {"r0-a"}

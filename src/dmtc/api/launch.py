@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from dmtc.api.continuing import other_device, require_same_run, unrecorded
 from dmtc.api.runs import Run
+from dmtc.config.methods import method_title
 from dmtc.core.errors import DataError
 from dmtc.core.ownership import require_folder
 from dmtc.engine.checks import check, settle, settle_stored
@@ -55,7 +56,7 @@ def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None)
     Examples:
         >>> import dmtc
         >>> few = ["dataset.train_images=8", "dataset.val_images=2", "run.progress=off", "run.report=false"]
-        >>> run = dmtc.train(dmtc.compose(["loss=supervised", "schedule=smoke", *few]), "outputs/smoke")
+        >>> run = dmtc.train(dmtc.compose(["method=supervised", "schedule=smoke", *few]), "outputs/smoke")
         >>> run.networks
         ['a']
     """
@@ -156,7 +157,9 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             before = processes.broadcast(prepare)
             progress = Progress(plan, components.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
-            for line in [*before, *choices, *([forecast] if forecast else [])]:
+            steps = sum(phase.steps for phase in plan)
+            title = f"{method_title(components.config)} on {components.dataset.name}: {len(plan)} phases, {steps} steps"
+            for line in [title, *before, *choices, *([forecast] if forecast else [])]:
                 progress.say(line)
             metrics = _metrics(components, folder, progress, environment)
         try:

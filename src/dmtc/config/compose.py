@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.config.folder import config_folder, forget_loaded, last_loaded
 from dmtc.config.hydra_errors import one_line
+from dmtc.config.methods import with_method
 from dmtc.config.overrides import in_hydras_terms, literal
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError, UserError
@@ -74,7 +75,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     forget_loaded()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            return hydra_compose("config", overrides=[in_hydras_terms(literal(override)) for override in overrides])
+            return hydra_compose("config", overrides=[in_hydras_terms(literal(one)) for one in with_method(overrides)])
     except Exception as error:
         raise fault_of_composing(error) from error
 
@@ -90,7 +91,7 @@ def fault_of_composing(error: Exception) -> UserError:
         return ConfigError(f"{last_loaded()}: its defaults lead in a circle")
     text = one_line(error, known_keys)
     if text.startswith("Config group override must be"):
-        text = "a part such as loss, dataset or model is chosen by a name, as in loss=dmt; no null, number or mapping"
+        text = "a part such as method or dataset is chosen by a name, as in method=dmt; no null, number or mapping"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return ConfigError(text)
     return ConfigError(f"the config cannot be put together: {text or type(error).__name__}")

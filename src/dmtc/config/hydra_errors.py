@@ -50,7 +50,12 @@ def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> st
         return ". It comes with: pip install 'dmtc[slurm]'"
     if choice := re.search(r"Could not find '([^']+)' Available options in '([^']+)': (.+)", text):
         wrong, group, options = choice[1], choice[2], choice[3].split()
-        nearest = difflib.get_close_matches(wrong.removeprefix(f"{group}/"), options, n=1)
+        name = wrong.removeprefix(f"{group}/")
+        if group == "loss":
+            methods = [path.stem for path in (config_folder() / "method").glob("*.yaml")]
+            if name in methods:
+                return f". It is a method: method={name}"
+        nearest = difflib.get_close_matches(name, options, n=1)
         return f". Did you mean {group}={nearest[0]}?" if nearest else ""
     if key := re.search(r"Could not override '[^']+@(model_[a-z])\.", text):
         return f". Choose the head of that network too, such as {key[1]}=deeplabv2"

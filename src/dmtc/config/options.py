@@ -10,7 +10,19 @@ from dmtc.core.errors import ConfigError
 _ALWAYS = ("job", "imports", "run.progress", "run.debug")
 """Read for every job: its own options, the user's modules, and how much is told."""
 
-_RECIPE = ("experiment", "dataset", "split", "model", "model_*", "loss", "schedule", "evaluation", "run", "logger")
+_RECIPE = (
+    "experiment",
+    "method",
+    "dataset",
+    "split",
+    "model",
+    "model_*",
+    "loss",
+    "schedule",
+    "evaluation",
+    "run",
+    "logger",
+)
 _RECIPE += ("seed", "tag", "resume", "default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
 """What a training is made of. Jobs that look at a training before it begins take the same command."""
 

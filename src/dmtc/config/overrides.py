@@ -14,6 +14,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from dmtc.config.folder import config_folder
+from dmtc.config.methods import with_method
 from dmtc.core.errors import UserError
 from dmtc.core.yaml_files import read_yaml
 
@@ -62,7 +63,7 @@ def translate(arguments: Sequence[str]) -> list[str]:
     """
     swept = any(argument in ("-m", "--multirun") for argument in arguments)
     translated = []
-    for argument in [*_groups_of_run(arguments), *arguments]:
+    for argument in [*_groups_of_run(arguments), *with_method(arguments)]:
         key, equals, value = argument.partition("=")
         if key == "run" and equals and not _is_choice("run", value, arguments):
             translated.append(literal(f"run_dir={value}", swept))

@@ -11,6 +11,7 @@ from dmtc.batches import on_error_faults
 from dmtc.config.compose import known_keys, resolved
 from dmtc.config.folder import LoadedFile, loaded_files
 from dmtc.config.imports import import_modules
+from dmtc.config.methods import method_faults
 from dmtc.config.schema import Config, has_parts, shape_faults, unknown_fault, unknown_keys, without
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.core.registry import Registry, argument_faults, raise_faults
@@ -95,6 +96,7 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     faults += _own_model_faults(config)
     faults += _weights_faults(model.get("weights"))
     faults += _normalization_faults(model.get("normalization"))
+    faults += method_faults(config["method"])
     faults += term_faults(config["loss"])
     faults += schedule_faults(schedule)
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
+from dmtc.config.methods import methods_of_terms
 from dmtc.config.schema import Config, without
 from dmtc.core.errors import ConfigError
 from dmtc.core.randomness import seed_of
@@ -202,10 +203,19 @@ class Components:
         if self._plan is not None:
             return self._plan
         plan = build_plan(self.schedule, self._counts)
-        for phase in plan:
-            terms_of_stage(self.terms, phase.stage)  # a phase without any loss is refused before the first one starts
+        for phase in plan:  # a phase without any loss is refused before the first one starts
+            try:
+                terms_of_stage(self.terms, phase.stage)
+            except ConfigError as error:
+                raise ConfigError(f"{error}{self._fitting_methods()}") from None
         refuse_networks(self.config, networks_of(plan))
         return plan
+
+    def _fitting_methods(self) -> str:
+        """Which methods the terms are of, where they do not go with the schedule."""
+        method, loss = self.config["method"], self.config["loss"]["name"]
+        others = [f"method={name}" for name in methods_of_terms(loss) if name != method["name"]]
+        return f"; the terms of loss={loss} go with {' or '.join(others)}" if others else ""
 
     @property
     def _counts(self) -> Counts:

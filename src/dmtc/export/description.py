@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dmtc.config.methods import method_title
 from dmtc.core.version import __version__
 from dmtc.engine.components import Components
 from dmtc.models import SegmentationModel
@@ -61,7 +62,7 @@ def describe(
         "normalization": {letter: _normalization(model) for letter, model in models.items()},
         "starting_weights": {letter: _start(components, folder, letter, models[letter]) for letter in models},
         "license": license,
-        "method": components.config["loss"]["name"],
+        "method": method_title(components.config),
         "config": config,
         "results": None if results is None else {key: results[key] for key in _OF_RESULTS if key in results},
     }

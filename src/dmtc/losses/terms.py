@@ -32,10 +32,10 @@ class Term:
 
 def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The terms among the entries of the `loss` part of a config: every mapping is one; null switches one off."""
-    return {name: entry for name, entry in spec.items() if isinstance(entry, Mapping)}
+    return {name: entry for name, entry in spec.items() if isinstance(entry, Mapping) and name not in _OPTIONS}
 
 
-_OPTIONS = ("name", "schedule", "gamma", "contrast_weight")
+_OPTIONS = ("name", "terms", "gamma", "contrast_weight")
 """What the `loss` part of a config holds besides terms."""
 
 
@@ -46,6 +46,11 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
         for name, entry in spec.items()
         if name not in _OPTIONS and entry is not None and not isinstance(entry, Mapping)
     ]
+    if not isinstance(spec.get("name"), str):
+        faults.append(f"loss.name should be a name, but is {spec.get('name')!r}")
+    declared = spec.get("terms")
+    if not isinstance(declared, Mapping) or not all(isinstance(name, str) for name in declared.values()):
+        faults.append(f"loss.terms should name the loss of each term, but is {declared!r}")
     for name, entry in term_specs(spec).items():
         where = f"loss.{name}"
         faults += LOSSES.faults({k: v for k, v in entry.items() if k != "weight"}, where)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dmtc.config.methods import method_title
 from dmtc.core.version import __version__
 from dmtc.engine.components import Components
 from dmtc.evaluation import Scores
@@ -36,7 +37,7 @@ def gather_results(
     miou["ensemble"] = final.miou if len(components.networks) > 1 else None
     miou["mean_last"] = sum(record.miou_last for record in last.values()) / len(last)
     return {
-        "method": config["loss"]["name"],
+        "method": method_title(config),
         "dataset": components.dataset.name,
         "num_classes": components.dataset.num_classes,
         "split": {

@@ -13,10 +13,13 @@ from dmtc.splits import Split, describe_published, set_sha256
 _ABSENT = {"left_out": "left out of the mean", "undefined": "so the mean is NaN", "zero": "counted as 0 in the mean"}
 
 
-def plan_table(plan: list[Phase], split: Split, choices: Sequence[str] = (), scored: str | None = None) -> str:
+def plan_table(
+    method: str, plan: list[Phase], split: Split, choices: Sequence[str] = (), scored: str | None = None
+) -> str:
     """The phases in order, with the images, steps and label sources of each, then the split and who published it.
 
     Args:
+        method: What is trained, by name.
         plan: The phases.
         split: Their images.
         choices: What was left to the data and follows from it; a line each.
@@ -37,7 +40,7 @@ def plan_table(plan: list[Phase], split: Split, choices: Sequence[str] = (), sco
         for phase in plan
     ]
     columns = ["phase", "net", "from", "labels of", "ratio", "steps", "labelled", "pseudo", "rate"]
-    total = f"{len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
+    total = f"{method}: {len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
     networks = dict.fromkeys(phase.trainee for phase in plan)
     lists = {f"labelled {network}": split.subsets[network] for network in networks}
     lists["unlabelled"] = split.unlabelled

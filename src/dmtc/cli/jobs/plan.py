@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dmtc.cli.jobs.common import components_to_look_at
 from dmtc.cli.jobs.registry import JOBS
+from dmtc.config.methods import method_title
 from dmtc.config.schema import Config
 from dmtc.report import (
     plan_table,
@@ -14,4 +15,5 @@ from dmtc.report import (
 def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
     """Print the phases that would run; write nothing."""
     components = components_to_look_at(config, given)
-    print(plan_table(components.plan, components.split, components.choices, components.scored_line), end="")
+    method, scored = method_title(components.config), components.scored_line
+    print(plan_table(method, components.plan, components.split, components.choices, scored), end="")

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dmtc.config.methods import method_title
 from dmtc.core.errors import ConfigError, DataError, UserError
 from dmtc.engine.components import Components
 from dmtc.engine.context import RunContext
@@ -149,7 +150,7 @@ def _content(
     state = "finished"
     if results is None:
         state = f"not finished: {len(facts.records)} of {len(facts.plan)} phases are done"
-    method, dataset = config["loss"]["name"], config["dataset"]["name"]
+    method, dataset = method_title(config), config["dataset"]["name"]
     return {
         "title": f"{method} on {dataset}, {split.ratio} labelled, seed {config['seed']}",
         "state": state,

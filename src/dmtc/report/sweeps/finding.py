@@ -50,7 +50,7 @@ class RunRecord:
     @property
     def method(self) -> str:
         """Its method; "?" if not even that is known."""
-        return str(self.results.get("method") or self.settings.get("loss.name") or "?")
+        return str(self.results.get("method") or self.settings.get("method.name") or "?")
 
     @property
     def score(self) -> float:

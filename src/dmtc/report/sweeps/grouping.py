@@ -18,7 +18,15 @@ from dmtc.report.sweeps.finding import LENGTHS, RunRecord
 from dmtc.report.sweeps.paired import Gain, paired_gain
 from dmtc.report.sweeps.same_files import FILES_OF_LABELLED, with_known_files
 
-_OF_THE_METHOD = ("loss", "schedule.name", "schedule.rounds", "steps", "model.weights.b", "model.normalization.b")
+_OF_THE_METHOD = (
+    "method",
+    "loss",
+    "schedule.name",
+    "schedule.rounds",
+    "steps",
+    "model.weights.b",
+    "model.normalization.b",
+)
 """What a method and its baseline may differ in: all that makes the method."""
 _OF_THE_RATIO = ("split.ratio",)
 _OF_THE_PANEL = ("dataset", "evaluation")

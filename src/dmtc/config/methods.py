@@ -1,0 +1,88 @@
+"""Methods: what `conf/method` chooses together, and the name of what a run is when parts of it are swapped."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dmtc.config.folder import config_folder
+from dmtc.core.errors import UserError
+from dmtc.core.yaml_files import read_yaml
+
+KEYS = ("name", "loss", "schedule")
+"""What the `method` part of a config holds: its name, and the choices of both groups that it stands for."""
+
+
+def method_faults(spec: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the `method` part of a config, one sentence each."""
+    faults = [f"method.{key} should be a name, but is {spec.get(key)!r}" for key in KEYS if not _is_name(spec.get(key))]
+    return faults + [f"method.{key} is no setting; a method has {', '.join(KEYS)}" for key in spec if key not in KEYS]
+
+
+def method_title(config: Mapping[str, Any]) -> str:
+    """The name of what a config trains: its method, and every part that is not the method's own.
+
+    Args:
+        config: Plain, with the parts `method`, `loss` and `schedule`.
+
+    Examples:
+        >>> import dmtc
+        >>> method_title(dmtc.compose(["method=dmt"]))
+        'dmt'
+        >>> method_title(dmtc.compose(["loss=dst", "loss/mutual=flip"]))
+        'dmtc loss=dst loss/mutual=flip'
+    """
+    method, loss, schedule = config["method"], config["loss"], config["schedule"]
+    swapped = [
+        f"{group}={part['name']}"
+        for group, part in (("loss", loss), ("schedule", schedule))
+        if part["name"] != method[group]
+    ]
+    declared = loss.get("terms") or {}
+    for term, own in declared.items():
+        entry = loss.get(term)
+        name = entry["name"] if isinstance(entry, Mapping) else "none"
+        if name != own:
+            swapped.append(f"loss/{term}={name}")
+    more = {term: entry for term, entry in loss.items() if isinstance(entry, Mapping) and term not in declared}
+    swapped += [f"loss.{term}={entry.get('name')}" for term, entry in more.items() if term != "terms"]
+    return " ".join([method["name"], *swapped])
+
+
+def methods_of_terms(loss: str) -> list[str]:
+    """Methods that have a set of terms, by its name."""
+    return [method["name"] for method in _methods() if method["loss"] == loss]
+
+
+def with_method(overrides: Sequence[str]) -> list[str]:
+    """Choose the method where terms alone are chosen that are of no use in rounds: `loss=supervised`.
+
+    Such terms go with no schedule that has rounds. What names its method or schedule itself is left as it is.
+    """
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    if given & {"method", "schedule"}:
+        return list(overrides)
+    alone = {f"loss={name}" for name in _sets_of_the_start()}
+    return [override.replace("loss=", "method=", 1) if override in alone else override for override in overrides]
+
+
+def _sets_of_the_start() -> Iterator[str]:
+    """Names of methods whose terms are for labelled images alone."""
+    for method in _methods():
+        path = config_folder() / "loss" / f"{method['name']}.yaml"
+        if method["loss"] == method["name"] and path.is_file():
+            terms = (read_yaml(path) or {}).get("terms")
+            if isinstance(terms, Mapping) and set(terms) == {"supervised"}:
+                yield method["name"]
+
+
+def _methods() -> Iterator[dict[str, Any]]:
+    for path in sorted((config_folder() / "method").glob("*.yaml")):
+        try:
+            method = (read_yaml(path) or {}).get("method")
+        except UserError:
+            continue
+        if isinstance(method, dict) and not method_faults(method):
+            yield method
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
