@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
+import yaml
 
+import dmtc
 from dmtc.core.errors import DataError
 from dmtc.run.folder import RunFolder
 
@@ -17,6 +19,22 @@ def run(finished, tmp_path) -> RunFolder:
 def first(**values):
     """The plan with other values in its second phase."""
     return lambda plan: [plan[0], plan[1] | values, *plan[2:]]
+
+
+@pytest.mark.parametrize("key", ["evaluation", "logger", "imports", "schedule.ema", "dataset.on_error", "run.test"])
+def test_a_config_that_lacks_something_is_told(run, key):
+    config = yaml.safe_load(run.config_path.read_text())
+    *parts, last = key.split(".")
+    part = config
+    for name in parts:
+        part = part[name]
+    del part[last]
+    run.write_config(config)
+    with pytest.raises(
+        DataError, match=rf"run/config\.yaml is damaged, or of another version of dmtc: .*{last}"
+    ) as told:
+        dmtc.Run.load(run.path)
+    assert "\n" not in str(told.value)
 
 
 PLANS = {

@@ -22,8 +22,10 @@ _Read = TypeVar("_Read")
 
 
 def on_error_faults(dataset: Mapping[str, Any]) -> list[str]:
-    """What is wrong with `on_error` of a data set's settings; runs from before there was a choice have none."""
-    value = dataset.get("on_error", "stop")
+    """What is wrong with `on_error` of a data set's settings."""
+    if "on_error" not in dataset:
+        return ["dataset.on_error is missing: stop or skip"]
+    value = dataset["on_error"]
     return [] if value in get_args(OnError) else [f"dataset.on_error should be stop or skip, but is {value!r}"]
 
 

@@ -55,8 +55,8 @@ _SHARED = ("default_ratio", "default_labelled", "default_aspp_rates", "default_a
 _NETWORK = re.compile(r"model_[a-z]")
 """A network that is another model than the others."""
 
-_OPTIONAL = ("resume", "run_dir", "tag", "imports", "logger", "evaluation")
-"""What may be missing: jobs leave the protocol to the run, and runs from before there was a choice name none."""
+_OPTIONAL = ("evaluation",)
+"""What may be missing where a job reads a run: it has its own."""
 
 
 def has_parts(config: Mapping[str, Any]) -> bool:
@@ -65,12 +65,12 @@ def has_parts(config: Mapping[str, Any]) -> bool:
     return all(_is_part(config.get(key)) for key in parts)
 
 
-def shape_faults(config: Mapping[str, Any]) -> list[str]:
-    """What is missing at the top of a config, or is no such thing; one sentence each. Earlier runs had less."""
+def shape_faults(config: Mapping[str, Any], optional: Sequence[str] = _OPTIONAL) -> list[str]:
+    """What is missing at the top of a config, or is no such thing; one sentence each."""
     faults = []
     for key, (fits, expected) in _PARTS.items():
         if key not in config:
-            if key not in _OPTIONAL:
+            if key not in optional:
                 faults.append(f"{key} is missing")
         elif not fits(config[key]):
             faults.append(f"{key} should be {expected}, but is {_short(config[key])}")

@@ -56,7 +56,7 @@ class StageTraining:
             parameters=model.parameter_groups(),
             learning_rate=1e-6,
         )
-        decay = schedule.get("ema")
+        decay = schedule["ema"]
         self._average = None if decay is None else AveragedWeights(model, decay)
 
     def cost(self, batches: Sequence[int], crops_per_s: float) -> StageCost:

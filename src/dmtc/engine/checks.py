@@ -48,7 +48,7 @@ def settle(cfg: DictConfig | Mapping[str, Any], jobs: Registry[Any] | None = Non
 
 
 def settle_stored(config: Config, path: Path) -> Config:
-    """As `settle`, of the config of an earlier run, which may lack what there was not then.
+    """As `settle`, of the config of an earlier run.
 
     Args:
         config: As read; it has its parts (`shape_faults`).
@@ -58,7 +58,7 @@ def settle_stored(config: Config, path: Path) -> Config:
         ConfigError: A module of the user's is missing.
         DataError: It is damaged.
     """
-    import_modules(config.get("imports", ()))
+    import_modules(config["imports"])
     try:
         check(config)
     except ConfigError as error:
@@ -99,6 +99,7 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     faults += method_faults(config["method"])
     faults += term_faults(config["loss"])
     faults += schedule_faults(schedule)
+    faults += [f"schedule.{key} is missing" for key in ("limit_steps", "warmup", "ema") if key not in schedule]
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
     if config.get("evaluation"):  # job=evaluate leaves it open: by default it takes the run's own

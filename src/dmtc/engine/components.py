@@ -131,8 +131,8 @@ class Components:
 
     @cached_property
     def on_error(self) -> OnError:
-        """What becomes of training images that cannot be used; runs from before there was a choice stopped."""
-        return self.config["dataset"].get("on_error", "stop")
+        """What becomes of training images that cannot be used."""
+        return self.config["dataset"]["on_error"]
 
     @cached_property
     def augment(self) -> Augment:

@@ -154,12 +154,10 @@ class Trainer:
             parameters=model.parameter_groups(),
             learning_rate=phase.learning_rate,
         )
-        # Runs from before there was a choice had neither.
-        decay, warmup = schedule.get("ema"), schedule.get("warmup", 0.0)
         self._model = model
-        self._average = None if decay is None else AveragedWeights(model, decay)
+        self._average = None if schedule["ema"] is None else AveragedWeights(model, schedule["ema"])
         self._optimizer = optimizer
-        self._rate = warmed_up(RATES.build(schedule["rate"], "schedule.rate"), warmup)
+        self._rate = warmed_up(RATES.build(schedule["rate"], "schedule.rate"), schedule["warmup"])
         self._step = Step(
             [Student(model, terms_of_stage(components.terms, phase.stage), optimizer, self._average)],
             batch_size=phase.labelled_batch + phase.pseudo_batch,

@@ -34,8 +34,8 @@ class RunSettings:
     on_nonfinite: Literal["stop", "skip"]
     debug: bool
     image_cache: str | None
-    gradient_checkpointing: bool = False  # which runs from before there was a choice do not name
-    test: bool = True  # likewise
+    gradient_checkpointing: bool
+    test: bool
 
 
 _LEAST: dict[str, int] = {
@@ -59,7 +59,7 @@ def run_faults(spec: Mapping[str, Any]) -> list[str]:
     ]
     if spec["sync_batchnorm"] and spec["parallel_students"]:
         faults.append("run.sync_batchnorm needs processes that train one network, run.parallel_students one for each")
-    if spec["compile"] and spec.get("gradient_checkpointing"):
+    if spec["compile"] and spec["gradient_checkpointing"]:
         faults.append("run.gradient_checkpointing and run.compile cannot both be true: choose one")
     return faults
 

@@ -27,34 +27,6 @@ FREE = (
 BY_ROUNDING = ("run.device",)
 """Settings that say on which machine a run is; another kind of device rounds otherwise, and it is told."""
 
-HELD_BEFORE: dict[str, Any] = {
-    "dataset.augment.fit": False,
-    "dataset.bands": None,
-    "dataset.ignore_color": None,
-    "dataset.image_prefix": "",
-    "dataset.image_suffix": "",
-    "dataset.mask_prefix": "",
-    "dataset.mask_suffix": "",
-    "dataset.on_error": "stop",
-    "dataset.pairing": None,
-    "dataset.value_range": None,
-    "dataset.values": None,
-    "evaluation.absent": "left_out",
-    "evaluation.flip": False,
-    "evaluation.name": "original",
-    "evaluation.scales": [1.0],
-    "model.normalization.a": None,
-    "model.normalization.b": None,
-    "model.tuning.name": "full",
-    "model_b": None,
-    "run.sync_batchnorm": False,
-    "schedule.ema": None,
-    "schedule.rounds.root_steps": None,
-    "schedule.start.root_steps": None,
-    "schedule.warmup": 0.0,
-}
-"""What held before there was a choice: a run that lacks the setting has this value. A new option belongs here, too."""
-
 _BESIDE = (
     "job",
     "resume",
@@ -70,21 +42,6 @@ _BESIDE = (
 
 _SHOWN = 5
 _MISSING = object()
-
-
-def completed(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of an earlier run, with what must be there now and held before there was a choice."""
-    before: dict[str, Any] = {"checkpoint_minutes": 10.0, "on_nonfinite": "stop", "report": True}
-    before |= {"sync_batchnorm": False, "parallel_students": False, "image_cache": None}
-    config["run"] = before | config.get("run", {})
-    dataset = config.get("dataset") or {}
-    if dataset.get("name") == "folder":
-        kind = "index" if dataset.get("colors") is None else "rgb"
-        before = {"unlabelled": None, "mask_suffix": "", "mask_kind": kind, "values": None, "ignore_color": None}
-        before |= {"bands": None, "value_range": None}
-        before |= {"image_prefix": "", "image_suffix": "", "mask_prefix": "", "pairing": None, "test": None}
-        config["dataset"] = before | dataset
-    return {"evaluation": {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}} | config
 
 
 def settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +70,11 @@ def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], hint: st
         ConfigError: Something differs that may change results; the message shows what.
     """
     old, new = _flat(before), _flat(after)
-    keys = [key for key in {**old, **new} if _value(old, key) != _value(new, key) and not _may_differ(key, old, new)]
+    keys = [
+        key
+        for key in {**old, **new}
+        if old.get(key, _MISSING) != new.get(key, _MISSING) and not _may_differ(key, old, new)
+    ]
     if keys:
         shown = [f"{key}: {_text(old, key)} -> {_text(new, key)}" for key in keys[:_SHOWN]]
         more = [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
@@ -132,10 +93,6 @@ def _may_differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> boo
 def is_free(key: str) -> bool:
     """Whether a setting may differ between a run and its continuation."""
     return any(key == free or key.startswith(f"{free}.") for free in (*FREE, *BY_ROUNDING))
-
-
-def _value(flat: Mapping[str, Any], key: str) -> Any:
-    return flat.get(key, HELD_BEFORE.get(key, _MISSING))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,7 +32,6 @@ from dmtc.data.record import DataRecord
 from dmtc.data.task import Task
 from dmtc.pseudo.store import PseudoLabelStore
 from dmtc.run import stored
-from dmtc.run.changes import completed
 from dmtc.run.checkpoints import Checkpoints
 from dmtc.run.moved import found_from
 from dmtc.run.stored import LARGEST
@@ -154,7 +153,7 @@ class RunFolder:
         """
         config = stored.read_config(self.config_path)
         config["dataset"] = found_from(self._directory(), config["dataset"])
-        return completed(config)
+        return config
 
     def _directory(self) -> Path:
         """Where the run was started, or where we are."""

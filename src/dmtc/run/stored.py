@@ -44,8 +44,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}:')}") from None
     if not isinstance(config, dict):
         raise DataError(f"{path} is damaged: it holds no settings")
-    if faults := shape_faults(config):
-        raise DataError(f"{path} is damaged, or no config of a run: {'; '.join(faults)}")
+    if faults := shape_faults(config, optional=()):
+        raise DataError(f"{path} is damaged, or of another version of dmtc: {'; '.join(faults)}")
     return config
 
 

@@ -19,7 +19,7 @@ class StartSettings:
     learning_rate: float
     labelled_batch: int
     evaluations: int
-    root_steps: float | None = None  # runs from before there was a choice do not say
+    root_steps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Augment:
     crop: list[int]
     scale: list[float]
     flip: float
-    fit: bool = False  # runs from before there was a choice do not say
+    fit: bool = False
 
     def __post_init__(self) -> None:
         faults = []

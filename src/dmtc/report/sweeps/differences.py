@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.report.sweeps.finding import RunRecord
-from dmtc.run.changes import HELD_BEFORE
 
 _MISSING = ""
 """Stands for a setting that a run lacks; no JSON is so."""
@@ -18,17 +17,13 @@ Values = Mapping[str, set[str]]
 def value_of(run: RunRecord, key: str) -> str:
     """A setting as JSON, for comparing.
 
-    One that a run lacks is a value of its own, unless it is known what held before there was a choice. A term of the
-    loss that is switched off is as one that is not there.
+    One that a run lacks is a value of its own. A term of the loss that is switched off is as one that is not there.
     """
-    if key in run.settings:
-        value = run.settings[key]
-        is_off = value is None and key.startswith("loss.")
-        return _MISSING if is_off else json.dumps(value, sort_keys=True)
-    for known in (key, f"{key}.name"):  # a part has its name as its value
-        if known in HELD_BEFORE:
-            return json.dumps(HELD_BEFORE[known])
-    return _MISSING
+    if key not in run.settings:
+        return _MISSING
+    value = run.settings[key]
+    is_off = value is None and key.startswith("loss.")
+    return _MISSING if is_off else json.dumps(value, sort_keys=True)
 
 
 def varying(runs: Sequence[RunRecord]) -> Values:
