@@ -113,7 +113,7 @@ def test_evaluate_under_several_protocols(command, finished, tmp_path):
     assert stored[titles[2]]["evaluation"]["crop"] == [32, 32]
     assert stored[titles[3]]["evaluation"]["flip"]
     # Two-step networks predict almost alike everywhere, but not to the last pixel.
-    assert len({stored[title]["accuracy"]["a+b"] for title in titles}) == 4
+    assert len({stored[title]["metrics"]["a+b"]["accuracy"] for title in titles}) == 4
     assert lines[7] == "IoU of a+b"
     assert lines[-1].startswith("mIoU")
 
@@ -126,6 +126,7 @@ def test_evaluate_under_a_protocol_of_the_group(command, finished, tmp_path):
     assert code == 0, err
     stored = json.loads((run / "evaluation-last.json").read_text())["protocols"]
     own = {"name": "short_edge", "size": 24, "flip": False, "scales": [0.5, 1.0], "absent": "left_out"}
+    own |= {"metrics": ["accuracy"]}
     assert stored["short_edge scales=[0.5, 1.0]"]["evaluation"] == own
     assert command("job=evaluate", f"run={run}", "job.protocols=resized", small_run=False)[0] == 0
 

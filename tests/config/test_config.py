@@ -140,7 +140,7 @@ def specs() -> list[tuple[str, Registry, dict]]:
             case "schedule/rate":
                 found.append((f"{group}={choice}", RATES, config["schedule"]["rate"]))
             case "evaluation":
-                spec = {k: v for k, v in config[group].items() if k not in ("flip", "scales", "absent")}
+                spec = {k: v for k, v in config[group].items() if k not in ("flip", "scales", "absent", "metrics")}
                 found.append((f"{group}={choice}", PROTOCOLS, spec))
             case "logger":
                 found += [(f"{group}={name}", LOGGERS, spec) for name, spec in (config["logger"] or {}).items()]

@@ -30,10 +30,10 @@ def test_counts_against_a_loop():
 
 
 def test_iou_by_hand():
-    scores = scores_of(torch.tensor([[3, 1], [2, 4]]), "left_out")
+    scores = scores_of(torch.tensor([[3, 1], [2, 4]]), "left_out", ["accuracy"])
     assert scores.iou == pytest.approx((3 / 6, 4 / 7))
     assert scores.miou == pytest.approx((3 / 6 + 4 / 7) / 2)
-    assert scores.accuracy == pytest.approx(0.7)
+    assert scores.overall == {"accuracy": pytest.approx(0.7)}
 
 
 def test_a_class_in_neither_truth_nor_prediction_is_left_out_of_the_mean():
@@ -60,7 +60,7 @@ def test_an_absent_class_makes_the_mean_nan_on_demand():
     assert scores_of(counts, "undefined") == scores_of(counts, "left_out") == scores_of(counts, "zero")
 
 
-ORIGINAL = {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out"}
+ORIGINAL = {"name": "original", "flip": False, "scales": [1.0], "absent": "left_out", "metrics": ["accuracy"]}
 
 
 def test_iou_is_of_the_whole_set_and_not_a_mean_over_images():
@@ -72,7 +72,7 @@ def test_iou_is_of_the_whole_set_and_not_a_mean_over_images():
 
     scores = evaluate({"a": always_zero}, [small, large], 2, build_evaluation(ORIGINAL, "evaluation"))
     assert scores["a"].iou == (7 / 8, 0)
-    assert scores["a"].accuracy == 7 / 8
+    assert scores["a"].overall["accuracy"] == 7 / 8
 
 
 def test_one_pass_scores_all_networks_and_their_ensemble():
@@ -90,7 +90,7 @@ def test_one_pass_scores_all_networks_and_their_ensemble():
     # Where the two disagree the surer one prevails: a at pixel 1, b at pixel 2.
     networks = {"a": network("a", [-1.0, 5.0, -1.0, -1.0]), "b": network("b", [-1.0, -1.0, 5.0, -1.0])}
     scores = evaluate(networks, [batch, batch], 2, build_evaluation(ORIGINAL, "evaluation"))
-    assert {name: score.accuracy for name, score in scores.items()} == {"a": 0.75, "b": 0.75, "a+b": 1.0}
+    assert {name: score.overall["accuracy"] for name, score in scores.items()} == {"a": 0.75, "b": 0.75, "a+b": 1.0}
     assert list(scores)[-1] == "a+b"
     assert calls == ["a", "b", "a", "b"]
 

@@ -67,6 +67,7 @@ def test_every_name_on_a_page_is_there():
 WITHOUT_EXAMPLE = {
     # Values without code of their own, and what is chosen from YAML.
     *("losses.Loss", "pseudo.PseudoLabel", "pseudo.PseudoLabels", "models.WeightsReport", "evaluation.Scores"),
+    "evaluation.MetricValue",
     *("evaluation.Evaluation", "tracking.Panel", "tracking.JsonLines", "tracking.Metrics", "tracking.CsvLogger"),
     *("tracking.TensorBoardLogger", "tracking.WandbLogger"),
     # Shown whole in docs/extending.md.

@@ -28,7 +28,7 @@ def test_results_table_fits_into_80_columns_and_ends_with_the_final_scores(finis
 
 
 def test_scores_table_leaves_absent_classes_blank():
-    table = scores_table({"a": Scores(0.5, (0.25, None, 0.75), 0.9)}, ["x", "y", "z"])
+    table = scores_table({"a": Scores(0.5, (0.25, None, 0.75))}, ["x", "y", "z"])
     assert [line.split() for line in table.splitlines()[2:]] == [
         ["x", "25.0"],
         ["y", "-"],

@@ -15,7 +15,7 @@ class PhaseLog:
 
     Attributes:
         pseudo: Scores of its pseudo-labels, None without any.
-        evaluations: One entry each, with step, mIoU, IoU of each class, accuracy.
+        evaluations: One entry each, with step, mIoU, IoU of each class and the further metrics.
         dropped_steps: Steps whose loss or gradient was not finite.
         skipped: How often each image that cannot be used was skipped.
         warnings: One line each.

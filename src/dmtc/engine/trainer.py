@@ -135,6 +135,7 @@ class Trainer:
             "miou_last": log.evaluations[-1]["miou"],
             "miou_best": max((each["miou"] for each in log.evaluations), key=_order),
             "iou_last": log.evaluations[-1]["iou"],
+            "metrics_last": {name: log.evaluations[-1][name] for name in self.context.components.evaluation.metrics},
             "evaluations": log.evaluations,
             "seconds": log.seconds,
             "train_images_per_s": images / self._clock.seconds(),
@@ -201,8 +202,8 @@ class Trainer:
                 scores = score_networks(context, networks, evaluation, what, self.processes)[phase.trainee]
             if not earlier or _order(scores.miou) > max(_order(each["miou"]) for each in earlier):
                 self._save_weights("best")
-            earlier.append({"step": done, "miou": scores.miou, "iou": list(scores.iou), "accuracy": scores.accuracy})
-            self._log(done, {"miou": scores.miou, "accuracy": scores.accuracy})
+            earlier.append({"step": done, "miou": scores.miou, "iou": list(scores.iou), **scores.overall})
+            self._log(done, {"miou": scores.miou, **scores.overall})
 
     def _wants_save(self) -> bool:
         due = time.monotonic() - self._saved_at >= 60 * self.context.components.run.checkpoint_minutes

@@ -2,14 +2,17 @@
 
 from dmtc.evaluation import sliding  # noqa: F401  (importing registers its protocols)
 from dmtc.evaluation.evaluate import Evaluation, build_evaluation, evaluate, evaluation_faults, title_of
+from dmtc.evaluation.metrics import METRICS, Absent, MetricValue, mean_over_classes
 from dmtc.evaluation.predictors import Predictor, averaged, ensemble, shown_at
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol
-from dmtc.evaluation.scores import Absent, Scores, confusion_counts, scores_of
+from dmtc.evaluation.scores import Scores, confusion_counts, scores_of
 
 __all__ = [
+    "METRICS",
     "PROTOCOLS",
     "Absent",
     "Evaluation",
+    "MetricValue",
     "Predictor",
     "Protocol",
     "Scores",
@@ -19,6 +22,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "evaluation_faults",
+    "mean_over_classes",
     "scores_of",
     "shown_at",
     "title_of",

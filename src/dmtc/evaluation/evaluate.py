@@ -1,7 +1,7 @@
 """One pass over the validation images scores all networks, and their ensemble, under one protocol."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ from torch import Tensor
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import argument_faults, raise_faults
 from dmtc.core.types import Batch
+from dmtc.evaluation.metrics import Absent, metric_faults
 from dmtc.evaluation.predictors import Predictor, averaged, with_views
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol
-from dmtc.evaluation.scores import Absent, Scores, confusion_counts, scores_of
+from dmtc.evaluation.scores import Scores, confusion_counts, scores_of
 from dmtc.machine.processes import ALONE, Processes
 
-_OF_EVERY_PROTOCOL = ("flip", "scales", "absent")
+_OF_EVERY_PROTOCOL = ("flip", "scales", "absent", "metrics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Evaluation:
         flip: Average probabilities with those of the mirror image.
         scales: Average probabilities over the picture resized by these factors.
         absent: What a class in neither truth nor prediction does to the mean; see `scores_of`.
+        metrics: Names of further metrics than IoU, see `METRICS`.
 
     Raises:
         ConfigError: No scale, or one that is not above 0.
@@ -37,6 +39,7 @@ class Evaluation:
     flip: bool
     scales: list[float]
     absent: Absent
+    metrics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
@@ -60,6 +63,7 @@ def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
     """
     protocol, others = _halves(spec)
     faults = PROTOCOLS.faults(protocol, where) + argument_faults(Evaluation, others, where, runtime=["protocol"])
+    faults += metric_faults(spec.get("metrics", ()), f"{where}.metrics")
     if not faults:
         try:
             build_evaluation(spec, where)
@@ -76,12 +80,13 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
 
     Examples:
         >>> spec = {"name": "sliding", "crop": [801, 801], "stride": 2 / 3}
-        >>> spec |= {"flip": False, "scales": [1.0], "absent": "left_out"}
+        >>> spec |= {"flip": False, "scales": [1.0], "absent": "left_out", "metrics": ["accuracy"]}
         >>> build_evaluation(spec, "evaluation").protocol.crop
         [801, 801]
     """
     protocol, others = _halves(spec)
     raise_faults(argument_faults(Evaluation, others, where, runtime=["protocol"]))
+    raise_faults(metric_faults(others.get("metrics", ()), f"{where}.metrics"))
     return Evaluation(protocol=PROTOCOLS.build(protocol, where), **others)
 
 
@@ -132,7 +137,7 @@ def evaluate(
     scores: dict[str, Scores] = {}
     for name in dict.fromkeys([*predictors, ensemble]):
         own = counts[name].cpu() if name in counts else torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        scores[name] = scores_of(processes.all_reduce(own), evaluation.absent)
+        scores[name] = scores_of(processes.all_reduce(own), evaluation.absent, evaluation.metrics)
     return scores
 
 

@@ -1,16 +1,13 @@
 """Scores: confusion counts on the device, intersection over union from them."""
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dmtc.core.types import IGNORE_INDEX
-
-Absent = Literal["left_out", "undefined", "zero"]
-"""What a class that is in neither the truth nor the prediction does to the mean; see `scores_of`."""
+from dmtc.evaluation.metrics import Absent, MetricValue, iou, metric_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +17,17 @@ class Scores:
     Attributes:
         miou: Mean IoU in [0, 1] under the rule for absent classes; NaN under "undefined", or if no pixel is labelled.
         iou: IoU in [0, 1] of each class; None for a class that is absent, whatever the rule.
-        accuracy: Share of the labelled pixels that are right, in [0, 1].
+        metrics: Further metrics, by name.
     """
 
     miou: float
     iou: tuple[float | None, ...]
-    accuracy: float
+    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """The further metrics as one number each."""
+        return {name: value.overall for name, value in self.metrics.items()}
 
 
 def confusion_counts(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:
@@ -50,14 +52,15 @@ def confusion_counts(prediction: Tensor, truth: Tensor, num_classes: int) -> Ten
     return counts[:-1].view(num_classes, num_classes)
 
 
-def scores_of(counts: Tensor, absent: Absent) -> Scores:
-    """IoU from confusion counts.
+def scores_of(counts: Tensor, absent: Absent, metrics: Sequence[str] = ()) -> Scores:
+    """IoU and further metrics from confusion counts.
 
     Args:
         counts: int64 (C, C), rows are the truth.
         absent: What a class in neither truth nor prediction does to the mean. "left_out": nothing, the mean is over
             the others (ST++). "undefined": the mean is NaN (the code of DMT, DMTC and ReCo). "zero": it counts as 0
             (UniMatch, CorrMatch, U2PL).
+        metrics: Names of further metrics, see `METRICS`.
 
     Examples:
         >>> counts = torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
@@ -66,19 +69,6 @@ def scores_of(counts: Tensor, absent: Absent) -> Scores:
         >>> scores_of(counts, absent="left_out").miou, round(scores_of(counts, absent="zero").miou, 3)
         (0.775, 0.517)
     """
-    counts = counts.double().cpu()
-    hits = counts.diagonal()
-    union = counts.sum(0) + counts.sum(1) - hits
-    iou = hits / union  # 0 / 0 is NaN: absent
-    match absent:
-        case "left_out":
-            mean = iou.nanmean()
-        case "undefined":
-            mean = iou.mean()
-        case "zero":
-            mean = iou.nan_to_num(0.0).mean()
-    return Scores(
-        miou=mean.item(),
-        iou=tuple(None if math.isnan(value) else value for value in iou.tolist()),
-        accuracy=(hits.sum() / counts.sum()).item(),
-    )
+    value = iou(counts.to("cpu", torch.float64), absent)
+    assert value.per_class is not None
+    return Scores(miou=value.overall, iou=value.per_class, metrics=metric_values(metrics, counts, absent))

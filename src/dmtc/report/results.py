@@ -1,6 +1,6 @@
 """results.json: from the records of the phases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.config.methods import method_title
@@ -53,6 +53,12 @@ def gather_results(
         "best_is_chosen_on": "the reported validation images",
         "per_class_iou": {name: iou for name, iou in zip(components.dataset.classes, final.iou, strict=True)},
         "per_class_iou_of": "ensemble" if len(components.networks) > 1 else components.networks[0],
+        "metrics": {
+            name: {network: record.metrics_last[name] for network, record in last.items()}
+            | ({"ensemble": value} if len(components.networks) > 1 else {})
+            for name, value in final.overall.items()
+        },
+        "per_class": _per_class(final, components.dataset.classes),
         "absent_classes": [
             name for name, iou in zip(components.dataset.classes, final.iou, strict=True) if iou is None
         ],
@@ -87,7 +93,20 @@ def gather_test(components: Components, scores: Mapping[str, Scores]) -> dict[st
         "images": len(components.dataset.test),
         "miou": miou,
         "per_class_iou": dict(zip(components.dataset.classes, final.iou, strict=True)),
+        "metrics": {
+            name: {
+                network: of.overall[name] for network, of in zip([*networks, "ensemble"], scores.values(), strict=False)
+            }
+            for name in final.metrics
+        },
+        "per_class": _per_class(final, components.dataset.classes),
     }
+
+
+def _per_class(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """The further metrics that have a value for each class."""
+    of = {name: value.per_class for name, value in scores.metrics.items() if value.per_class is not None}
+    return {name: dict(zip(classes, values, strict=True)) for name, values in of.items()}
 
 
 def mean_test(results: Mapping[str, Any]) -> float | None:

@@ -85,12 +85,18 @@ def results_table(results: dict[str, Any]) -> str:
     split, miou, baseline = results["split"], results["miou"], results["baseline"]
     whose = _whose(results["per_class_iou_of"])
     test = results.get("test")
-    columns_of_classes = ["class", f"IoU of {whose}", *(["on test"] if test else [])]
+    per_class = results["per_class"]
+    columns_of_classes = ["class", f"IoU of {whose}", *per_class, *(["IoU on test"] if test else [])]
     classes = [
-        [name, _percent(iou), *([_percent(test["per_class_iou"].get(name))] if test else [])]
+        [
+            name,
+            _percent(iou),
+            *(_percent(of[name]) for of in per_class.values()),
+            *([_percent(test["per_class_iou"].get(name))] if test else []),
+        ]
         for name, iou in results["per_class_iou"].items()
     ]
-    options = {key: value for key, value in results["evaluation"].items() if key != "name"}
+    options = {key: value for key, value in results["evaluation"].items() if key not in ("name", "metrics")}
     lines = [
         f"{results['method']} on {results['dataset']}, {split['ratio']} labelled "
         f"({split['labelled']} of {split['labelled'] + split['unlabelled']} images), seed {results['seed']}",
@@ -105,6 +111,7 @@ def results_table(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"scored by the protocol {title_of(results['evaluation']['name'], options)}",
+        *(f"{name}: {_by_network(values)}" for name, values in results["metrics"].items()),
         "in percent; best is chosen on the validation images, and thus optimistic",
         "",
     ]
@@ -126,6 +133,10 @@ def results_table(results: dict[str, Any]) -> str:
 
 def _whose(network: str) -> str:
     return "the ensemble" if network == "ensemble" else f"network {network}"
+
+
+def _by_network(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{network} {_percent(value)}" for network, value in values.items())
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
@@ -150,7 +161,9 @@ def protocols_table(scores: Mapping[str, Mapping[str, Scores]]) -> str:
 
 
 def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:
-    """IoU of each class and their mean, one column a predictor or protocol."""
+    """IoU of each class, further metrics, and mIoU, one column a predictor or protocol."""
     rows = [[name, *(_percent(score.iou[i]) for score in scores.values())] for i, name in enumerate(classes)]
+    metrics = dict.fromkeys(name for score in scores.values() for name in score.metrics)
+    rows += [[name, *(_percent(score.overall.get(name)) for score in scores.values())] for name in metrics]
     rows.append(["mIoU", *(_percent(score.miou) for score in scores.values())])
     return text_table(["class", *scores], rows)

@@ -24,6 +24,7 @@ class PhaseRecord:
         miou_last: mIoU of the last weights.
         miou_best: The highest mIoU of all evaluations.
         iou_last: IoU of each class by the last weights; None for a class that is absent.
+        metrics_last: Further metrics of the last weights, by name.
         evaluations: One entry each, with `step`, `miou`, `iou` and every further metric.
         seconds: Of training and scoring, and of labelling for the first phase that learns from a teacher.
         train_images_per_s: How fast it was trained.
@@ -46,6 +47,7 @@ class PhaseRecord:
     miou_last: float
     miou_best: float
     iou_last: list[float | None]
+    metrics_last: dict[str, float]
     evaluations: list[dict[str, Any]]
     seconds: float
     train_images_per_s: float

@@ -65,6 +65,7 @@ def phase_values(record: PhaseRecord, classes: Sequence[str]) -> dict[str, float
     network, pseudo = record.trainee, record.pseudo
     names = ("miou_last", "miou_best", "label_ratio", "seconds", "train_images_per_s", "label_images_per_s")
     values = {f"rounds/{network}/{name}": getattr(record, name) for name in (*names, "peak_memory_bytes")}
+    values |= {f"rounds/{network}/{name}": value for name, value in record.metrics_last.items()}
     of_classes: dict[str, Sequence[float | None] | None] = {"iou": record.iou_last}
     if pseudo is not None:
         values |= {

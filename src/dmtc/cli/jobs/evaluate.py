@@ -78,7 +78,11 @@ def evaluate_job(
             title: {
                 "evaluation": specs[title],
                 "miou": {name: score.miou for name, score in of.items()},
-                "accuracy": {name: score.accuracy for name, score in of.items()},
+                "metrics": {name: score.overall for name, score in of.items()},
+                "per_class": {
+                    name: {metric: value.per_class for metric, value in score.metrics.items() if value.per_class}
+                    for name, score in of.items()
+                },
                 "iou": {name: dict(zip(classes, score.iou, strict=True)) for name, score in of.items()},
             }
             for title, of in scores.items()

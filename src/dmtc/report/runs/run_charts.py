@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _GAIN, _LOSS = network_color("a"), "#b23a48"
 _MOST_CLASSES = 40
-_AXES = ("phase", "network", "step", "total_step", "images", "miou", "accuracy")
+_AXES = ("phase", "network", "step", "total_step", "images")
 """Of the lines of metrics.jsonl: what is no curve of the training."""
 
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -165,6 +165,8 @@ def metric_charts(facts: RunFacts) -> list[Chart]:
         done.append(done[-1] + phase.steps)
     series: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for line in facts.metrics:
+        if "miou" in line:  # scored, not trained: too few points for a curve
+            continue
         for key, value in line.items():
             if key not in _AXES and isinstance(value, int | float) and line["phase"] in offsets:
                 x, y = series.setdefault(key, {}).setdefault(str(line.get("network", "")), ([], []))

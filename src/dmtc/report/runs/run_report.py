@@ -216,17 +216,30 @@ def _test_cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
-    header = ["phase", "labelled by", "label ratio", "steps", "mIoU", "best", "images/s", "minutes", "peak GB"]
+    metrics = facts.config["evaluation"]["metrics"]
+    header = [
+        "phase",
+        "labelled by",
+        "label ratio",
+        "steps",
+        "mIoU",
+        "best",
+        *metrics,
+        "images/s",
+        "minutes",
+        "peak GB",
+    ]
     rows = []
     for phase in facts.plan:
         record = facts.records.get(phase.name)
         ratio = "" if phase.label_ratio is None else f"{phase.label_ratio:.0%}"
-        done = [""] * 5
+        done = [""] * (5 + len(metrics))
         if record:
             peak = record.peak_memory_bytes
             done = [
                 f"{100 * record.miou_last:.1f}",
                 f"{100 * record.miou_best:.1f}",
+                *(f"{100 * record.metrics_last[name]:.1f}" for name in metrics),
                 f"{record.train_images_per_s:.1f}",
                 f"{record.seconds / 60:.1f}",
                 f"{peak / 2**30:.1f}" if peak else "",

@@ -131,6 +131,9 @@ def runs_csv(records: Sequence[RunRecord]) -> str:
             line |= {"miou": miou["mean_last"], "ensemble": miou.get("ensemble")}
             if test := results.get("test"):
                 line |= {"test": mean_test(results), "test_ensemble": test["miou"].get("ensemble")}
+            line |= {
+                f"{name}_{of}": value for name, values in results["metrics"].items() for of, value in values.items()
+            }
             line |= {"seconds": results["seconds"], "device_hours": device_hours(record)}
             line |= {f"iou_{name}": iou for name, iou in class_ious(record).items()}
         lines.append(line)
