@@ -1,4 +1,4 @@
-"""Writes what benchmarks/results holds into docs/benchmarks.md and README.md: `python benchmarks/table.py`."""
+"""Writes what benchmarks/results holds into docs/benchmarks.md: `python benchmarks/table.py`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,9 @@ Record = Mapping[str, Any]
 
 
 def main() -> None:
-    """Write both pages anew."""
-    records = read(RESULTS)
-    for page, text in ((ROOT / "docs" / "benchmarks.md", long(records)), (ROOT / "README.md", short(records))):
-        page.write_text(replaced(page.read_text("utf-8"), text), "utf-8")
+    """Write the page anew."""
+    page = ROOT / "docs" / "benchmarks.md"
+    page.write_text(replaced(page.read_text("utf-8"), tables(read(RESULTS))), "utf-8")
 
 
 def read(folder: Path) -> dict[str, Record]:
@@ -42,7 +41,7 @@ def replaced(page: str, text: str) -> str:
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
-def long(records: Mapping[str, Record]) -> str:
+def tables(records: Mapping[str, Record]) -> str:
     """Everything: the parts against the published code, whole recipes, how the cost grows, and who measured it."""
     compared = {name: record for name, record in records.items() if "median_seconds" in record}
     recipes = {name: record for name, record in records.items() if "stages" in record}
@@ -56,24 +55,6 @@ def long(records: Mapping[str, Record]) -> str:
     blocks.append(gpu_line(records))
     blocks += [scaling_table(records["scaling"])] if "scaling" in records else []
     blocks.append(machines(records) if records else "Nothing is measured yet: `bash benchmarks/all.sh`.")
-    return "\n\n".join(blocks)
-
-
-def short(records: Mapping[str, Record]) -> str:
-    """Parts with a published counterpart, recipes on a GPU, and the machines."""
-    compared = {name: record for name, record in records.items() if record.get("times_faster")}  # none: no rival
-    recipes = {name: record for name, record in records.items() if "stages" in record and on_gpu(record)}
-    letters = letters_of(compared | recipes)
-    rows = [
-        [part, ours, published, faster, letters[name]]
-        for name, record in compared.items()
-        for part, _, ours, published, faster, _ in rows_of(name, record)
-        if published != "-"
-    ]
-    blocks = [markdown(["part", "ours", "published code", "times faster", "by"], rows)] if rows else []
-    blocks += [recipe_table(recipes, letters)] if recipes else []
-    blocks.append(gpu_line(records))
-    blocks += [machines(compared | recipes)] if letters else []
     return "\n\n".join(blocks)
 
 

@@ -90,7 +90,7 @@ def dynamic_numbers() -> dict[str, object]:
 
 def room_order() -> list[list[str]]:
     """The order that the test of the architecture holds, lowest first."""
-    tree = ast.parse((ROOT / "tests" / "test_architecture.py").read_text())
+    tree = ast.parse((ROOT / "tests" / "project" / "test_architecture.py").read_text())
     assignment = next(
         node
         for node in tree.body

@@ -1,4 +1,4 @@
-"""Makes the tables of scores in the README, and docs/pictures/sweep.png, from the runs of sweeps.
+"""Makes the tables of scores in the README and docs/results.md, and docs/pictures/sweep.png, from the runs of sweeps.
 
 python docs/making/sweeps.py NAME          carries out what is missing of a sweep in sweeps/NAME, then writes its part
 python docs/making/sweeps.py NAME FOLDER   writes it from the runs that lie in FOLDER
@@ -19,24 +19,25 @@ from dmtc.report.sweeps.grouping import group
 from dmtc.report.sweeps.sweep_tables import SHORT, details, markdown
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 END = "<!-- end -->"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One table of the README.
+    """One table of a page.
 
     Attributes:
         name: Its name, in the marks around it.
         commands: What carries it out, for a shell.
         baselines: Methods that gains are counted over.
-        picture: The figure that stands over the table, below the root of the project.
+        page: The page that it stands on, below the root of the project.
+        picture: The figure that stands over the table, below the page's folder.
     """
 
     name: str
     commands: tuple[str, ...]
     baselines: tuple[str, ...]
+    page: str = "docs/results.md"
     picture: str | None = None
 
     @property
@@ -63,6 +64,7 @@ SWEEPS = {
                 " hydra.sweep.dir=sweeps/builtin",
             ),
             ("supervised", "supervised_long"),
+            page="README.md",
         ),
         Sweep(
             "camvid",
@@ -80,7 +82,7 @@ SWEEPS = {
                 "python run.py -m method=supervised split.ratio=full seed=0,1 hydra.sweep.dir=sweeps/ratios",
             ),
             ("supervised",),
-            "docs/pictures/sweep.png",
+            picture="pictures/sweep.png",
         ),
     )
 }
@@ -103,7 +105,7 @@ def part(sweep: Sweep, folder: Path) -> str:
     records = read_runs(folder)
     panels, _ = group(records, job["over"], sweep.baselines)
     if len(panels) != 1:
-        raise SystemExit(f"{folder} holds {len(panels)} tables, and the README shows one")
+        raise SystemExit(f"{folder} holds {len(panels)} tables, and a page shows one")
     finished = [record for record in records if record.state == "finished"]
     picture = [f"![mIoU against the number of labelled images]({sweep.picture})", ""] if sweep.picture else []
     lines = [
@@ -142,6 +144,7 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] not in SWEEPS:
         raise SystemExit(f"which sweep? {', '.join(SWEEPS)}")
     sweep = SWEEPS[arguments[0]]
+    page_path = ROOT / sweep.page
     folder = Path(arguments[1]) if len(arguments) > 1 else ROOT / sweep.folder
     if len(arguments) == 1:
         for command in sweep.commands:
@@ -150,8 +153,8 @@ def main(arguments: list[str]) -> None:
     if sweep.picture:
         over = settle(compose(["job=report"]))["job"]["over"]
         _, page = write_sweep_report(folder, over, sweep.baselines)
-        (ROOT / sweep.picture).write_bytes((page.parent / "report" / "miou.png").read_bytes())
-    README.write_text(with_sweep(README.read_text("utf-8"), sweep, folder), "utf-8")
+        (page_path.parent / sweep.picture).write_bytes((page.parent / "report" / "miou.png").read_bytes())
+    page_path.write_text(with_sweep(page_path.read_text("utf-8"), sweep, folder), "utf-8")
 
 
 if __name__ == "__main__":

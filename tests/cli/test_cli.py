@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -187,13 +189,11 @@ def test_sweep_with_a_wrong_value_runs_the_others(command, tmp_path):
 
 
 def test_users_own_loss(command, tmp_path, monkeypatch):
-    """The README's example, word for word."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = readme.split("```python\n# my_losses.py\n")[1].split("```")[0]
-    (tmp_path / "my_losses.py").write_text(code)
-    exit_code, _, err = command(
-        "imports=[my_losses]", "+loss.focal={name: focal, gamma: 2.0, weight: {start: 0.5, rounds: 0.0}}"
-    )
+    """The short example of docs/extending.md, word for word."""
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
+    (tmp_path / "my_focal.py").write_text(page.split("```python\n# my_focal.py\n")[1].split("```")[0])
+    (given,) = re.findall(r"^python run.py (imports=\[my_focal\].*)$", page, re.MULTILINE)
+    exit_code, _, err = command(*shlex.split(given))
     assert exit_code == 0, err
     metrics = next((tmp_path / "outputs").rglob("metrics.jsonl")).read_text()
     assert '"focal"' in metrics

@@ -97,7 +97,17 @@ def test_types_travel_with_the_package():
 
 
 @pytest.mark.parametrize(
-    "page", ["quickstart.md", "walkthrough.md", "faq.md", "experiments.md", "predict.md", "export.md"]
+    "page",
+    [
+        "quickstart.md",
+        "walkthrough.md",
+        "options.md",
+        "results.md",
+        "faq.md",
+        "experiments.md",
+        "predict.md",
+        "export.md",
+    ],
 )
 def test_commands_compose(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -139,6 +149,10 @@ def given(part: str) -> list[list[str]]:
     return [shlex.split(command) for command in commands("extending.md") if f"imports=[my_{part}]" in command]
 
 
+def methods() -> list[list[str]]:
+    return [arguments for arguments in given("losses") if any(a.startswith("method=") for a in arguments)]
+
+
 def test_extending_shows_a_file_of_each_kind():
     names = {file_of(text) for text in EXTENDING}
     assert {f"my_{part}.py" for part in ("losses", "models", "data", "schedules")} <= names
@@ -151,7 +165,7 @@ def metrics_of(folder: Path) -> list[dict]:
 
 
 def test_the_loss_of_the_page(command, written):
-    (arguments,) = given("losses")
+    (arguments,) = [each for each in given("losses") if each not in methods()]
     code, _, err = command(*arguments, "run.log_every=1")
     assert code == 0, err
     of_start = [record for record in metrics_of(written) if record["phase"] == "r0-a" and "dice" in record]
@@ -168,6 +182,20 @@ def test_the_loss_of_the_page_is_zero_where_all_is_ignored_and_small_where_all_i
     assert dice(right, label).loss.item() == pytest.approx(0, abs=1e-4)
     assert dice(-right, label).loss.item() > 0.4
     assert dice(right, torch.full_like(label, 255)).loss.item() == 0
+
+
+def test_the_method_of_the_page(command, small, written):
+    train, sweep = methods()
+    code, _, err = command(*train, *small, "run.log_every=1", small_run=False)
+    assert code == 0, err
+    (path,) = (written / "outputs").rglob("results.json")
+    assert json.loads(path.read_text())["method"] == "dmt_dice"
+    assert any("dice" in record for record in metrics_of(written))
+    code, out, err = command(*train, "job=plan", "loss/mutual=flip", small_run=False)
+    assert code == 0, err
+    assert "dmt_dice loss/mutual=flip" in out
+    one_run = [a.replace("dmt,", "") for a in sweep if a != "-m" and not a.startswith("seed=")]
+    assert one_run == train
 
 
 def test_the_network_of_the_page(command, written):

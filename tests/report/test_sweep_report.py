@@ -488,11 +488,11 @@ def test_time_left_is_of_runs_alike_and_as_many_side_by_side():
 
 
 @pytest.mark.parametrize("name", ["builtin", "camvid", "ratios"])
-def test_part_of_the_readme(name, tmp_path):
+def test_tables_of_scores(name, tmp_path):
     """Made anew by docs/making/sweeps.py, it leaves the rest as it was, and made twice it is the same."""
     script = runpy.run_path(str(ROOT / "docs" / "making" / "sweeps.py"))
     sweep = script["SWEEPS"][name]
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / sweep.page).read_text(encoding="utf-8")
     assert page.count(sweep.begin) == 1
     assert script["END"] in page.split(sweep.begin)[1]
     small_sweep(tmp_path)
