@@ -60,7 +60,8 @@ def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
         return MetricValue(share, tuple(float(n) for n in range(len(counts))))
 
     folder = tmp_path / "run"
-    run = dmtc.train(dmtc.compose([*small, "method=cbst", "evaluation.metrics=[first,f1]", "logger=csv"]), folder)
+    written = ["logger=csv", "run.report=true"]
+    run = dmtc.train(dmtc.compose([*small, "method=cbst", "evaluation.metrics=[first,f1]", *written]), folder)
     code, out, err = command("job=evaluate", f"run={folder}", small_run=False)
     assert code == 0, err
     code, _, err = command("job=report", f"runs={tmp_path}", small_run=False)

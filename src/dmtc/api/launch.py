@@ -19,6 +19,7 @@ from dmtc.engine.checks import check, settle, settle_stored
 from dmtc.engine.components import Components
 from dmtc.engine.context import Activity, RunContext
 from dmtc.engine.inputs import refuse_among_inputs
+from dmtc.engine.parallel import refuse_processes
 from dmtc.engine.runner import Runner
 from dmtc.engine.scoring import score_last
 from dmtc.machine.allocator import keep_freed_memory
@@ -112,7 +113,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
     _refuse_among_inputs(components, folder)
     choices = components.choices
     components.settle_by_data()
-    components.refuse_processes()
+    refuse_processes(components)
     forecast = components.cache_forecast()
     if components.device.type == "cpu":
         keep_freed_memory()

@@ -129,7 +129,7 @@ def _own_model_faults(config: Config) -> list[str]:
         if not where.startswith("model_") or spec is None:
             continue
         if not isinstance(spec, Mapping):
-            faults.append(f"{where} should be a choice such as {where}=dpt, or null, but is {spec!r}")
+            faults.append(f"{where} should be the name of a model, or null, but is {spec!r}")
             continue
         faults += model_faults(spec, where)
         letter = where.removeprefix("model_")

@@ -32,6 +32,6 @@ def fallen_score(miou: float, before: float | None) -> list[str]:
     if before is None or math.isnan(before) or miou >= _FAR_BELOW * before:
         return []
     return [
-        f"mIoU fell from {before:.3f} to {miou:.3f} in this round; have a look at the gammas of loss.mutual, and at "
-        "label_ratios and learning_rate of schedule.rounds"
+        f"mIoU fell from {before:.3f} to {miou:.3f} in this round; look at the terms of loss that count in the "
+        "rounds, and at label_ratios and learning_rate of schedule.rounds"
     ]

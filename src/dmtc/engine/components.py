@@ -249,30 +249,6 @@ class Components:
         """Those that carry the run out."""
         return current_processes()
 
-    def refuse_processes(self) -> None:
-        """See that there are not more processes than there is work for.
-
-        Raises:
-            ConfigError: There are.
-        """
-        size, networks = self.processes.size, len(self.networks)
-        if self.run.parallel_students:
-            if networks != size or size == 1:
-                raise ConfigError(
-                    "run.parallel_students=true needs as many processes as networks, and more than one (torchrun "
-                    f"--nproc-per-node=2 run.py ...), but has {size} for {networks}"
-                )
-            return
-        if self.run.sync_batchnorm and size > 1 and self.device.type != "cuda":
-            raise ConfigError("run.sync_batchnorm=true needs CUDA devices: torch has it for no others")
-        for phase in self.plan:
-            images = phase.labelled_batch + phase.pseudo_batch
-            if images < size:
-                raise ConfigError(
-                    f"{size} processes cannot share a batch of {images}: use fewer, or raise "
-                    f"schedule.{phase.stage}.labelled_batch"
-                )
-
     @cached_property
     def device(self) -> torch.device:
         """Where networks run."""

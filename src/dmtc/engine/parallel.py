@@ -1,0 +1,29 @@
+"""Several processes that carry one run out: whether there is work for all of them."""
+
+from dmtc.core.errors import ConfigError
+from dmtc.engine.components import Components
+
+
+def refuse_processes(components: Components) -> None:
+    """See that there are not more processes than there is work for.
+
+    Raises:
+        ConfigError: There are.
+    """
+    size, networks = components.processes.size, len(components.networks)
+    if components.run.parallel_students:
+        if networks != size or size == 1:
+            raise ConfigError(
+                "run.parallel_students=true needs as many processes as networks, and more than one (torchrun "
+                f"--nproc-per-node=2 run.py ...), but has {size} for {networks}"
+            )
+        return
+    if components.run.sync_batchnorm and size > 1 and components.device.type != "cuda":
+        raise ConfigError("run.sync_batchnorm=true needs CUDA devices: torch has it for no others")
+    for phase in components.plan:
+        images = phase.labelled_batch + phase.pseudo_batch
+        if images < size:
+            raise ConfigError(
+                f"{size} processes cannot share a batch of {images}: use fewer, or raise "
+                f"schedule.{phase.stage}.labelled_batch"
+            )
