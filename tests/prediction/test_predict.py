@@ -158,10 +158,8 @@ def test_the_data_set_need_not_be_there(predict, finished, monkeypatch, tmp_path
     assert run.task.classes == tuple(finished.results["per_class_iou"])
 
 
-def test_runs_of_earlier_versions_ask_the_data_set(predict, finished, tmp_path):
+def test_damaged_classes_are_told(predict, finished, tmp_path):
     shutil.copytree(finished.folder.path, tmp_path / "run")
-    (tmp_path / "run" / "task.json").unlink()
-    assert predict(run=tmp_path / "run")[0] == 0
     (tmp_path / "run" / "task.json").write_text('{"classes": [{"name": "x", "color": [0, 0]}]}')
     code, _, err = predict(run=tmp_path / "run")
     assert code == 2

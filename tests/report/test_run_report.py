@@ -276,10 +276,9 @@ def test_nothing_is_kept_of_what_was_trained_anew_or_scored_on_other_images(repo
     record = folder.read_phase("r1-a")
     record.weights["last"] = sha256_of(path)
     folder.write_phase(record)
-    for name in ("r2-a", "r2-b"):
-        later = folder.read_phase(name)
-        later.made_from["weights"] = None
-        folder.write_phase(later)
+    later = folder.read_phase("r2-a")
+    later.made_from["weights"] = record.weights["last"]
+    folder.write_phase(later)
     assert again() == ["r1-a+r1-b"]
 
     for mask in root.rglob("labels/val/*.png"):

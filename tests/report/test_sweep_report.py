@@ -24,6 +24,7 @@ from dmtc.report.sweeps.grouping import group
 from dmtc.report.sweeps.paired import paired_gain, t_quantile, within
 from dmtc.report.sweeps.sweep_charts import class_table, score_charts
 from dmtc.report.sweeps.sweep_tables import details, latex, markdown, overview
+from dmtc.run.changes import settings_that_count
 from dmtc.run.sweep_folder import Job, Status, SweepFolder, write_status
 
 ROOT = Path(__file__).parents[2]
@@ -268,6 +269,9 @@ def with_data(folder, labelled="a", val="b"):
     """Say what the files of a run held."""
     data = {"classes": ["sky"], "labelled": {"1": [labelled, "m"]}, "val": {"2": [val, "m"]}, "test": {}}
     (folder / "split.json").write_text(json.dumps({"data": data}))
+    settings = settings_that_count(yaml.safe_load((folder / "config.yaml").read_text()))
+    recorded = {"sha256": "", "settings": settings, "starting_weights": {}}
+    (folder / "settings.json").write_text(json.dumps(recorded))
 
 
 def test_other_data_under_the_same_names_are_not_put_together(tmp_path):
@@ -277,14 +281,6 @@ def test_other_data_under_the_same_names_are_not_put_together(tmp_path):
     panels = panels_of(tmp_path)
     assert sorted(sorted(len(row.runs) for row in panel.rows) for panel in panels) == [[1], [1, 2]]
     assert all("dataset.validation_files=" in panel.title for panel in panels)
-
-
-def test_runs_without_a_record_of_their_data_are_taken_for_the_others_and_it_is_told(tmp_path):
-    with_data(write_run(tmp_path / "new", "dmt", 0, 0.4))
-    write_run(tmp_path / "old", "dmt", 1, 0.4)
-    (panel,), remarks = group(read_runs(tmp_path), ["seed"], BASELINES)
-    assert len(panel.rows) == 1
-    assert remarks == ["old: from before files were recorded, taken for runs on the same images as the others"]
 
 
 def test_runs_of_other_versions_of_the_code_are_told(tmp_path):

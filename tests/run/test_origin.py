@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import dmtc
 from alike import what_came_of
 from dmtc.core.errors import ConfigError, DataError, UserError, WeightsError
+from dmtc.engine.trainer import _KEPT
 from dmtc.pseudo import PseudoLabelStore
 from dmtc.run.checkpoints import Checkpoints
 from dmtc.run.folder import RunFolder
@@ -158,12 +159,21 @@ def test_settings_that_were_changed_by_hand_are_refused(copy, done):
         dmtc.Run.load(copy)
 
 
-def test_and_so_they_are_without_the_settings_that_it_began_with(copy):
-    (copy / "settings.json").unlink()
-    dmtc.Run.load(copy)
-    edit_config(copy, seed=8)
-    with pytest.raises(ConfigError, match=r"phase r0-a was made with other settings than config.yaml has now"):
-        dmtc.resume(copy)
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        (dmtc.resume, "settings.json"),
+        (dmtc.resume, "split.json"),
+        (dmtc.Run.load, "settings.json"),
+        (dmtc.Run.load, "split.json"),
+        (dmtc.Run.load, "task.json"),
+    ],
+)
+def test_a_file_that_every_run_has_and_that_is_gone_is_told(copy, way, name):
+    (copy / name).unlink()
+    with pytest.raises(DataError, match=name) as told:
+        way(copy)
+    assert "\n" not in str(told.value)
 
 
 def test_what_cannot_change_results_may_be_changed_by_hand(copy):
@@ -185,7 +195,7 @@ def test_another_split_under_the_same_name_is_refused(copy):
         unlabelled=unlabelled,
         subsets={"a": labelled, "b": labelled},
     )
-    RunFolder(copy).write_split(other)
+    RunFolder(copy).write_split(other, RunFolder(copy).read_data())
     for way in (dmtc.resume, dmtc.Run.load):
         with pytest.raises(DataError, match="phase r0-a was made with a split other than split"):
             way(copy)
@@ -225,6 +235,14 @@ def test_a_checkpoint_of_other_settings_is_refused(copy):
     stop_before(copy, "r2-b")
     folder = RunFolder(copy)
     origin = {"settings": "0" * 64, "split": None, "weights": None, "pseudo_labels": None}
-    Checkpoints(copy / "phases" / "r2-b").save(1, {"log": {}, "made_from": origin})
+    Checkpoints(copy / "phases" / "r2-b").save(1, dict.fromkeys(_KEPT) | {"made_from": origin})
     with pytest.raises(ConfigError, match=r"phase r2-b was made with other settings than config.yaml has now"):
         dmtc.resume(folder.path)
+
+
+def test_a_checkpoint_that_lacks_something_is_told(copy):
+    stop_before(copy, "r2-b")
+    Checkpoints(copy / "phases" / "r2-b").save(1, {"step": 1})
+    told = r"checkpoint-00000001-\w+\.pt is damaged, or of another version of dmtc: it has no seconds; delete it"
+    with pytest.raises(DataError, match=told):
+        dmtc.resume(copy)

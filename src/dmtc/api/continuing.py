@@ -23,16 +23,6 @@ def other_device(folder: RunFolder, environment: Mapping[str, Any]) -> list[str]
     ]
 
 
-def unrecorded(folder: RunFolder) -> list[str]:
-    """A line if a run is from before it was recorded what it was made from."""
-    if not folder.config_path.is_file() or folder.read_settings() is not None:
-        return []
-    return [
-        f"{folder.path} is from before settings and files were recorded: images are compared by their names alone, and"
-        " settings not at all"
-    ]
-
-
 def require_same_run(components: Components, folder: RunFolder) -> DataRecord:
     """See that what is in a folder was made by this run, from these data.
 
@@ -41,12 +31,13 @@ def require_same_run(components: Components, folder: RunFolder) -> DataRecord:
 
     Raises:
         ConfigError: There is a run with other settings, or that it holds was made with others.
-        DataError: Its data hold something else now, or its labelled images are others.
+        DataError: Its data hold something else now, its labelled images are others, or a file of it is damaged.
     """
     settings = fingerprint(components.config)
     if folder.config_path.is_file():
         refuse_changes(folder.read_config(), components.config, f"{folder.path} holds a run with other settings")
-        settings = require_own_settings(folder, components.config)
+        if folder.has_settings():
+            settings = require_own_settings(folder, components.config)
     if folder.has_plan() and folder.read_plan() != components.plan:
         raise ConfigError(f"{folder.path}: plan.json has other phases than its config.yaml leads to; put it back")
     require_one_run(folder, components.plan, components.split, settings)
@@ -55,5 +46,4 @@ def require_same_run(components: Components, folder: RunFolder) -> DataRecord:
     require_same_data(folder, components.dataset)
     if folder.read_split() != components.split:
         raise DataError(f"{folder.path} holds a run with other labelled images: choose another folder")
-    # Of a run from before this was recorded, the data that it goes on with count.
-    return folder.read_data() or record_data(components.dataset, components.split.labelled)
+    return folder.read_data()

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dmtc.api.continuing import other_device, require_same_run, unrecorded
+from dmtc.api.continuing import other_device, require_same_run
 from dmtc.api.runs import Run
 from dmtc.config.methods import method_title
 from dmtc.core.errors import DataError
@@ -142,7 +142,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
                 raise
 
         def write(starting: Mapping[str, str | None]) -> list[str]:
-            told = [*other_device(folder, environment), *unrecorded(folder)]
+            told = other_device(folder, environment)
             data = require_same_run(components, folder)
             folder.tidy()
             folder.write_config(components.config)

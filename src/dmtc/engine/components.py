@@ -82,15 +82,15 @@ class Components:
             DataError: A file of the run is missing or damaged, or its parts were not made by one run.
         """
         config = settle_stored(folder.read_config(), folder.config_path)
+        split = folder.read_split()
         settings = require_own_settings(folder, config)
         if places:
             config = relocated(config, places)
         if run is not None:
             config = config | {"run": dict(run)}
-        plan = folder.read_plan() if folder.has_plan() else None
-        split = folder.read_split()
+        plan, task = (folder.read_plan(), folder.read_task()) if folder.has_plan() else (None, None)
         require_one_run(folder, plan or [], split, settings)
-        return cls(config, split, plan, folder.read_task(), partial(require_same_data, folder) if places else None)
+        return cls(config, split, plan, task, partial(require_same_data, folder) if places else None)
 
     @property
     def is_relocated(self) -> bool:

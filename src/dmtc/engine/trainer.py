@@ -3,13 +3,13 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
 from dmtc.batches import training_requests
-from dmtc.core.errors import TrainingError
+from dmtc.core.errors import DataError, TrainingError
 from dmtc.core.types import Batch
 from dmtc.engine.average import AveragedWeights
 from dmtc.engine.context import RunContext
@@ -27,6 +27,9 @@ from dmtc.schedule import OPTIMIZERS, RATES, Phase
 from dmtc.schedule.phase import phases_before
 from dmtc.schedule.rates import warmed_up
 from dmtc.tracking import Metrics
+
+_KEPT = ("step", "seconds", "model", "optimizer", "average", "step_metrics", "log", "made_from")
+"""What a checkpoint holds."""
 
 
 class Trainer:
@@ -62,11 +65,9 @@ class Trainer:
                 lambda path: warn(f"{path} is damaged; going on from what was saved before it")
             )
         )
-        if self._saved is not None and "log" not in self._saved:
-            warn(f"{phase.name}: its checkpoint is of an earlier version of dmtc; the phase begins anew")
-            self._saved = None
         if self._saved is not None:
-            require_origin(context.folder, phase, self._saved.get("made_from") or {}, origin)
+            self._require_whole(self._saved)
+            require_origin(context.folder, phase, self._saved["made_from"], origin)
         self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.components.plan))
         self.begun = self._saved is not None
         self.log = PhaseLog.restored(self._saved["log"]) if self._saved else PhaseLog()
@@ -115,6 +116,14 @@ class Trainer:
         self._save_weights("last")
         self._update_log()
         return self._outcome()
+
+    def _require_whole(self, saved: Mapping[str, Any]) -> None:
+        """See that a checkpoint has all that `_save` writes."""
+        if missing := [key for key in _KEPT if key not in saved]:
+            raise DataError(
+                f"{self._checkpoints.last()} is damaged, or of another version of dmtc: it has no {missing[0]};"
+                f" delete it, and phase {self.phase.name} begins anew"
+            )
 
     @contextmanager
     def _shown(self, done: int) -> Iterator[None]:

@@ -163,20 +163,29 @@ class RunFolder:
         """Write the settings that the run began with, and what they say of files of weights."""
         write_json(self.path / "settings.json", settings)
 
-    def read_settings(self) -> dict[str, Any] | None:
-        """The settings that the run began with: `sha256`, `settings`, `starting_weights`; None of older runs.
+    def has_settings(self) -> bool:
+        """Whether the run keeps the settings that it began with; they come before the split."""
+        return (self.path / "settings.json").is_file() or self.has_split()
+
+    def read_settings(self) -> dict[str, Any]:
+        """The settings that the run began with: `sha256`, `settings`, `starting_weights`.
 
         Raises:
-            DataError: They are damaged.
+            DataError: They are missing or damaged.
         """
-        path = self.path / "settings.json"
-        if not path.is_file():
-            return None
+        path = self._existing("settings.json")
         try:
             content = stored.read_mapping(path)
             return {"sha256": str(content["sha256"])} | {k: dict(content[k]) for k in ("settings", "starting_weights")}
         except (LookupError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+
+    def _existing(self, name: str) -> Path:
+        """The path of a file that every run has once it has begun."""
+        path = self.path / name
+        if not path.is_file():
+            raise DataError(f"{self.path} is damaged, or of another version of dmtc: it has no {name}")
+        return path
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write versions, machine and command."""
@@ -189,14 +198,14 @@ class RunFolder:
         except DataError:
             return {}
 
-    def write_split(self, split: Split, data: DataRecord | None = None) -> None:
+    def write_split(self, split: Split, data: DataRecord) -> None:
         """Write which images are labelled and which are not, with their hash, and what the files of the data hold."""
-        content = json.loads(split.to_json()) | ({} if data is None else {"data": data.to_json()})
+        content = json.loads(split.to_json()) | {"data": data.to_json()}
         write_atomically(self.path / "split.json", json.dumps(content, indent=1) + "\n", durable=True)
 
     def has_split(self) -> bool:
-        """Whether the images were chosen before the run was stopped."""
-        return (self.path / "split.json").is_file()
+        """Whether the images were chosen before the run was stopped; they come before the plan."""
+        return (self.path / "split.json").is_file() or self.has_plan()
 
     def read_split(self) -> Split:
         """Read which images are labelled and which are not."""
@@ -206,17 +215,20 @@ class RunFolder:
         except DataError as error:
             raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}") from None
 
-    def read_data(self) -> DataRecord | None:
-        """What the files of the data held when the run began; None of runs from before that was recorded.
+    def read_data(self) -> DataRecord:
+        """What the files of the data held when the run began.
 
         Raises:
-            DataError: It is damaged.
+            DataError: It is missing or damaged.
         """
-        content = stored.read_mapping(self.path / "split.json").get("data")
+        path = self.path / "split.json"
+        content = stored.read_mapping(path)
+        if "data" not in content:
+            raise DataError(f"{path} is damaged, or of another version of dmtc: it has no record of the data")
         try:
-            return None if content is None else DataRecord.from_json(content)
+            return DataRecord.from_json(content["data"])
         except (LookupError, TypeError, ValueError) as error:
-            raise DataError(f"{self.path / 'split.json'} is damaged: {type(error).__name__}: {error}") from None
+            raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
     def write_plan(self, plan: list[Phase]) -> None:
         """Write the phases."""
@@ -234,14 +246,13 @@ class RunFolder:
         """Write classes and colors."""
         write_json(self.path / "task.json", task.to_json())
 
-    def read_task(self) -> Task | None:
-        """Read classes and colors; None of runs from before they were written, whose data set tells them.
+    def read_task(self) -> Task:
+        """Read classes and colors; they are there before the plan.
 
         Raises:
-            DataError: They are damaged.
+            DataError: They are missing or damaged.
         """
-        path = self.path / "task.json"
-        return stored.read_task(path) if path.is_file() else None
+        return stored.read_task(self._existing("task.json"))
 
     def write_phase(self, record: PhaseRecord) -> None:
         """Mark a phase as done, with what is to be reported of it."""

@@ -36,14 +36,13 @@ def require_own_settings(folder: RunFolder, config: Mapping[str, Any]) -> str:
         config: Of which the run's parts are to be made now.
 
     Returns:
-        The fingerprint that the run's phases carry; of a run from before there was one, that of the config.
+        The fingerprint that the run's phases carry.
 
     Raises:
         ConfigError: A setting that can change results is another one; the message says which.
+        DataError: The settings that it began with are missing or damaged.
     """
     recorded = folder.read_settings()
-    if recorded is None:
-        return fingerprint(config)
     path = folder.config_path
     refuse_changes(recorded["settings"], settings_that_count(config), f"{path} was changed after the run began")
     return recorded["sha256"]
@@ -60,7 +59,7 @@ def write_settings(folder: RunFolder, config: Mapping[str, Any], starting_weight
     Raises:
         DataError: A file is another one than when the run began.
     """
-    recorded = folder.read_settings()
+    recorded = folder.read_settings() if folder.has_settings() else None
     known = {} if recorded is None else recorded["starting_weights"]
     for network, sha256 in starting_weights.items():
         if known.get(network, sha256) != sha256:
@@ -84,7 +83,7 @@ def origin_of(folder: RunFolder, phase: Phase, split: Split, before: PhaseRecord
         split: The run's split.
         before: The record of the phase that it goes on from, if it does.
     """
-    settings = folder.read_settings() or {"sha256": None, "starting_weights": {}}
+    settings = folder.read_settings()
     starting = settings["starting_weights"].get(phase.trainee)
     return {
         "settings": settings["sha256"],
@@ -146,7 +145,7 @@ def require_one_run(folder: RunFolder, plan: Sequence[Phase], split: Split, sett
         require_origin(folder, phase, origin, {"settings": settings, "split": split.sha256})
         before = records.get(phase.init_from or "")
         recorded = weights_sha256(before)
-        if recorded is not None and origin.get("weights") not in (None, recorded):
+        if recorded is not None and origin.get("weights") != recorded:
             raise DataError(
                 f"{folder.path}: phase {phase.name} began from other weights of {phase.init_from} than those that are"
                 f" there now; delete phases/{phase.name} and those after it, to train them anew"
@@ -159,7 +158,7 @@ def require_origin(folder: RunFolder, phase: Phase, origin: Mapping[str, Any], n
     Args:
         folder: Of the run.
         phase: The phase.
-        origin: What its record or checkpoint names; what either lacks is not compared.
+        origin: What its record or checkpoint names.
         now: The same of what is there.
 
     Raises:
@@ -167,7 +166,7 @@ def require_origin(folder: RunFolder, phase: Phase, origin: Mapping[str, Any], n
         DataError: It was made from something else.
     """
     for what, found in now.items():
-        if origin.get(what) in (None, found) or found is None:
+        if origin.get(what) == found:
             continue
         told = f"{folder.path}: phase {phase.name} was made"
         if what == "settings":

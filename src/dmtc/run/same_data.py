@@ -9,8 +9,6 @@ from dmtc.run.folder import RunFolder
 def differences_from_run(folder: RunFolder, dataset: Dataset) -> list[str]:
     """In what a data set differs from that which a run began with.
 
-    Of runs from before contents were recorded, only the names of the training images can be held against it.
-
     Args:
         folder: Of the run.
         dataset: As it is now.
@@ -19,14 +17,14 @@ def differences_from_run(folder: RunFolder, dataset: Dataset) -> list[str]:
         One remark each; empty if it is the same.
 
     Raises:
-        DataError: What was recorded is damaged.
+        DataError: What was recorded is missing or damaged.
     """
     split, recorded = folder.read_split(), folder.read_data()
     try:
         split.check(dataset.train, dataset.masked)
     except DataError as error:
         return [str(error)]
-    return [] if recorded is None else data_differences(recorded, dataset)
+    return data_differences(recorded, dataset)
 
 
 def require_same_data(folder: RunFolder, dataset: Dataset) -> None:

@@ -76,7 +76,7 @@ def write_run_report(
         try:
             context = RunContext(components, folder, Progress([], "off"), interruption=interruption)
             scores = score_stages(context, facts.stages, kept)
-            if (recorded := folder.read_data()) and recorded.scored_sha256 != scored_images(components.dataset):
+            if folder.read_data().scored_sha256 != scored_images(components.dataset):
                 remarks.append(_OTHER_IMAGES)
             rows = (
                 image_rows(context, facts.stages, scores, components.run.pictures, others)

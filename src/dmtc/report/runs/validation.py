@@ -79,10 +79,8 @@ def kept_scores(
         stages: Those that are done.
         kept: As in `score_stages`.
     """
-    recorded, known = folder.read_data(), _read(kept)
-    if recorded is None:
-        return {}
-    origins = {stage.key: _origin(components, folder, stage, recorded.scored_sha256) for stage in _wanted(stages)}
+    scored, known = folder.read_data().scored_sha256, _read(kept)
+    origins = {stage.key: _origin(components, folder, stage, scored) for stage in _wanted(stages)}
     return {key: known[origin] for key, origin in origins.items() if origin in known}
 
 
@@ -138,7 +136,7 @@ def _score(context: RunContext, stage: Stage) -> StageScores:
 
 
 def _read(kept: Path) -> dict[str, StageScores]:
-    """What was found before, by what it is of; nothing of files of earlier versions, which did not say."""
+    """What was found before, by what it is of; nothing where the file is damaged."""
     try:
         stages = json.loads(read_regular(kept))["stages"].values()
         return {str(value.pop("of")): StageScores(**value) for value in stages}

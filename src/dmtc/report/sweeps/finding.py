@@ -169,18 +169,20 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     try:
         config = folder.read_config()
-        require_own_settings(folder, config)
+        if folder.has_settings():
+            require_own_settings(folder, config)
     except (LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{folder.config_path} is damaged ({type(error).__name__}: {error})") from None
     counting = settings_that_count(config)
     settings = {key: counting.get(key, value) for key, value in _flat(config).items() if _counts(key, counting)}
-    recorded, data = folder.read_settings(), folder.read_data() if folder.has_split() else None
+    starting = folder.read_settings()["starting_weights"] if folder.has_settings() else {}
     for network, source in (config.get("model", {}).get("weights") or {}).items():
         key = f"model.weights.{network}"
         if is_path(source):  # where a file lies differs between machines
-            sha256 = None if recorded is None else recorded["starting_weights"].get(network)
+            sha256 = starting.get(network)
             settings[key] = Path(source).name if sha256 is None else f"{sha256[:8]}..."
-    if data is not None:
+    if folder.has_split():
+        data = folder.read_data()
         settings[FILES_OF_VALIDATION] = data.scored_sha256[:8]
         settings[FILES_OF_LABELLED] = data.labelled_sha256[:8]
     return settings

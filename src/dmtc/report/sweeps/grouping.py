@@ -14,9 +14,8 @@ from typing import Any
 
 from dmtc.report.results import mean_test
 from dmtc.report.sweeps.differences import telling, text_of, value_of, varying
-from dmtc.report.sweeps.finding import LENGTHS, RunRecord
+from dmtc.report.sweeps.finding import FILES_OF_LABELLED, LENGTHS, RunRecord
 from dmtc.report.sweeps.paired import Gain, paired_gain
-from dmtc.report.sweeps.same_files import FILES_OF_LABELLED, with_known_files
 
 _OF_THE_METHOD = (
     "method",
@@ -143,7 +142,7 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
         The panels, by data set; and remarks, one sentence each, about runs that are left out.
     """
     remarks: list[str] = []
-    finished = with_known_files([record for record in records if record.state == "finished"], remarks)
+    finished = [record for record in records if record.state == "finished"]
     by_panel: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for record in finished:
         by_panel[_panel_key(record, finished)].append(record)
