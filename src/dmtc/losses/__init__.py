@@ -1,4 +1,4 @@
-"""The losses. Importing this package registers every one of them in `LOSSES`."""
+"""The losses. Importing this package registers them all in `LOSSES`."""
 
 from dmtc.losses.base import LOSSES, Loss, evaluate_loss, inputs_of, masked_mean, upsample
 from dmtc.losses.contrast import RegionalContrast

@@ -1,7 +1,7 @@
-"""What a loss is, and the few operations that all losses share.
+"""The loss interface, and the few operations that losses share.
 
-A loss is any callable that names the fields of `StepInputs` it wants as its parameters and returns a `LossValue`. It
-needs no base class; `evaluate_loss` looks at its signature and passes just those fields.
+A loss is any callable whose parameters are named after the fields of `StepInputs` it needs and that returns a
+`LossValue`. It needs no base class; `evaluate_loss` inspects its signature and passes only those fields.
 """
 
 import inspect
@@ -19,36 +19,36 @@ from dmtc.core.types import LossValue, StepInputs
 
 
 class Loss(Protocol):
-    """A callable whose parameters are fields of `StepInputs`, taken by name."""
+    """A callable whose parameters are fields of `StepInputs`, matched by name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> LossValue:
-        """Score a batch."""
+        """Compute the loss of a batch."""
         ...
 
 
 @runtime_checkable
 class WeighsPixels(Protocol):
-    """What a loss may have besides, if it does not learn from all pixels alike: reports then show its weights."""
+    """Optional method of a loss that weights pixels; reports show the weights."""
 
     def pixel_weights(self, logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
-        """The weight of every pixel of pseudo-labelled images, float (B, H, W) without gradient; 0: nothing learned."""
+        """Weight of each pixel of pseudo-labelled images, float (B, H, W) without gradient; 0 means not learned."""
         ...
 
 
 LOSSES: Registry[Loss] = Registry("loss")
-"""The known losses. The library passes nothing but what YAML gives; `weight` is the training loop's."""
+"""All registered losses. They get only the options given in YAML, except `weight`, which the training loop uses."""
 
 _FIELDS = tuple(field.name for field in fields(StepInputs))
 
 
 def inputs_of(loss: Callable[..., Any]) -> tuple[str, ...]:
-    """The fields of `StepInputs` that a loss asks for, in the order of its parameters.
+    """The fields of `StepInputs` that a loss takes, in the order of its parameters.
 
     Args:
-        loss: A loss object or function; of an `nn.Module` the parameters of `forward` count.
+        loss: A loss object or function; for an `nn.Module`, the parameters of `forward` count.
 
     Raises:
-        ConfigError: A parameter without a default is no field of `StepInputs`.
+        ConfigError: A parameter without a default is not a field of `StepInputs`.
 
     Examples:
         >>> from dmtc.losses import CrossEntropy, inputs_of
@@ -59,22 +59,22 @@ def inputs_of(loss: Callable[..., Any]) -> tuple[str, ...]:
     unknown = [name for name, p in parameters.items() if name not in _FIELDS and p.default is p.empty]
     if unknown:
         raise ConfigError(
-            f"loss {_name(loss)} asks for {', '.join(map(repr, unknown))}, which a training step does not have; "
-            f"name its parameters after these: {', '.join(_FIELDS)}"
+            f"loss {_name(loss)} asks for {', '.join(map(repr, unknown))}, which training steps do not provide; "
+            f"its parameters can be: {', '.join(_FIELDS)}"
         )
     return tuple(name for name in parameters if name in _FIELDS)
 
 
 def evaluate_loss(loss: Callable[..., Any], step: StepInputs) -> LossValue:
-    """Call a loss with the fields of the step that it asks for.
+    """Call a loss with the fields of the step that it takes.
 
     Args:
-        loss: A loss object or function that returns a `LossValue`, or a bare scalar when it has nothing to log.
-        step: Everything that is known in this training step.
+        loss: A loss object or function that returns a `LossValue`, or a scalar tensor if it has nothing to log.
+        step: All inputs of this training step.
 
     Raises:
-        ConfigError: The loss asks for something a step does not have, or for the embedding of a model without one, or
-            returns neither of the two.
+        ConfigError: The loss takes something a step does not provide, or the embedding of a model without one, or
+            returns neither of the two types.
 
     Examples:
         >>> from dmtc.core.types import StepInputs
@@ -89,15 +89,15 @@ def evaluate_loss(loss: Callable[..., Any], step: StepInputs) -> LossValue:
         >>> evaluate_loss(lambda logits: logits.square().mean(), step).loss
         tensor(1.)
     """
-    wanted = {name: getattr(step, name) for name in inputs_of(loss)}
-    for name in [name for name, value in wanted.items() if value is None]:
+    inputs = {name: getattr(step, name) for name in inputs_of(loss)}
+    for name in [name for name, value in inputs.items() if value is None]:
         if _parameters(loss)[name].default is inspect.Parameter.empty:
             raise ConfigError(
-                f"loss {_name(loss)} needs the model's {name}, but the model gives none; "
+                f"loss {_name(loss)} needs the model's {name}, but the model returns none; "
                 "choose a model with a projection head, or leave this loss out (loss/contrastive=none)"
             )
-        del wanted[name]
-    value = loss(**wanted)
+        del inputs[name]
+    value = loss(**inputs)
     if isinstance(value, Tensor):
         return LossValue(value)
     if not isinstance(value, LossValue):
@@ -108,11 +108,11 @@ def evaluate_loss(loss: Callable[..., Any], step: StepInputs) -> LossValue:
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring maps to full size by bilinear interpolation with aligned corners, in full precision.
+    """Upsample maps by bilinear interpolation with aligned corners, in full precision.
 
     Args:
         maps: (B, C, h, w), any floating type.
-        size: (H, W) in pixels; when the maps have it already, only the precision changes.
+        size: (H, W) in pixels; if the maps already have it, only the precision changes.
 
     Returns:
         (B, C, H, W) with gradient; float32, or float64 for float64 maps.
@@ -128,12 +128,12 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """The same values as float32; float64 stays, so that gradients can be checked numerically."""
+    """Convert to float32; float64 stays, so that gradients can be checked numerically."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the values where a bool mask of their shape holds; 0, with zero gradient, where it never does.
+    """The mean of the values where a bool mask of the same shape is true; 0 with zero gradient if it never is.
 
     Examples:
         >>> masked_mean(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False]))
@@ -143,13 +143,13 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def require(condition: bool, loss: object, option: str, demand: str) -> None:
-    """Raise a `ConfigError` such as "online.threshold should be in [0, 1], but is 3" unless the condition holds."""
+    """Raise a `ConfigError` such as "online.threshold should be in [0, 1], but is 3" unless the condition is true."""
     if not condition:
         raise ConfigError(f"{_name(loss)}.{option} should be {demand}, but is {getattr(loss, option)!r}")
 
 
 def _parameters(loss: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    # The signature of a module's own call is (*args, **kwargs); what it really takes is told by `forward`.
+    # `nn.Module.__call__` takes (*args, **kwargs); the real parameters are those of `forward`.
     signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: p for name, p in signature.parameters.items() if p.kind not in variadic}

@@ -1,8 +1,8 @@
-"""A feature map seen at full size, without ever being built at that size.
+"""A feature map read at full size without being upsampled in memory.
 
 Bilinear interpolation is linear: a pixel's vector is a weighted mean of its four corner cells. So are its dot products
-with other vectors, and a mean over many pixels is a weighted mean over the few cells. What is asked of a map of 150
-channels at full size, half a gigabyte for an ordinary batch, is answered from its cells.
+with other vectors, and a mean over many pixels is a weighted mean over the few cells. All queries are computed from the
+cells; a full-size map of 150 channels would take half a gigabyte for an ordinary batch.
 """
 
 from functools import cached_property
@@ -12,20 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _EPSILON = 1e-8
-"""The least length a vector is divided by."""
+"""Lower bound of the norm that a vector is divided by."""
 
 
 class FullSizeView:
-    """A map (B, D, h, w) at the pixels of a size (H, W), by bilinear interpolation with aligned corners.
+    """A map (B, D, h, w) read at (H, W) pixels by bilinear interpolation with aligned corners.
 
-    Pixels are named by their index into the flattened (B, H, W), cells by theirs into the flattened (B, h, w).
+    Pixels are indices into the flattened (B, H, W), cells indices into the flattened (B, h, w).
 
     Args:
-        features: (B, D, h, w), float32 or float64; `vectors` carries gradient to them.
+        features: (B, D, h, w), float32 or float64; `vectors` propagates gradient to them.
         size: (H, W) in pixels.
 
     Attributes:
-        cells: (B h w, D), the map itself, one row a cell.
+        cells: (B h w, D), the map itself, one row per cell.
     """
 
     def __init__(self, features: Tensor, size: tuple[int, int]) -> None:
@@ -42,7 +42,7 @@ class FullSizeView:
         )
 
     def corners(self, pixel: Tensor) -> tuple[Tensor, Tensor]:
-        """The four cells around each pixel, and their weights, which add up to 1.
+        """The four cells around each pixel and their weights, which sum to 1.
 
         Args:
             pixel: int64, any shape.
@@ -57,18 +57,18 @@ class FullSizeView:
         return F.embedding(place, self._corner) + first_cell, F.embedding(place, self._weight)
 
     def vectors(self, pixel: Tensor) -> Tensor:
-        """The vectors of the given pixels, (..., D), with gradient to the map."""
+        """The vectors of pixels, (..., D), with gradient to the map."""
         corner, weight = self.corners(pixel)
-        # The gradient of indexing is summed by several threads in any order, that of `embedding` always in the same.
+        # The gradient of `embedding` is summed in a fixed order, unlike that of indexing: results are reproducible.
         return (F.embedding(corner, self.cells) * weight.unsqueeze(-1)).sum(-2)
 
     def cosines(self, vector: Tensor, pixel: Tensor) -> Tensor:
-        """Dot products of each vector (Q, D) with the unit vectors of its own pixels (Q, N).
+        """Dot products of each vector (Q, D) with the normalized vectors of its own pixels (Q, N).
 
         Returns:
             (Q, N), with gradient to the vectors only.
         """
-        # With a million of pixels the lookups are the cost. `gather` is the fastest of them, `embedding` of whole rows.
+        # With a million pixels, lookups dominate. `gather` is the fastest, and `embedding` for whole rows.
         corner = self._first_corner.gather(0, pixel.flatten()).unsqueeze(-1) + self._corner[0]
         weight = F.embedding(pixel, self._unit_weight)
         products = (vector @ self.cells.detach().T).gather(1, corner.view(len(vector), -1)).view_as(weight)
@@ -83,16 +83,16 @@ class FullSizeView:
 
     @cached_property
     def _unit_weight(self) -> Tensor:
-        """The weights of the four cells around every pixel, divided by the length of the pixel's vector, (B H W, 4)."""
+        """The weights of the four cells around every pixel, divided by the norm of the pixel's vector, (B H W, 4)."""
         return self._weight.repeat(self.shape[0], 1) / self.norms().clamp(min=_EPSILON).unsqueeze(-1)
 
     @torch.no_grad()
     def norms(self) -> Tensor:
-        """The length of every pixel's vector, (B H W)."""
+        """The norm of every pixel's vector, (B H W)."""
         batch, height, width = self.shape
         down, right = (torch.arange(n, device=self.cells.device) for n in (height, width))
         corner = _corners(down, (down + 1).clamp(max=height - 1), right, (right + 1).clamp(max=width - 1), width)
-        # |sum of w_i c_i|^2 = sum of w_i w_j c_i.c_j, and the 4 x 4 products of a cell serve all pixels inside it.
+        # |sum of w_i c_i|^2 = sum of w_i w_j c_i.c_j, and all pixels within a cell share its 4 x 4 products.
         corner_vectors = self.cells.detach().view(batch, height * width, -1)[:, corner]
         products = (corner_vectors @ corner_vectors.mT).flatten(2)
         weights = (self._weight.unsqueeze(-1) * self._weight.unsqueeze(-2)).flatten(1)
@@ -102,26 +102,26 @@ class FullSizeView:
 
     @torch.no_grad()
     def mean(self, mask: Tensor) -> Tensor:
-        """The mean vector, (D), of the pixels where the bool mask (B, H, W) holds; 0 where it never does."""
-        # The transpose of the interpolation: how much of the masked pixels falls to each cell.
+        """The mean vector, (D), of the pixels where the bool mask (B, H, W) is true; 0 if it never is."""
+        # The transpose of interpolation gives the total weight of each cell in the masked pixels.
         share = self._rows.T @ mask.to(self._rows.dtype) @ self._columns
         return (share.flatten() @ self.cells.detach()) / mask.sum().clamp(min=1)
 
 
 class _Axis:
-    """Interpolation along one axis: a pixel lies between cells `low` and `high`, by `fraction` of the way."""
+    """Interpolation along one axis: a pixel lies `fraction` of the way from cell `low` to cell `high`."""
 
     def __init__(self, cells: int, pixels: int, like: Tensor) -> None:
         steps = torch.arange(pixels, dtype=like.dtype, device=like.device)
         position = steps * ((cells - 1) / max(pixels - 1, 1))
         self.cells = cells
-        # The last pixel lies on the last cell, which is then `high`, so the step between the two is one everywhere.
+        # The last pixel lies on the last cell; that cell is `high`, so `high - low` is 1 everywhere.
         self.low = position.long().clamp(max=max(cells - 2, 0))
         self.high = (self.low + 1).clamp(max=cells - 1)
         self.fraction = position - self.low
 
     def matrix(self) -> Tensor:
-        """The same as a matrix (pixels, cells)."""
+        """The interpolation matrix (pixels, cells)."""
         cell = torch.arange(self.cells, device=self.low.device)
         low, high = (self.low[:, None] == cell), (self.high[:, None] == cell)
         return low * (1 - self.fraction)[:, None] + high * self.fraction[:, None]

@@ -1,4 +1,4 @@
-"""Regional contrast (ReCo): pixels of a class are drawn to the class's mean and away from pixels of other classes."""
+"""Regional contrast (ReCo): pulls pixels of a class to the class mean and pushes them from pixels of other classes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dmtc.losses.bilinear import FullSizeView
 from dmtc.losses.sampling import PixelsByClass
 
 _EPSILON = 1e-8
-"""The least length a vector is divided by."""
+"""Lower bound of the norm that a vector is divided by."""
 
 
 @LOSSES.register("regional_contrast")
@@ -22,24 +22,25 @@ _EPSILON = 1e-8
 class RegionalContrast:
     """InfoNCE between hard pixels of a class (queries), the mean of the class (positive) and pixels of other classes.
 
-    In every class, queries are drawn among the hard pixels: those whose probability of their own class is below the
-    strong threshold. The positive key is the mean vector of all pixels of the class. A negative key is drawn in two
-    steps: another class, by a softmax over the cosine similarities of its mean to this class's mean, divided by the
-    temperature; then a pixel of it. Pixels are drawn uniformly with replacement. Queries are compared with keys by
-    cosine similarity, divided by the temperature.
+    For every class, queries are sampled from the hard pixels: those whose probability of their own class is below the
+    strong threshold. The positive key is the mean vector of all pixels of the class. A negative key is sampled in two
+    steps: first another class, by a softmax over the cosine similarities between class means, divided by the
+    temperature; then a pixel of that class. Pixels are sampled uniformly with replacement. Queries are compared with
+    keys by cosine similarity, divided by the temperature.
 
     Args:
         temperature: Above 0.
         queries: Queries per class, at least 1.
         negatives: Negative keys per query, at least 1.
-        strong_threshold: Above 0; a pixel at least as probable counts as learned and is no query.
+        strong_threshold: Above 0; a pixel at least as probable counts as learned and is not a query.
 
     Source: ReCo (Liu et al., "Bootstrapping semantic segmentation with regional contrast", ICLR 2022), section 3, in
-    the form DMTC uses: every pixel with a label is a key, however confident. Deviations: an ignored pixel is neither
-    key nor query, where DMTC's code takes it for class 0. The maps are not upsampled as a whole, to the same result.
+    the form DMTC uses: every pixel with a label is a key, whatever its confidence. Deviations: an ignored pixel is
+    neither key nor query; DMTC's code treats it as class 0. The maps are never upsampled as a whole; the result is the
+    same.
 
     Examples:
-        Two classes of one pixel each, whose features have nothing in common:
+        Two classes of one pixel each with orthogonal features:
 
         >>> import torch
         >>> from dmtc.losses import RegionalContrast
@@ -65,24 +66,24 @@ class RegionalContrast:
     def __call__(
         self, embedding: Tensor, logits: Tensor, label: Tensor, generator: torch.Generator | None = None
     ) -> LossValue:
-        """Score a batch. Waits once for the device, to learn which classes are present.
+        """Compute the loss of a batch. Synchronizes once with the device, to see which classes are present.
 
         Args:
-            embedding: (B, D, h, w), any floating type; it alone receives gradient, and only as queries.
+            embedding: (B, D, h, w), any floating type; the only input with gradient, and only through the queries.
             logits: (B, C, h, w) of the same network, any floating type.
             label: int64 (B, H, W), class index or 255 = ignored.
-            generator: Source of the draws, on the device of the maps; None for torch's own.
+            generator: Random generator on the device of the maps; None for torch's default.
 
         Returns:
             The loss in nats: the mean over the queries of a class, summed over classes, divided by the number of
-            classes present. A class without hard pixels adds 0 but counts. 0 with zero gradient when fewer than two
-            classes are present. Its log: `hard`, the share in [0, 1] of hard pixels among those not ignored.
+            classes present. A class without hard pixels adds 0 but counts. 0 with zero gradient if fewer than two
+            classes are present. Logs `hard`, the share in [0, 1] of hard pixels among the pixels not ignored.
         """
         hard = self._hard(logits, label)
         logs = {"hard": hard.sum() / (label != IGNORE_INDEX).sum().clamp(min=1)}
         pixels = PixelsByClass.sort(label, hard, num_classes=logits.shape[1])
-        asking = [row for row, c in enumerate(pixels.present) if pixels.num_hard(c)]
-        if len(pixels.present) < 2 or not asking:
+        query_rows = [row for row, c in enumerate(pixels.present) if pixels.num_hard(c)]
+        if len(pixels.present) < 2 or not query_rows:
             return LossValue((full_precision(embedding) * 0).sum(), logs)
 
         with torch.autocast(embedding.device.type, enabled=False):
@@ -96,10 +97,10 @@ class RegionalContrast:
                 scores = torch.cat([positive, view.cosines(query, keys)], dim=1) / self.temperature
                 return (scores.logsumexp(dim=1) - scores[:, 0]).mean()
 
-            chosen = [pixels.draw_hard(pixels.present[row], self.queries, generator) for row in asking]
+            chosen = [pixels.draw_hard(pixels.present[row], self.queries, generator) for row in query_rows]
             queries = _unit(view.vectors(torch.stack(chosen)))
-            # Class by class, for the products of all queries with all cells at once would not fit in memory.
-            terms = [_differentiated(partial(info_nce, row), query) for row, query in zip(asking, queries, strict=True)]
+            # Class by class, as the products of all queries with all cells would not fit in memory.
+            terms = [_differentiated(partial(info_nce, row), q) for row, q in zip(query_rows, queries, strict=True)]
             return LossValue(torch.stack(terms).sum() / len(pixels.present), logs)
 
     @torch.no_grad()
@@ -110,7 +111,7 @@ class RegionalContrast:
             full = upsample(logits, (label.shape[-2], label.shape[-1]))
             return F.cross_entropy(full, label, ignore_index=IGNORE_INDEX, reduction="none")
 
-        # One image at a time, for the probabilities of all classes at full size are large.
+        # One image at a time, as the full-size probabilities of all classes are large.
         images = zip(logits.split(1), label.split(1), strict=True)
         probability = torch.cat([minus_log_probability(*image) for image in images]).neg().exp()
         return (probability < self.strong_threshold) & (label != IGNORE_INDEX)
@@ -121,7 +122,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 
 def _differentiated(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
-    """`function(point)`, its gradient taken at once, so that nothing inside is kept in memory for the backward pass."""
+    """`function(point)` with its gradient computed right away, so that no activations are kept for the backward."""
     if not point.requires_grad:
         return function(point)
     leaf = point.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""Plain cross-entropy: of labelled images, and of pseudo-labels taken as hard truth (CBST)."""
+"""Plain cross-entropy, for labelled images and for pseudo-labels taken as hard labels (CBST)."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from dmtc.losses.base import LOSSES, masked_mean, upsample
 @LOSSES.register("cross_entropy")
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy:
-    """Cross-entropy, averaged over the pixels that are not ignored.
+    """Mean cross-entropy over the pixels that are not ignored.
 
-    Source: the usual loss of semantic segmentation; deviation: a batch without labelled pixels gives 0, not NaN.
+    Source: the standard loss of semantic segmentation; deviation: a batch without labelled pixels gives 0, not NaN.
 
     Examples:
         >>> import torch
@@ -26,14 +26,14 @@ class CrossEntropy:
     """
 
     def __call__(self, logits: Tensor, label: Tensor) -> LossValue:
-        """Score a batch.
+        """Compute the loss of a batch.
 
         Args:
-            logits: (B, C, h, w), any floating type; they alone receive gradient.
+            logits: (B, C, h, w), any floating type; the only input with gradient.
             label: int64 (B, H, W), class index or 255 = ignored.
 
         Returns:
-            The loss in nats per pixel; 0 with zero gradient when every pixel is ignored. No logs.
+            The loss in nats per pixel; 0 with zero gradient if every pixel is ignored. No logs.
         """
         size = (label.shape[-2], label.shape[-1])
         per_pixel = F.cross_entropy(upsample(logits, size), label, ignore_index=IGNORE_INDEX, reduction="none")

@@ -1,7 +1,7 @@
-"""Learning from pseudo-labels: one weighted cross-entropy, and the rules that weight it.
+"""Losses on pseudo-labels: a weighted cross-entropy, and the rules for its weights.
 
-The teacher gives a pseudo-label and its confidence, the student its own probabilities. A rule turns these into a target
-and a weight for every pixel of the pseudo-labelled images; pixels that a person labelled keep their label and weight 1.
+The teacher provides a pseudo-label and its confidence, the student its own probabilities. A rule turns these into a
+target and a weight for every pixel of pseudo-labelled images; pixels of labelled images keep their label and weight 1.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from dmtc.losses.base import LOSSES, masked_mean, require, upsample
 
 @dataclass(frozen=True)
 class Predictions:
-    """What teacher and student think of every pixel, without gradient; each (B, H, W).
+    """Teacher and student predictions for every pixel, without gradient; each (B, H, W).
 
     Attributes:
         label: int64, the pseudo-label, or 255 = ignored.
@@ -35,37 +35,37 @@ class Predictions:
 
     @property
     def disagree(self) -> Tensor:
-        """Bool, where the student would choose another class; ignored pixels never do."""
+        """Bool, true where the student predicts another class; false in ignored pixels."""
         return (self.student_label != self.label) & (self.label != IGNORE_INDEX)
 
     @property
     def student_wins(self) -> Tensor:
-        """Bool, where the student disagrees and is more sure than the teacher."""
+        """Bool, true where the student disagrees and is more confident than the teacher."""
         return self.disagree & (self.student_confidence > self.teacher_confidence)
 
     def power(self, gamma: float) -> Tensor:
         """The student's probability of the pseudo-label to the power of gamma."""
-        # From the logarithm, so that a probability that underflows still has the right small power.
+        # From the logarithm, so that a probability that underflows still gets the right power.
         return (gamma * self.log_probability).exp()
 
 
 class PseudoLabelLoss(ABC):
-    """Cross-entropy with a weight per pixel; what the losses of this file share."""
+    """Cross-entropy with a weight per pixel; the base class of the losses in this file."""
 
     def __call__(self, logits: Tensor, label: Tensor, confidence: Tensor, is_pseudo: Tensor) -> LossValue:
-        """Score a batch of labelled and pseudo-labelled images, in any order.
+        """Compute the loss of a batch of labelled and pseudo-labelled images, in any order.
 
         Args:
-            logits: The student's (B, C, h, w), any floating type; they alone receive gradient, the weights carry none.
+            logits: The student's (B, C, h, w), any floating type; the only input with gradient. Weights carry none.
             label: int64 (B, H, W), label or pseudo-label; class index or 255 = ignored.
-            confidence: (B, H, W) in [0, 1], the teacher's probability of the pseudo-label; not read in labelled images.
+            confidence: (B, H, W) in [0, 1], the teacher's probability of the pseudo-label; unused in labelled images.
             is_pseudo: bool (B,), true where the label is a pseudo-label.
 
         Returns:
-            The loss: the weighted sum in nats over all pixels that are not ignored, divided by their number; pixels of
-            weight zero count in that number. 0 with zero gradient when every pixel is ignored. Its logs: `disagree` and
+            The loss in nats: the weighted sum over all pixels that are not ignored, divided by their number, which
+            includes pixels of weight 0. 0 with zero gradient if every pixel is ignored. Logs `disagree` and
             `student_wins`, shares in [0, 1] of the pseudo-labelled pixels; `mean_weight` and `cross_entropy`, the
-            means over all pixels of the weight and of the cross-entropy without it.
+            means over all pixels of the weight and of the unweighted cross-entropy.
         """
         log_probabilities = upsample(logits, (label.shape[-2], label.shape[-1])).log_softmax(dim=1)
         predictions = _predictions(log_probabilities.detach(), label, confidence)
@@ -84,15 +84,15 @@ class PseudoLabelLoss(ABC):
         return LossValue(masked_mean(weight * per_pixel, counted), logs)
 
     def pixel_weights(self, logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
-        """The weight of every pixel if all images are pseudo-labelled.
+        """The weight of every pixel, assuming that all images are pseudo-labelled.
 
         Args:
-            logits: As in `__call__`, and so are the others.
+            logits: As in `__call__`.
             label: int64 (B, H, W).
             confidence: (B, H, W).
 
         Returns:
-            Float (B, H, W) without gradient, at least 0; 0 where there is no target.
+            Float (B, H, W) without gradient, at least 0, and 0 where there is no target.
         """
         log_probabilities = upsample(logits.detach(), (label.shape[-2], label.shape[-1])).log_softmax(dim=1)
         target, weight = self.rule(_predictions(log_probabilities, label, confidence))
@@ -100,33 +100,34 @@ class PseudoLabelLoss(ABC):
 
     @abstractmethod
     def rule(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """Target, int64 (B, H, W) with 255 = ignored, and weight, (B, H, W), of every pixel as if pseudo-labelled."""
+        """Target, int64 (B, H, W) with 255 = ignored, and weight, (B, H, W), as if every pixel were pseudo-labelled."""
 
 
 @LOSSES.register("dynamic_mutual")
 @dataclass(frozen=True, kw_only=True)
 class DynamicMutualLoss(PseudoLabelLoss):
-    """Weight by agreement: p^gamma_agree, p^gamma_disagree, and 0 where the student disagrees and is more sure.
+    """Weight by agreement: p^gamma_agree, p^gamma_disagree, or 0 where the student disagrees and is more confident.
 
     Here p is the student's probability of the pseudo-label.
 
     Args:
-        gamma_agree: Exponent where the student chooses the pseudo-label too, at least 0; a larger one learns less from
-            pixels that the student is unsure of.
-        gamma_disagree: Exponent where the student chooses another class but the teacher is more sure, at least 0.
+        gamma_agree: Exponent where the student agrees with the pseudo-label, at least 0; the larger, the less is
+            learned from pixels that the student is unsure of.
+        gamma_disagree: Exponent where the student predicts another class but is no more confident than the teacher,
+            at least 0.
 
     Source: DMT (Feng et al., Pattern Recognition 2022), the dynamic weight of section 3; deviation: none. As published,
-    both gammas 0 mean plain cross-entropy, without the zero weight where the student wins; for the limit of the rule
-    give a tiny gamma such as 1e-9.
+    setting both gammas to 0 means plain cross-entropy, without the zero weight where the student wins; for the limit
+    of the rule, set a tiny gamma such as 1e-9.
 
     Examples:
-        A student who is asked about two pixels, and chooses class 0 both times:
+        A student that predicts class 0 for both of two pixels:
 
         >>> import torch
         >>> from dmtc.losses import DynamicMutualLoss
         >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])
-        >>> label = torch.tensor([[[0, 1]]])  # its teacher agrees, then does not,
-        >>> confidence = torch.tensor([[[0.9, 0.6]]])  # and is less sure of that than the student, who is so by 0.95
+        >>> label = torch.tensor([[[0, 1]]])  # the teacher agrees on the first pixel only
+        >>> confidence = torch.tensor([[[0.9, 0.6]]])  # on the second, the student's confidence is 0.95
         >>> loss = DynamicMutualLoss(gamma_agree=5, gamma_disagree=5)
         >>> value = loss(logits, label, confidence, is_pseudo=torch.tensor([True]))
         >>> round(value.loss.item(), 4), value.logs["student_wins"].item()
@@ -141,7 +142,7 @@ class DynamicMutualLoss(PseudoLabelLoss):
         require(self.gamma_disagree >= 0, self, "gamma_disagree", "at least 0")
 
     def rule(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """Keep the pseudo-label; 0 where the student wins."""
+        """Keep the pseudo-label; weight 0 where the student wins."""
         if self.gamma_agree == self.gamma_disagree == 0:
             return predictions.label, torch.ones_like(predictions.log_probability)
         weight = predictions.power(self.gamma_disagree).where(predictions.disagree, predictions.power(self.gamma_agree))
@@ -151,18 +152,18 @@ class DynamicMutualLoss(PseudoLabelLoss):
 @LOSSES.register("flip")
 @dataclass(frozen=True, kw_only=True)
 class FlipLoss(DynamicMutualLoss):
-    """As `DynamicMutualLoss`, but where the student wins it learns its own class, by the teacher's doubt.
+    """Like `DynamicMutualLoss`, but where the student wins, it learns its own class, weighted by the teacher's doubt.
 
-    There the target is the student's most probable class and the weight (1 - teacher's confidence)^gamma_disagree.
+    There, the target is the student's most probable class and the weight is (1 - teacher's confidence)^gamma_disagree.
 
     Args:
         gamma_agree: As in `DynamicMutualLoss`.
         gamma_disagree: As in `DynamicMutualLoss`; also the exponent of the teacher's doubt.
 
-    Source: DMT's ablation "flip"; deviation: none. Both gammas 0 mean plain cross-entropy and no flips, as published.
+    Source: DMT's ablation "flip"; deviation: none. As published, both gammas at 0 mean plain cross-entropy, no flips.
 
     Examples:
-        As with `DynamicMutualLoss`, but the second pixel teaches class 0:
+        As with `DynamicMutualLoss`, but the target of the second pixel is class 0:
 
         >>> import torch
         >>> from dmtc.losses import FlipLoss
@@ -174,7 +175,7 @@ class FlipLoss(DynamicMutualLoss):
     """
 
     def rule(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """Where the student wins, its own class."""
+        """Use the student's own class where it wins."""
         label, weight = super().rule(predictions)
         if self.gamma_agree == self.gamma_disagree == 0:
             return label, weight
@@ -191,10 +192,10 @@ class FlipLoss(DynamicMutualLoss):
 class DynamicSelfLoss(PseudoLabelLoss):
     """Weight by the student's probability p of the pseudo-label alone: p^gamma, whether it agrees or not.
 
-    With one network this is dynamic self-training ("dst"); between two networks, DMT's ablation "naive".
+    With one network, this is dynamic self-training ("dst"); with two networks, DMT's ablation "naive".
 
     Args:
-        gamma: Exponent, at least 0; 0 is plain cross-entropy.
+        gamma: Exponent, at least 0; 0 means plain cross-entropy.
 
     Source: DST (Feng et al., "Semi-Supervised Semantic Segmentation via Dynamic Self-Training and Class-Balanced
     Curriculum", 2020) and DMT's ablation, which fixes gamma at 5; deviation: none.
@@ -222,19 +223,19 @@ class DynamicSelfLoss(PseudoLabelLoss):
 @LOSSES.register("online")
 @dataclass(frozen=True, kw_only=True)
 class OnlineLoss(PseudoLabelLoss):
-    """The student labels itself anew at every step, wherever it is sure enough; the stored pseudo-labels are not read.
+    """The student makes its own pseudo-labels at every step, where it is confident; stored pseudo-labels are not used.
 
     Args:
-        threshold: In [0, 1]; a pixel is learned when the student's confidence is above it.
+        threshold: In [0, 1]; a pixel is learned if the student's confidence is above it.
 
-    Source: DMT's ablation "online", threshold 0.9; deviation: none. The divisor is the number of pixels that are
-    learned. Ignored pixels of pseudo-labelled images are labelled as well, and so is the padding of their crops, which
-    cannot be told from them.
+    Source: DMT's ablation "online", threshold 0.9; deviation: none. The divisor is the number of pixels learned.
+    Ignored pixels of pseudo-labelled images get labels as well, and so does the padding of their crops, which looks
+    the same.
 
     Examples:
         >>> import torch
         >>> from dmtc.losses import OnlineLoss
-        >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])  # sure by 0.88 and 0.95
+        >>> logits = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]])  # confidence 0.88 and 0.95
         >>> label, confidence = torch.tensor([[[0, 1]]]), torch.tensor([[[0.9, 0.6]]])
         >>> value = OnlineLoss(threshold=0.9)(logits, label, confidence, is_pseudo=torch.tensor([True]))
         >>> round(value.loss.item(), 4)
@@ -247,10 +248,10 @@ class OnlineLoss(PseudoLabelLoss):
         require(0 <= self.threshold <= 1, self, "threshold", "in [0, 1]")
 
     def rule(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """The student's own class where it is sure."""
-        sure = predictions.student_confidence > self.threshold
+        """Use the student's own class where it is confident."""
+        confident = predictions.student_confidence > self.threshold
         weight = torch.ones_like(predictions.student_confidence)
-        return predictions.student_label.where(sure, IGNORE_INDEX), weight
+        return predictions.student_label.where(confident, IGNORE_INDEX), weight
 
 
 def _predictions(log_probabilities: Tensor, label: Tensor, confidence: Tensor) -> Predictions:

@@ -1,4 +1,4 @@
-"""The terms of the training loss: which losses, and how much each counts in the start and in the rounds."""
+"""The terms of the training loss: which losses, and their weights in the start and in the rounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from dmtc.losses.base import LOSSES, Loss, WeighsPixels, evaluate_loss, inputs_o
 
 @dataclass(frozen=True, slots=True)
 class TermWeight:
-    """Weight of a term in the phases of each stage."""
+    """The weight of a term in each stage."""
 
     start: float
     rounds: float
@@ -31,16 +31,16 @@ class Term:
 
 
 def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The terms among the entries of the `loss` part of a config: every mapping is one; null switches one off."""
+    """The terms in the `loss` part of a config: every mapping is one; null switches a term off."""
     return {name: entry for name, entry in spec.items() if isinstance(entry, Mapping) and name not in _OPTIONS}
 
 
 _OPTIONS = ("name", "terms", "gamma", "contrast_weight")
-"""What the `loss` part of a config holds besides terms."""
+"""The options in the `loss` part of a config that are not terms."""
 
 
 def term_faults(spec: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the `loss` part of a config, one sentence each."""
+    """All faults of the `loss` part of a config, one sentence each."""
     faults = [
         f"loss: unknown option {unknown(name, _OPTIONS)}; a term is a mapping with name: and weight:"
         for name, entry in spec.items()
@@ -62,10 +62,10 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
 
 
 def build_terms(spec: Mapping[str, Any]) -> list[Term]:
-    """Make the terms of the `loss` part of a config, checked as a whole.
+    """Build the terms of the `loss` part of a config after checking all of it.
 
     Raises:
-        ConfigError: A fault in any term, or no term at all.
+        ConfigError: Any term has a fault, or there are no terms.
     """
     raise_faults(term_faults(spec))
     terms = [
@@ -77,15 +77,15 @@ def build_terms(spec: Mapping[str, Any]) -> list[Term]:
         for name, entry in term_specs(spec).items()
     ]
     for term in terms:
-        inputs_of(term.loss)  # a loss that asks for something unknown is told so before training, not in the first step
+        inputs_of(term.loss)  # to report unknown inputs of a loss before training, not in the first step
     return terms
 
 
 def terms_of_stage(terms: list[Term], stage: Stage) -> list[tuple[str, float, Loss]]:
-    """The terms that count in a stage, with their weights there.
+    """The terms with a weight other than 0 in a stage, and these weights.
 
     Raises:
-        ConfigError: None counts.
+        ConfigError: There are none.
     """
     active = [(term.name, getattr(term.weight, stage), term.loss) for term in terms]
     active = [(name, weight, loss) for name, weight, loss in active if weight != 0]
@@ -96,13 +96,13 @@ def terms_of_stage(terms: list[Term], stage: Stage) -> list[tuple[str, float, Lo
 
 
 def needs_embedding(terms: list[Term]) -> bool:
-    """Whether any term that ever counts wants the projection head's embedding."""
-    counting = [term for term in terms if term.weight.start != 0 or term.weight.rounds != 0]
-    return any("embedding" in inputs_of(term.loss) for term in counting)
+    """Whether any term with a weight other than 0 takes the projection head's embedding."""
+    active = [term for term in terms if term.weight.start != 0 or term.weight.rounds != 0]
+    return any("embedding" in inputs_of(term.loss) for term in active)
 
 
 def total_loss(active: Sequence[tuple[str, float, Loss]], inputs: StepInputs) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the terms, and every term's value and logs, detached and still on the device."""
+    """The weighted sum of the terms, and each term's value and logs, detached and still on the device."""
     total = torch.zeros((), device=inputs.logits.device)
     logs: dict[str, Tensor] = {}
     for name, weight, loss in active:
@@ -114,16 +114,16 @@ def total_loss(active: Sequence[tuple[str, float, Loss]], inputs: StepInputs) ->
 
 
 def pixel_weights(active: list[tuple[str, float, Loss]], logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
-    """How much every pixel of pseudo-labelled images counts, for reports.
+    """The weight of every pixel of pseudo-labelled images, for reports.
 
     Args:
-        active: As by `terms_of_stage`.
-        logits: (B, C, H, W), the student's.
+        active: The result of `terms_of_stage`.
+        logits: (B, C, H, W), from the student.
         label: int64 (B, H, W), pseudo-labels.
-        confidence: (B, H, W), the teacher's.
+        confidence: (B, H, W), from the teacher.
 
     Returns:
-        Float (B, H, W): the mean of the terms that weigh pixels; if none does, 1 wherever there is a label.
+        Float (B, H, W): the weighted mean over the terms that weight pixels; if none does, 1 wherever there is a label.
     """
     weighing = [(weight, loss) for _, weight, loss in active if isinstance(loss, WeighsPixels)]
     if not weighing:

@@ -1,4 +1,4 @@
-"""Pseudo-labels: what a teacher predicts, how sure it is, and which share of every class is kept."""
+"""Pseudo-labels: a teacher's predictions and confidences, and the share of every class that is kept."""
 
 from dmtc.pseudo.labelling import label_images, predict_with_log_odds
 from dmtc.pseudo.selection import LEVELS, class_balanced_thresholds, confidence_histogram, level_confidence

@@ -1,7 +1,7 @@
-"""How one image's prediction becomes bytes: exact, small, and quick to read, as every training crop reads one.
+"""Lossless compression of one image's prediction: small, and fast to decode, as every training crop reads one.
 
 A network's logits are interpolated from a coarse map, so between its cells the confidence level is nearly a + bx + cy +
-dxy, and its difference both down and to the right is small and nearly constant: two or three bits a pixel.
+dxy. Its second difference, first down and then right, is small and nearly constant: two or three bits per pixel.
 """
 
 import struct
@@ -19,14 +19,14 @@ else:
     from backports import zstd
 
 _SIZE = struct.Struct("<2I")
-# Makes every difference positive, as four levels of 12 bits make it up, and the upper byte of nearly all of them 64.
+# Makes every difference positive (each combines four 12-bit levels), and the upper byte of nearly all of them 64.
 _BIAS = 64 * 256 + 128
-# Level 3 of zstd: higher ones save a tenth of the bytes for five times the work. The checksum tells damage.
+# Higher levels of zstd save a tenth of the bytes for five times the work. The checksum detects damage.
 _OPTIONS: dict[int, int] = {zstd.CompressionParameter.compression_level: 3, zstd.CompressionParameter.checksum_flag: 1}
 
 
 def encode(label: UInt8Array, level: Levels) -> bytes:
-    """A prediction as one zstd frame: height and width, then label, upper and lower bytes of the differences.
+    """Encode a prediction as one zstd frame: height and width, then label, upper and lower bytes of the differences.
 
     Args:
         label: uint8 (H, W).
@@ -39,10 +39,10 @@ def encode(label: UInt8Array, level: Levels) -> bytes:
 
 
 def decode(content: bytes) -> tuple[UInt8Array, Levels]:
-    """What was given to `encode`; the label may be read only.
+    """Inverse of `encode`; the label may be read-only.
 
     Raises:
-        ValueError: The bytes are damaged, or never came from `encode`.
+        ValueError: The bytes are damaged, or not from `encode`.
     """
     try:
         raw = zstd.decompress(content)
@@ -50,7 +50,7 @@ def decode(content: bytes) -> tuple[UInt8Array, Levels]:
         label, upper, lower = np.frombuffer(raw, np.uint8, offset=_SIZE.size).reshape(3, height, width)
     except (zstd.ZstdError, struct.error) as error:
         raise ValueError(str(error)) from error
-    # In float32, which holds these whole numbers exactly, as OpenCV adds up bytes and floats alone.
+    # OpenCV sums only bytes and floats; float32 holds these integers exactly.
     difference = cv2.addWeighted(upper, 256, lower, 1, -_BIAS, dtype=cv2.CV_32F)
     level = cv2.integral(difference, sdepth=cv2.CV_32F)[1:, 1:].astype(np.uint16)
     if level.size == 0 or level.max() >= LEVELS:

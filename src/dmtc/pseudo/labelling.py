@@ -1,4 +1,4 @@
-"""The labelling pass: one forward pass of the teacher over the unlabelled images fills a pseudo-label store."""
+"""The labelling pass: the teacher predicts all unlabelled images once and fills a pseudo-label store."""
 
 import time
 from collections import deque
@@ -15,18 +15,18 @@ from dmtc.pseudo.selection import LEVELS, confidence_histogram, level_of
 from dmtc.pseudo.store import PseudoLabelStore
 
 _WRITERS = 2
-"""Threads that fetch predictions from the device, count, compress and write them, beside the next forward pass."""
+"""Threads that copy predictions from the device, count, compress and write them during the next forward pass."""
 
 
 def predict_with_log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The surest class of every pixel and the log-odds of its probability.
+    """The most probable class of every pixel and the log-odds of its probability.
 
     Args:
-        logits: Float of any precision, (B, C, H, W).
+        logits: Any floating type, (B, C, H, W).
 
     Returns:
-        label int64 (B, H, W) and log-odds float32 (B, H, W). The log-odds come from the other classes' logits and not
-        from the probability: in float32 that is exactly 1 from about 17 units of log-odds on.
+        label int64 (B, H, W) and log-odds float32 (B, H, W). The log-odds are computed from the other classes' logits,
+        as in float32 the probability is exactly 1 above log-odds of about 17.
 
     Examples:
         >>> predict_with_log_odds(torch.tensor([[[[3.0]], [[1.0]]]]))
@@ -47,22 +47,22 @@ def label_images(
     processes: Processes = ALONE,
     teacher: str | None = None,
 ) -> None:
-    """Fill a store with a teacher's predictions; memory does not grow with the number of images.
+    """Fill a store with a teacher's predictions; memory use does not grow with the number of images.
 
     Args:
-        predict: Teacher: uint8 (B, 3, H, W) -> logits (B, C, H, W), without gradient.
-        batches: Ids and uint8 images (B, 3, H, W) on the teacher's device; images of one batch have one size.
-        store: Where the predictions go; marked complete at the end.
+        predict: The teacher: uint8 (B, 3, H, W) -> logits (B, C, H, W), without gradient.
+        batches: Ids and uint8 images (B, 3, H, W) on the teacher's device; all images of a batch have the same size.
+        store: Receives the predictions; marked complete at the end.
         num_classes: C.
-        progress: Called with the number of images just labelled.
-        processes: Which fill the store together, each with the images of its own batches.
-        teacher: SHA-256 of its weights, to be kept with what it predicts.
+        progress: Called with the number of images of each batch.
+        processes: The processes that fill the store together, each with its own batches.
+        teacher: SHA-256 of its weights, stored with the predictions.
 
     Raises:
-        DataError: There is not one batch, as no image could be read.
+        DataError: There are no batches, as no image could be read.
 
     Examples:
-        A teacher that takes dark pixels for class 0 and bright ones for class 1:
+        A teacher that predicts class 0 for dark pixels and class 1 for bright ones:
 
         >>> from tempfile import mkdtemp
         >>> def teacher(images):
@@ -79,7 +79,7 @@ def label_images(
     images = 0
 
     def keep(ids: list[str], label: Tensor, level: Tensor) -> Tensor:
-        label, level = label.cpu(), level.cpu()  # waits for the device here, and not where the next pass is launched
+        label, level = label.cpu(), level.cpu()  # waits for the device in this thread, not where passes are launched
         for id, *prediction in zip(ids, label.numpy(), level.numpy().view(np.uint16), strict=True):
             store.write(id, *prediction)
         return confidence_histogram(label, level, num_classes)
@@ -88,10 +88,10 @@ def label_images(
         backlog: deque[Future[Tensor]] = deque()
         for ids, image in batches:
             label, log_odds = predict_with_log_odds(predict(image))
-            # Both types are a quarter or less of what is computed in: that much less travels from the device.
+            # Both types are at most a quarter the size of those computed in, so there is less to copy from the device.
             prediction = label.to(torch.uint8), level_of(log_odds).to(torch.int16)
             backlog.append(writers.submit(keep, ids, *prediction))
-            while len(backlog) > 2 * _WRITERS:  # memory stays constant where writing is slower
+            while len(backlog) > 2 * _WRITERS:  # bounds memory if writing is slower
                 histogram += backlog.popleft().result()
             images += len(ids)
             progress(len(ids))
@@ -99,7 +99,7 @@ def label_images(
             histogram += kept.result()
     histogram, images = processes.all_reduce(histogram), int(processes.all_reduce(torch.tensor(images)))
     if not images:
-        raise DataError("none of the unlabelled images can be read, so there is nothing to label")
+        raise DataError("none of the unlabelled images can be read")
     processes.broadcast(
         lambda: store.finish(
             histogram.numpy(),

@@ -1,8 +1,8 @@
-"""Class-balanced selection: of every predicted class, the most confident share becomes pseudo-labels.
+"""Class-balanced selection: the most confident share of every predicted class becomes pseudo-labels.
 
-Confidences are kept as one of `LEVELS` levels of log-odds, log(p / (1 - p)). Even steps in p would put half of a
-confident teacher's pixels into the top step, and a requested ratio of 0.2 would then keep far more than that; the
-published code has this very fault in half precision.
+Confidences are stored as one of `LEVELS` levels of log-odds, log(p / (1 - p)). Even steps in p would put half of a
+confident teacher's pixels into the top step, and a ratio of 0.2 would then keep far more than a fifth. The published
+code has this problem in half precision.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.types import Float32Array
 
 LEVELS = 4096
-"""Steps of confidence that a store tells apart; see `level_confidence`."""
+"""Number of confidence levels in a store; see `level_confidence`."""
 CERTAIN = LEVELS - 1
-"""The highest level, a confidence of exactly 1 in float32; that of a person's labels."""
+"""The highest level, a confidence of exactly 1 in float32; used for labels from masks."""
 
-# Fine levels from the least that the surest of 255 classes can have, log(1/254) = -5.5, up to p = 0.99995; above that
-# coarse ones, for there only the order still matters. They end at 138, where no teacher arrives.
+# Fine levels start below the lowest log-odds that the most probable of 255 classes can have, log(1/254) = -5.5, and go
+# up to p = 0.99995. Above, only the order matters, so levels are coarse. They end at 138, which no teacher reaches.
 _FINE_FROM, _FINE_LEVELS, _FINE_PER_UNIT = -6.0, 2048, 128
 _COARSE_FROM, _COARSE_PER_UNIT = _FINE_FROM + _FINE_LEVELS / _FINE_PER_UNIT, 16
 
@@ -42,10 +42,10 @@ def level_of(log_odds: Tensor) -> Tensor:
 
 
 def level_confidence() -> Float32Array:
-    """The probability that each level stands for: float32 (LEVELS,), rising from 0 to 1, both included.
+    """The probability of each level: float32 (LEVELS,), rising from 0 to 1, both included.
 
-    Two neighboring levels differ by less than 0.002, so a stored confidence is off by less than 0.001. The lowest
-    level, where no teacher arrives, is 0 for pixels that none has seen (a crop's padding); the highest is `CERTAIN`.
+    Neighboring levels differ by less than 0.002, so the error of a stored confidence is below 0.001. The lowest level,
+    which no teacher reaches, is 0 for pixels without a prediction (a crop's padding); the highest is `CERTAIN`.
 
     Examples:
         >>> level_confidence()[[0, 1024, 4095]].round(4)
@@ -80,13 +80,13 @@ def confidence_histogram(label: Tensor, level: Tensor, num_classes: int) -> Tens
 
 
 def threshold_levels(histogram: npt.NDArray[np.int64], label_ratio: float) -> npt.NDArray[np.int64]:
-    """The lowest bin of each class that is still kept.
+    """The lowest bin kept of each class.
 
-    A class of n pixels keeps its int(n * label_ratio) + 1 surest, as the published code does, and all that share the
-    last one's bin. Everything of a class is kept at ratio 1, and where n * label_ratio is below 1.
+    A class of n pixels keeps its int(n * label_ratio) + 1 most confident ones, as in the published code, and all others
+    in the bin of the last one. All pixels of a class are kept at ratio 1, or if n * label_ratio is below 1.
 
     Args:
-        histogram: Integer (C, bins); pixels per class and bin, bins in rising confidence.
+        histogram: Integer (C, bins); pixels per class and bin, in order of rising confidence.
         label_ratio: Share to keep, in (0, 1].
 
     Returns:
@@ -95,36 +95,36 @@ def threshold_levels(histogram: npt.NDArray[np.int64], label_ratio: float) -> np
     Raises:
         ConfigError: The ratio is outside (0, 1].
 
-    Source: Zou et al. 2018, algorithm 1. Deviation: confidences are binned; a class never predicted is no error.
+    Source: Zou et al. 2018, algorithm 1. Deviation: confidences are binned; a class without predictions is allowed.
     """
     if not 0 < label_ratio <= 1:
         raise ConfigError(f"label ratio should be above 0 and at most 1, but is {label_ratio!r}")
     histogram = np.asarray(histogram, dtype=np.int64)
     wanted = (histogram.sum(1) * label_ratio).astype(np.int64)
-    # Pixels at least as sure as each bin; the threshold is the highest bin that already holds more than `wanted`.
+    # Pixels in each bin or above; the threshold is the highest bin for which these are more than `wanted`.
     at_least = histogram[:, ::-1].cumsum(1)[:, ::-1]
     highest = (at_least > wanted[:, None]).sum(1) - 1
     return np.where((label_ratio >= 1) | (wanted < 1), 0, np.maximum(highest, 0))
 
 
 def threshold_confidences(levels: npt.NDArray[np.int64]) -> Float32Array:
-    """The confidences that lowest levels, as by `threshold_levels`, stand for: float32 (C,), 0 where all is kept."""
+    """The confidences of the levels from `threshold_levels`: float32 (C,), 0 where all pixels are kept."""
     return np.where(levels == 0, 0, level_confidence()[levels]).astype(np.float32)
 
 
 def class_balanced_thresholds(
     histogram: npt.ArrayLike | Tensor, label_ratio: float, edges: npt.ArrayLike | None = None
 ) -> Float32Array:
-    """The confidence from which each class's predictions become pseudo-labels.
+    """The lowest confidence of each class at which its predictions become pseudo-labels.
 
     Args:
-        histogram: Integer (C, bins); pixels per predicted class and confidence bin, in rising confidence.
+        histogram: Integer (C, bins); pixels per predicted class and confidence bin, in order of rising confidence.
         label_ratio: Share of every class to keep, in (0, 1].
         edges: (bins,) lower edge of each bin in [0, 1]; by default the bins divide [0, 1] evenly.
 
     Returns:
-        float32 (C,) in [0, 1]: keep a pixel of class c where its confidence is at least the c-th value. 0 at ratio 1
-        and for a class with fewer than 1 / label_ratio pixels (none included).
+        float32 (C,) in [0, 1]: a pixel of class c is kept if its confidence is at least the c-th value. 0 at ratio 1
+        and for a class with fewer than 1 / label_ratio pixels (or none).
 
     Raises:
         ConfigError: The ratio is outside (0, 1].

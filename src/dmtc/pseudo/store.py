@@ -1,7 +1,7 @@
-"""The pseudo-label store: one teacher's predictions for every pixel of every unlabelled image, on disk.
+"""The pseudo-label store: a teacher's predictions for every pixel of every unlabelled image, on disk.
 
-Per image one file (predicted class and confidence level, see `coding`), per teacher one histogram. Which pixels become
-pseudo-labels is decided when they are read, so one pass of the teacher serves every label ratio.
+There is one file per image (predicted class and confidence level, see `compression`) and one histogram per teacher.
+Pseudo-labels are selected when read, so one pass of the teacher serves every label ratio.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ class PseudoLabel:
     Attributes:
         id: The image's name.
         image: uint8 (H, W, 3), RGB.
-        label: uint8 (H, W), predicted class, or 255 where the teacher was not sure enough.
-        confidence: float32 (H, W) in [0, 1], the teacher's probability of its prediction, kept or not.
-        truth: uint8 (H, W), or None where it is not known.
+        label: uint8 (H, W), predicted class, or 255 where the teacher's confidence is too low.
+        confidence: float32 (H, W) in [0, 1], the teacher's probability of its prediction, also where label is 255.
+        truth: uint8 (H, W), or None if unknown.
     """
 
     id: str
@@ -48,11 +48,11 @@ class PseudoLabel:
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """A store read at one label ratio; small enough to travel to the loader's processes.
+    """A store read at one label ratio; small enough to send to the loader's processes.
 
     Attributes:
         folder: The store's folder.
-        thresholds: Lowest level kept, per class.
+        thresholds: Lowest level kept of each class.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class PseudoLabels:
 
     @property
     def confidences(self) -> Float32Array:
-        """The confidence from which each class is kept: float32 (C,), 0 where all of it is."""
+        """The lowest confidence kept of each class: float32 (C,), 0 where all pixels are kept."""
         return threshold_confidences(np.array(self.thresholds))
 
     def read(self, id: str) -> tuple[UInt8Array, Float32Array]:
@@ -69,14 +69,14 @@ class PseudoLabels:
         return self.select(label, level), _CONFIDENCE.take(level)
 
     def read_all(self, id: str) -> tuple[UInt8Array, Levels]:
-        """As `PseudoLabelStore.read`: label and level (H, W) of every pixel, selected or not."""
+        """Label and level of every pixel, selected or not, as from `PseudoLabelStore.read`."""
         return PseudoLabelStore(self.folder).read(id)
 
     def select(self, label: UInt8Array, level: Levels) -> UInt8Array:
-        """The labels, with 255 where they are not selected; of any part of an image."""
+        """The labels, with 255 where not selected; works on any part of an image."""
         lowest = np.full(256, np.iinfo(np.uint16).max, np.uint16)
         lowest[: len(self.thresholds)] = self.thresholds
-        # OpenCV looks up and compares faster than NumPy. Where true, its comparison gives 255; and 255 | label is 255.
+        # OpenCV is faster than NumPy here. Its comparison gives 255 where true, and 255 | label is 255.
         ignored = cv2.compare(level, cv2.LUT(label, lowest), cv2.CMP_LT)
         return np.asarray(cv2.bitwise_or(label, ignored), np.uint8)
 
@@ -85,10 +85,10 @@ class PseudoLabelStore:
     """The folder of one teacher's predictions.
 
     Args:
-        folder: Where the files lie; it need not exist yet.
+        folder: Folder of the files; it need not exist yet.
 
     Examples:
-        Three pixels of class 3; at a label ratio of 0.5 the two surest are kept:
+        Three pixels of class 3, of which the two most confident are kept at a label ratio of 0.5:
 
         >>> from tempfile import mkdtemp
         >>> store = PseudoLabelStore(mkdtemp())
@@ -110,7 +110,7 @@ class PseudoLabelStore:
         """Predicted class uint8 (H, W) and confidence level uint16 (H, W).
 
         Raises:
-            DataError: The file is missing, unreadable, or no prediction.
+            DataError: The file is missing, unreadable, or not a prediction.
         """
         path = self._path(id)
         try:
@@ -123,18 +123,18 @@ class PseudoLabelStore:
         return isinstance(id, str) and self._path(id).is_file()
 
     def finish(self, histogram: npt.NDArray[np.int64], **facts: float | str | None) -> None:
-        """Write the histogram and mark the store complete, with these facts and a fingerprint of all files."""
-        # Plain .npy of integers: read back without pickle.
+        """Write the histogram and mark the store complete, with `facts` and a fingerprint of all files."""
+        # Integers in .npy need no pickle to read.
         with replacing(self.folder / _HISTOGRAM, durable=True) as unfinished, open(unfinished, "wb") as file:
             np.save(file, histogram)
         write_json(self.folder / _DONE, {**facts, "sha256": self._digest()})
 
     def is_finished(self) -> bool:
-        """Whether every image was written once, whatever has become of it."""
+        """Whether every image was written; files may have changed since."""
         return (self.folder / _DONE).is_file()
 
     def is_complete(self) -> bool:
-        """Whether every image was written, and the files are still those that were written; all are read for that."""
+        """Whether every image was written and no file has changed since; reads all files."""
         if not self.is_finished():
             return False
         try:
@@ -142,32 +142,32 @@ class PseudoLabelStore:
             facts = self.facts()
             if "images" not in facts or "seconds" not in facts:
                 return False
-            # The sizes first: they are quick, and all that stores from before there was a fingerprint have.
+            # Sizes first, as they are fast; stores older than the fingerprint have only these.
             return facts.get("bytes") in (None, self.size_bytes()) and facts.get("sha256") in (None, self._digest())
         except (DataError, OSError):
             return False
 
     def sha256(self) -> str | None:
-        """The fingerprint that was written; None of a store without one, or of one that is not finished."""
+        """The stored fingerprint; None if there is none or the store is not finished."""
         return self.facts().get("sha256") if self.is_finished() else None
 
     def is_outdated(self) -> bool:
-        """Whether a version of the time before 0.1.0 wrote it: two PNG files an image, which are not read any more."""
+        """Whether a version before 0.1.0 wrote it, as two PNG files per image, which can no longer be read."""
         return any(self.folder.glob("*.level.png"))
 
     def clear(self) -> None:
-        """Delete all that is written here: an unfinished labelling pass begins anew."""
+        """Delete all files of the store, so that an unfinished labelling pass starts over."""
         if not self.folder.is_dir():
             return
         outdated = self.is_outdated()
         for path in self.folder.iterdir():
-            own = path.name in (_HISTOGRAM, _DONE) or path.suffix == _SUFFIX or is_temporary(path.name)
-            if own or (outdated and path.suffix == ".png"):
+            ours = path.name in (_HISTOGRAM, _DONE) or path.suffix == _SUFFIX or is_temporary(path.name)
+            if ours or (outdated and path.suffix == ".png"):
                 path.unlink(missing_ok=True)
         remove_empty([self.folder])
 
     def facts(self) -> dict[str, Any]:
-        """What `finish` was told: images, seconds, bytes, the teacher's SHA-256; and `sha256`, the fingerprint of all.
+        """The facts given to `finish` (images, seconds, bytes, teacher), and `sha256`, the fingerprint of all files.
 
         Raises:
             DataError: The file is missing or damaged.
@@ -202,11 +202,11 @@ class PseudoLabelStore:
         return PseudoLabels(self.folder, tuple(threshold_levels(self.histogram(), label_ratio).tolist()))
 
     def files(self) -> list[Path]:
-        """The files of the predictions, one an image, in the order of their names."""
+        """The prediction files, one per image, sorted by name."""
         return sorted(self.folder.glob(f"*{_SUFFIX}"))
 
     def size_bytes(self) -> int:
-        """Bytes of the predictions on disk."""
+        """Total size of the prediction files in bytes."""
         return sum(path.stat().st_size for path in self.files())
 
     def _digest(self) -> str:
@@ -217,7 +217,7 @@ class PseudoLabelStore:
         return digest.hexdigest()
 
     def _path(self, id: str) -> Path:
-        # Flat, so that no id leaves the store's folder.
+        # A flat name, so that no id can point outside the store's folder.
         return self.folder / f"{file_name(id)}{_SUFFIX}"
 
 
