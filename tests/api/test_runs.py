@@ -275,15 +275,6 @@ def test_resume_makes_half_written_pseudo_labels_again(small, tmp_path, finished
     assert what_came_of(folder) == what_came_of(finished.folder.path)
 
 
-def test_pseudo_labels_of_an_earlier_version_are_told(tmp_path, finished):
-    shutil.copytree(finished.folder.path, tmp_path / "run")
-    for path in (tmp_path / "run" / "pseudo_labels" / "r0-b").glob("*.zst"):
-        path.rename(path.with_suffix(".level.png"))
-    with pytest.raises(DataError, match=r"r0-b was written by an earlier version of dmtc .*environment\.json") as told:
-        dmtc.Run.load(tmp_path / "run").pseudo_labels("r1-a")
-    assert "\n" not in str(told.value)
-
-
 def test_supervised_has_one_network_and_looks_at_no_unlabelled_image(small, tmp_path, monkeypatch):
     from dmtc.data.dataset import Dataset
 

@@ -280,17 +280,6 @@ def test_a_foreign_record_is_not_replaced(predict, tmp_path):
     assert snapshot(tmp_path / "out") == before
 
 
-def test_predictions_of_a_version_without_manifests_go_on(predict, tmp_path):
-    out = tmp_path / "out"
-    assert predict(f"output={out}")[0] == 0
-    (out / ".dmtc-predict.json").unlink()
-    (out / "index/a.png").unlink()
-    assert predict(f"output={out}", "job.existing=skip")[0] == 0
-    assert (out / "index/a.png").is_file()
-    (out / ".dmtc-predict.json").unlink()
-    assert predict(f"output={out}", "job.existing=replace")[0] == 0
-
-
 # Exports.
 
 
@@ -342,17 +331,6 @@ def test_an_export_does_not_replace_somebody_elses_file_of_its_name(export, tmp_
     assert f"{name} was not written by an earlier job=export" in err
     (out / ".dmtc-export.json").unlink()
     assert snapshot(out) == before
-
-
-def test_an_export_of_a_version_without_manifests_is_replaced(export, tmp_path):
-    assert export("format=safetensors")[0] == 0
-    (tmp_path / "out/.dmtc-export.json").unlink()
-    (tmp_path / "out/NOTES.md").write_text("mine")
-    assert export("format=safetensors")[0] == 0
-    assert (tmp_path / "out/NOTES.md").read_text() == "mine"
-    (tmp_path / "out/.dmtc-export.json").unlink()
-    (tmp_path / "out/export.json").write_text('{"format": "safetensors", "file": "../in/a.png"}')
-    assert export("format=safetensors")[0] == 2
 
 
 def test_a_killed_export_is_repeated(export, tmp_path, monkeypatch):
@@ -440,15 +418,6 @@ def test_a_report_is_not_written_into_another_run_or_its_parts(command, finished
     refused(command, "job=report", f"run={reported}", f"job.out={reported}/phases/new", told="the run's own")
     refused(command, "job=report", f"runs={reported}", told="the folder of a run")
     assert snapshot(reported) == before
-
-
-@pytest.mark.slow
-def test_reports_of_a_version_without_manifests_are_made_again(command, reported):
-    report = ("job=report", f"run={reported}", "run.pictures=0")
-    assert command(*report, small_run=False)[0] == 0
-    (reported / ".dmtc-report.json").unlink()
-    code, _, err = command(*report, small_run=False)
-    assert code == 0, err
 
 
 # What a run deletes.

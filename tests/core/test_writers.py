@@ -259,7 +259,6 @@ def write_clip(path: Path) -> None:
 
 
 def test_half_a_video_is_not_done_and_foreign_frames_are_not_replaced(command, finished, tmp_path):
-    """A half one under its final name may be of an earlier version."""
     write_clip(tmp_path / "in/clip.avi")
     given = ("job=predict", f"run={finished.folder.path}", "input=in", "output=out", "job.write=[overlay,index]")
     assert command(*given, small_run=False)[0] == 0

@@ -168,7 +168,7 @@ def test_whoever_predicts_reads_as_training_did():
     task = Task(dataset="x", classes=("a",), palette=np.zeros((1, 3), np.uint8), reader=reader)
     assert Task.from_json(task.to_json()).reader == reader
     plain = Task(dataset="x", classes=("a",), palette=np.zeros((1, 3), np.uint8))
-    assert plain.to_json().keys() == {"dataset", "reduction", "classes"}, "as files of earlier versions"
+    assert plain.to_json().keys() == {"dataset", "reduction", "classes"}, "the usual reader is not named"
     assert Task.from_json(plain.to_json()).reader == read_image
 
 

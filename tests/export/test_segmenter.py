@@ -139,6 +139,7 @@ def test_what_is_damaged_is_told(folder, tmp_path):
         ("no config", lambda t: (t / "config.json").unlink(), DataError, "holds no config.json"),
         ("no weights", lambda t: (t / "model.safetensors").unlink(), DataError, "holds no model.safetensors"),
         ("no json", lambda t: (t / "config.json").write_text("{"), DataError, "config.json is damaged"),
+        ("no hashes", with_config(sha256={}), DataError, "damaged, or of another version of dmtc: it has no sha256"),
         ("no task", with_config(task={}), DataError, "config.json is damaged"),
         ("later", with_config(format_version=9), DataError, "is of format 9; this version of dmtc reads 1"),
         ("cut", lambda t: (t / "model.safetensors").write_bytes(b"12"), WeightsError, "is damaged or another file"),

@@ -247,11 +247,6 @@ class Run(PredictsArrays):
             known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
             raise ConfigError(f"no pseudo-labels for phase {phase!r}; phases with pseudo-labels: {known}")
         store = self.folder.store(str(named[phase].label_from))
-        if store.is_outdated():
-            raise DataError(
-                f"{store.folder} was written by an earlier version of dmtc in a format that is not read any more; "
-                f"{self.folder.path}/environment.json names that version: read it with that, or train anew"
-            )
         if store.is_finished() and not self._is_intact(store):
             raise DataError(f"{store.folder} is damaged: a file is missing, or another than was written; put it back")
         if not store.is_finished():

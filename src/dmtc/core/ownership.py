@@ -9,7 +9,7 @@ by how they are spelled, so that links, `..`, letter case, hard links and mounts
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -131,18 +131,17 @@ class Manifest:
             ) from None
         return files
 
-    def refuse_foreign(self, names: Iterable[str], earlier: Callable[[str], bool] = lambda name: False) -> None:
+    def refuse_foreign(self, names: Iterable[str]) -> None:
         """Stop before anything is written, if files to be written are there and nobody recorded them.
 
         Args:
             names: Files to be written, as in `recorded`.
-            earlier: Whether a file of that name is known to be of a version that wrote no manifest.
 
         Raises:
             ConfigError: There is such a file, or the manifest is damaged.
         """
         recorded = self.recorded()
-        foreign = [n for n in names if os.path.lexists(self.folder / n) and not self._is_own(n, recorded, earlier)]
+        foreign = [n for n in names if os.path.lexists(self.folder / n) and not self._is_own(n, recorded)]
         if foreign:
             more = f" and {len(foreign) - 1} more files" if len(foreign) > 1 else ""
             were, are = ("were", "are") if len(foreign) > 1 else ("was", "is")
@@ -172,8 +171,8 @@ class Manifest:
         recorded = self.recorded()
         return [self.folder / n for n in sorted(recorded if names is None else names) if self._is_own(n, recorded)]
 
-    def _is_own(self, name: str, recorded: frozenset[str], earlier: Callable[[str], bool] = lambda name: False) -> bool:
-        if name not in recorded and not earlier(name):
+    def _is_own(self, name: str, recorded: frozenset[str]) -> bool:
+        if name not in recorded:
             return False
         path = self.folder / name
         try:

@@ -135,7 +135,7 @@ class Runner:
         teacher = weights_sha256(self._record_of(teacher_phase))
 
         def is_complete() -> bool:
-            if store.is_complete() and store.facts().get("teacher") in (None, teacher):
+            if store.is_complete() and store.facts().get("teacher") == teacher:
                 return True
             if store.is_finished():
                 self.progress.warn(f"{store.folder} is damaged, or of another teacher; {teacher_phase} labels again")

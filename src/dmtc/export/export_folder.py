@@ -46,15 +46,13 @@ class ExportFolder:
         if not self.path.is_dir():
             return
         remove_unfinished_of(self.path / WORK)
-        earlier = self._names_of_earlier_version()
         there = sorted(path.name for path in self.path.iterdir())
-        if there and not self._manifest.exists() and not earlier:
+        if there and not self._manifest.exists():
             raise ConfigError(
                 f"output={self.path} holds other files ({there[0]}); choose a folder that is new or of an earlier"
                 " export"
             )
-        names = (self._file, self._file + _BESIDE, *_SHARED)
-        self._manifest.refuse_foreign(names, lambda name: name in earlier)
+        self._manifest.refuse_foreign((self._file, self._file + _BESIDE, *_SHARED))
 
     def formats_beside(self, description: Mapping[str, Any]) -> dict[str, Any]:
         """Records of other formats in the folder, which stay and share the description with what is to be written.
@@ -97,8 +95,7 @@ class ExportFolder:
         with adding_to_folder(self.path) as new:
             yield new
             names = sorted(os.listdir(new), key=lambda name: name == RECORD)  # its coming says that all is there
-            earlier = self._names_of_earlier_version()
-            self._manifest.record({*names, *(name for name in earlier if (self.path / name).is_file())})
+            self._manifest.record(names)
             (self.path / RECORD).unlink(missing_ok=True)
             for path in self._manifest.own([self._file + _BESIDE]):
                 path.unlink()
@@ -106,19 +103,11 @@ class ExportFolder:
                 os.replace(new / name, self.path / name)
             self._manifest.forget_gone()
 
-    def _names_of_earlier_version(self) -> set[str]:
-        """Files of an export by a version that wrote no manifest, as its record says."""
-        record = _read(self.path / RECORD)
-        file = record.get("file")
-        if self._manifest.exists() or not isinstance(file, str) or "format" not in record or Path(file).name != file:
-            return set()
-        return {file, file + _BESIDE, *_SHARED}
-
     def _is_there(self, record: Any) -> bool:
         file = record.get("file") if isinstance(record, dict) else None
         if not isinstance(file, str) or Path(file).name != file:
             return False
-        return bool(self._manifest.own([file])) or file in self._names_of_earlier_version()
+        return bool(self._manifest.own([file]))
 
 
 def _brief(record: dict[str, Any]) -> dict[str, Any]:

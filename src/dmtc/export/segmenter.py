@@ -23,7 +23,7 @@ from dmtc.prediction import PredictsArrays
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HASHES = "sha256"
-"""Of `config.json`: SHA-256 of the files beside it, by name; those of earlier versions have none."""
+"""Of `config.json`: SHA-256 of the files beside it, by name."""
 
 
 class Segmenter(PredictsArrays):
@@ -124,7 +124,8 @@ class Segmenter(PredictsArrays):
         if not (folder / WEIGHTS).is_file():
             raise DataError(f"{folder} holds no {WEIGHTS}: it is not written by job=export format=safetensors")
         remedy = "export it again, or download it again"
-        require_sha256(folder / WEIGHTS, description.pop(HASHES, {}).get(WEIGHTS), remedy)
+        require_sha256(folder / WEIGHTS, _sha256_of_weights(description, folder / CONFIG), remedy)
+        del description[HASHES]
         tensors = read_weights(folder / WEIGHTS)
         letters = tuple(f"{letter}." for letter in description["networks"])
         if strays := [name for name in tensors if not name.startswith(letters)]:
@@ -199,6 +200,13 @@ def _read_description(path: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION or missing:
         raise DataError(f"{path} is of format {version}; this version of dmtc reads {FORMAT_VERSION}")
     return description
+
+
+def _sha256_of_weights(description: Mapping[str, Any], path: Path) -> str:
+    hashes = description.get(HASHES)
+    if not isinstance(hashes, dict) or not isinstance(hashes.get(WEIGHTS), str):
+        raise DataError(f"{path} is damaged, or of another version of dmtc: it has no {HASHES} of {WEIGHTS}")
+    return hashes[WEIGHTS]
 
 
 def _downloaded(repo_id: str, revision: str | None, token: str | None) -> Path:

@@ -120,8 +120,7 @@ def predict_run(
 
     def prepare() -> list[str]:
         before = _earlier_record(outputs)
-        written = [] if outputs.manifest.exists() else before.get("written", [])
-        left = outputs.left_to_do(targets, ["layout" if kind == outputs.layout else kind for kind in written])
+        left = outputs.left_to_do(targets)
         _refuse_other_settings(outputs, settings, before)
         if outputs.manifest.exists():
             remove_unfinished(outputs.folder)  # by a command that was killed
@@ -184,18 +183,18 @@ def _earlier_record(outputs: Outputs) -> dict[str, Any]:
     """The record of an earlier command in the folder; empty if there is none.
 
     Raises:
-        ConfigError: A file of that name is there which is none.
+        ConfigError: A file of that name is there that no command has recorded.
         DataError: It is damaged, and is to be gone on with.
     """
     path = outputs.folder / RECORD
     if not os.path.lexists(path):
         return {}
+    outputs.manifest.refuse_foreign([RECORD])
     try:
         record = json.loads(read_regular(path))
         if not isinstance(record["settings"], dict) or not isinstance(record["written"], list):
             raise TypeError("it is not by job=predict")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        outputs.manifest.refuse_foreign([RECORD])
         if outputs.existing == "skip":
             raise DataError(f"{path} is damaged ({error}); job.existing=replace makes all of it anew") from None
         return {}

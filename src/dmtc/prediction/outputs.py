@@ -100,20 +100,17 @@ class Outputs:
             for kind, path in paths.items()
         }
 
-    def left_to_do(
-        self, targets: dict[Source, dict[str, Path]], earlier: Sequence[str] = ()
-    ) -> dict[Source, dict[str, Path]]:
+    def left_to_do(self, targets: dict[Source, dict[str, Path]]) -> dict[Source, dict[str, Path]]:
         """The sources that are not done, as `existing` says.
 
         Args:
             targets: As by `targets`.
-            earlier: Kinds of files that a version without manifests has written here.
 
         Raises:
             ConfigError: Files are there and must not be replaced: they are no predictions, or `existing` says so.
         """
         names = self.names_of(targets)
-        self.manifest.refuse_foreign(names, lambda name: names[name] in earlier)
+        self.manifest.refuse_foreign(names)
         for name in names:
             if name.endswith("/"):
                 _refuse_other_than_frames(self.folder / name)
@@ -159,7 +156,7 @@ def _refuse_other_than_frames(folder: Path) -> None:
 
 
 def _is_done(path: Path) -> bool:
-    """Whether a result is there, and whole: earlier versions gave a video its name even if the disk was full."""
+    """Whether a result is there, and a video is whole."""
     return os.path.exists(path) and (path.suffix != ".mp4" or path.is_dir() or is_whole_video(path))
 
 

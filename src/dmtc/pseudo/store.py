@@ -140,29 +140,23 @@ class PseudoLabelStore:
         try:
             self.histogram()
             facts = self.facts()
-            if "images" not in facts or "seconds" not in facts:
+            if not {"images", "seconds", "bytes"} <= facts.keys():
                 return False
-            # Sizes first, as they are fast; stores older than the fingerprint have only these.
-            return facts.get("bytes") in (None, self.size_bytes()) and facts.get("sha256") in (None, self._digest())
+            # Sizes first, as they are fast.
+            return facts["bytes"] == self.size_bytes() and facts["sha256"] == self._digest()
         except (DataError, OSError):
             return False
 
     def sha256(self) -> str | None:
-        """The stored fingerprint; None if there is none or the store is not finished."""
-        return self.facts().get("sha256") if self.is_finished() else None
-
-    def is_outdated(self) -> bool:
-        """Whether a version before 0.1.0 wrote it, as two PNG files per image, which can no longer be read."""
-        return any(self.folder.glob("*.level.png"))
+        """The stored fingerprint; None if the store is not finished."""
+        return self.facts()["sha256"] if self.is_finished() else None
 
     def clear(self) -> None:
         """Delete all files of the store, so that an unfinished labelling pass starts over."""
         if not self.folder.is_dir():
             return
-        outdated = self.is_outdated()
         for path in self.folder.iterdir():
-            ours = path.name in (_HISTOGRAM, _DONE) or path.suffix == _SUFFIX or is_temporary(path.name)
-            if ours or (outdated and path.suffix == ".png"):
+            if path.name in (_HISTOGRAM, _DONE) or path.suffix == _SUFFIX or is_temporary(path.name):
                 path.unlink(missing_ok=True)
         remove_empty([self.folder])
 
@@ -179,6 +173,8 @@ class PseudoLabelStore:
             raise DataError(f"{_damaged(path)} ({error})") from error
         counts = ("images", "seconds", "bytes")
         if not isinstance(facts, dict) or not all(_is_count(facts.get(key, 0)) for key in counts):
+            raise DataError(_damaged(path))
+        if not isinstance(facts.get("sha256"), str):
             raise DataError(_damaged(path))
         return facts
 

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from dmtc.core.errors import ConfigError
-from dmtc.core.files import read_regular, remove_empty, remove_unfinished, write_atomically
+from dmtc.core.files import remove_empty, remove_unfinished, write_atomically
 from dmtc.core.ownership import Manifest, require_folder
 from dmtc.run.beginning import refuse_own_parts
 from dmtc.run.folder import RunFolder
 
 PAGE, FIGURES, PICTURES = "report.html", "report", "pictures"
 
-_OF_EARLIER = re.compile(r"report\.html|(report|pictures)/[^/]+\.(png|svg|json|md|csv|tex)")
 _REPLACED = re.compile(rf"({FIGURES}|{PICTURES})/[^/]+")
-_COMMANDS = {"report": b"job=report run=RUN_DIR", "sweep-report": b"job=report runs=DIR"}
-"""What the pages say of how they are made again, which tells those of versions that wrote no manifest."""
 
 
 class ReportFolder:
@@ -31,10 +28,8 @@ class ReportFolder:
 
     def __init__(self, path: Path, kind: Literal["report", "sweep-report"], run: RunFolder | None = None) -> None:
         self.path = path
-        self._kind = kind
         self._run = run
         self._manifest = Manifest(path, kind, "job.out")
-        self._by_earlier = False
         self._new: list[str] = []
         self._files: dict[str, bytes | str] = {}
 
@@ -53,8 +48,7 @@ class ReportFolder:
             require_folder(self.path / folder, "job.out")
         if not own and self._run is not None:
             refuse_own_parts(self._run, self.path, "job.out")
-        self._by_earlier = not self._manifest.exists() and self._is_of_earlier_version()
-        self._refuse({PAGE, f"{FIGURES}/validation.json"})
+        self._manifest.refuse_foreign([PAGE, f"{FIGURES}/validation.json"])
 
     def claim(self, name: str) -> Path:
         """The path of a file that is written at once; it counts as the report's from now on."""
@@ -75,7 +69,7 @@ class ReportFolder:
             ConfigError: There is a file of that name that no report has written.
             OSError: They cannot be written.
         """
-        self._refuse(set(self._files))
+        self._manifest.refuse_foreign(sorted(self._files))
         for folder in (FIGURES, PICTURES):
             remove_unfinished(self.path / folder)  # by a command that was killed
         self._new += [name for name in self._files if not os.path.lexists(self.path / name)]
@@ -101,17 +95,6 @@ class ReportFolder:
                 (self.path / name).unlink(missing_ok=True)
             self._manifest.forget_gone()
         remove_empty([self.path / FIGURES, self.path / PICTURES, self.path])
-
-    def _refuse(self, names: set[str]) -> None:
-        self._manifest.refuse_foreign(
-            sorted(names), lambda name: self._by_earlier and _OF_EARLIER.fullmatch(name) is not None
-        )
-
-    def _is_of_earlier_version(self) -> bool:
-        try:
-            return _COMMANDS[self._kind] in read_regular(self.path / PAGE)
-        except (OSError, ValueError):
-            return self._is_of_run() or (self.path / "sweep.json").is_file()
 
     def _is_of_run(self) -> bool:
         return self._run is not None and self.path.exists() and self.path.samefile(self._run.path)
