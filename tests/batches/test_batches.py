@@ -283,7 +283,7 @@ def test_skipping_ends_where_nothing_works(components, tmp_path):
     requests = training_requests(
         dataclasses.replace(PHASE, labelled_batch=1, pseudo_batch=0), components.split.labelled, (), None, 0
     )
-    with pytest.raises(DataError, match=r"3 images in a row cannot be used in spite of dataset.on_error=skip: .*gone"):
+    with pytest.raises(DataError, match=r"3 images in a row cannot be used despite dataset.on_error=skip: .*gone"):
         list(skipping.crops(requests))
 
 

@@ -50,7 +50,7 @@ def test_impossible_betas(betas):
 
 
 def test_impossible_floor():
-    with pytest.raises(ConfigError, match="floor should lie in"):
+    with pytest.raises(ConfigError, match="floor should be in"):
         RATES.build({"name": "cosine", "floor": 2})
 
 

@@ -1,8 +1,8 @@
-"""From image ids to batches: which images a step sees, how they are read, and the processes that read them.
+"""From image ids to batches: which images a step uses, how they are read, and the processes that read them.
 
-A request names one image and everything that decides what comes of it: its label's source and the address of its random
-choices. Requests are made in the main process and carried out anywhere, so the number of loader processes changes
-nothing, and one pool of processes serves training, labelling and evaluation of all phases.
+A request names one image and all that determines the resulting sample: the source of its label and the address of its
+random numbers. Requests are made in the main process and processed in any other, so results do not depend on the number
+of loader processes, and one pool serves training, labelling and evaluation in all phases.
 """
 
 from dmtc.batches.loader import Loader

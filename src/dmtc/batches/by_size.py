@@ -1,4 +1,4 @@
-"""Full batches out of images of many sizes."""
+"""Full batches from images of many sizes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,16 +7,16 @@ import torch
 from dmtc.core.types import Batch
 
 _WAITING = 4
-"""How many batches' worth of images may wait for others of their size."""
+"""Limit of images waiting for others of their size, in batches."""
 
 
 def group_by_size(batches: Iterable[Batch], batch_size: int) -> Iterator[Batch]:
-    """Batches of up to `batch_size` images, with images of one size together although others came between them.
+    """Batches of up to `batch_size` images of one size, even if these are not consecutive.
 
-    Where too many wait, those whose size has not come for the longest time go on as they are: so memory does not grow
-    with the number of images.
+    If too many images wait, the size last seen the longest ago is returned as a smaller batch, so memory use does not
+    grow with the number of images.
     """
-    waiting: dict[torch.Size, Batch] = {}  # by size; the last that came is at the end
+    waiting: dict[torch.Size, Batch] = {}  # by size, most recent last
     for batch in batches:
         size = batch.image.shape[1:]
         if size in waiting:

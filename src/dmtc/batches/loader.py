@@ -1,4 +1,4 @@
-"""The pool of processes that read, and the batches that come of it."""
+"""The pool of loader processes, and the batches they return."""
 
 import logging
 from collections import Counter, deque
@@ -25,11 +25,11 @@ from dmtc.pseudo.selection import CERTAIN, level_confidence
 log = logging.getLogger(__name__)
 
 
-class _Requests:
-    """The requests at hand: the pool asks for them anew in each pass.
+class _CurrentRequests:
+    """The current requests, which the pool iterates once per pass.
 
-    Not the loader itself, as that would hold the pool that holds it: left to the garbage collector, a pool cannot tell
-    its processes to end, and waits five seconds for each.
+    Separate from the loader to avoid a reference cycle: a pool freed by the garbage collector cannot stop its processes
+    and waits five seconds for each.
     """
 
     def __init__(self) -> None:
@@ -40,15 +40,15 @@ class _Requests:
 
 
 class Loader:
-    """Reads batches for a whole run.
+    """Reads all batches of a run.
 
     Args:
-        dataset: Where ids are looked up.
-        augment: How crops are made.
-        workers: Processes that read; 0 reads in this one.
-        device: Where batches go.
-        on_error: "skip" takes another image for a training image that cannot be used, warns once, and counts; "stop"
-            raises. Validation images always stop.
+        dataset: Source of images and masks by id.
+        augment: Makes training crops.
+        workers: Number of loader processes; 0 reads in the main process.
+        device: Device of the batches.
+        on_error: "skip" replaces unusable training images by others, warns once per image and counts; "stop" raises.
+            Unusable validation images always raise.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Loader:
         self._device = device
         self._confidences = torch.from_numpy(level_confidence()).to(device)
         self._skipped: Counter[str] = Counter()
-        self._told: set[str] = set()
-        self._at_hand = _Requests()
+        self._warned: set[str] = set()
+        self._current = _CurrentRequests()
         self._loader = DataLoader(
             Reader(dataset, augment, on_error),
-            batch_sampler=self._at_hand,  # pyright: ignore[reportArgumentType]  # it is only iterated
+            batch_sampler=self._current,  # pyright: ignore[reportArgumentType]  # it is only iterated
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
@@ -70,14 +70,13 @@ class Loader:
         )
 
     def crops(self, steps: Iterable[Sequence[CropRequest]]) -> Iterator[Batch]:
-        """One training batch for each step's requests, in their order."""
+        """One training batch per step, in order."""
         return self._read(steps)
 
     def images(self, ids: Sequence[str], batch_size: int, with_mask: bool) -> Iterator[Batch]:
-        """Every whole image once, up to `batch_size` of one size at a time; in order where all sizes are the same.
+        """Every whole image once, in batches of up to `batch_size` of one size; in order if all sizes are equal.
 
-        Without masks there are no labels, and no mask is opened; images that cannot be read are left out if faulty ones
-        are skipped.
+        Without masks, there are no labels and no mask is opened; unreadable images are left out on `on_error` "skip".
         """
         starts = range(0, len(ids), batch_size)
         requests = ([ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts)
@@ -85,50 +84,50 @@ class Loader:
 
     def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
         rest = iter(requests)
-        issued: deque[Sequence[Request]] = deque()  # to the processes, and not read yet
+        pending: deque[Sequence[Request]] = deque()  # sent to the processes but not read yet
 
         def issue() -> Iterator[Sequence[Request]]:
-            yield from list(issued)
+            yield from list(pending)
             for request in rest:
-                issued.append(request)
+                pending.append(request)
                 yield request
 
         interrupted = True
         while interrupted:
             interrupted = False
-            self._at_hand.requests = pass_at_hand = issue()
+            self._current.requests = current_pass = issue()
             for read in self._loader:
-                issued.popleft()
+                pending.popleft()
                 yield from self._batches_of(read)
-                # Scoring in the middle of a phase takes the pool over, and with it what the processes had read ahead.
-                if interrupted := self._at_hand.requests is not pass_at_hand:
+                # An evaluation within a phase takes over the pool and discards what the processes have read ahead.
+                if interrupted := self._current.requests is not current_pass:
                     break
 
     def _batches_of(self, read: "_Read") -> Iterator[Batch]:
         for id, fault in read.skipped:
             self._skipped[id] += 1
-            if id not in self._told:
-                self._told.add(id)
+            if id not in self._warned:
+                self._warned.add(id)
                 log.warning("skipped: %s", fault)
         if read.error is not None:
             raise read.error
         for batch in read.batches:
             batch = batch.to(self._device)
             level = batch.confidence
-            # Indexing, `take` and `gather` are three times slower on the CPU.
+            # Indexing, `take` and `gather` are three times slower on CPU.
             confidence = self._confidences.index_select(0, level.flatten().int()).view(level.shape)
             yield replace(batch, confidence=confidence.expand(batch.label.shape))
 
     def take_skipped(self) -> dict[str, int]:
-        """How often each image was skipped since this was asked for the last time, by id."""
-        taken = dict(sorted(self._skipped.items()))
+        """Number of skips per image id since the last call."""
+        skipped = dict(sorted(self._skipped.items()))
         self._skipped.clear()
-        return taken
+        return skipped
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What came of the requests that belong together."""
+    """Results of the requests of one batch."""
 
     batches: list[Batch]
     error: UserError | None
@@ -139,7 +138,7 @@ class _Read:
 
 
 def _collate(readings: list[Reading]) -> _Read:
-    """Stack neighbors of one size; training crops always give one batch."""
+    """Stack consecutive samples of one size; training crops always form one batch."""
     samples = [reading.sample for reading in readings if isinstance(reading.sample, Sample)]
     errors = [reading.sample for reading in readings if isinstance(reading.sample, UserError)]
     groups = groupby(samples, key=lambda sample: sample.image.shape)
@@ -167,11 +166,11 @@ def _stack(samples: list[Sample]) -> Batch:
 
 
 def _together(arrays: Sequence[np.ndarray]) -> Tensor:
-    # PyTorch's own way to stack: in a loader's process it writes into memory that the main process sees.
+    # In a loader process, PyTorch's own collate writes to shared memory.
     return default_collate([torch.from_numpy(array) for array in arrays])
 
 
 def _set_up_worker(worker: int) -> None:
-    # One process a worker is enough; OpenCV's own threads would only fight with the other workers.
+    # OpenCV's threads would only compete with the other workers.
     cv2.setNumThreads(0)
     leave_signals_to_the_parent()

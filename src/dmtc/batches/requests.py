@@ -1,4 +1,4 @@
-"""Which images a step sees, and how they are augmented."""
+"""The images of each step, and their augmentation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dmtc.pseudo.store import PseudoLabels
 from dmtc.schedule import Phase
 
 SUBSTITUTES = 8
-"""How many images are tried in place of one that cannot be used; if all fail, it is not the fault of single files."""
+"""Number of substitutes tried for an unusable image; if all fail, the problem is not with single files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class CropRequest:
 
     Attributes:
         id: The image.
-        pseudo_labels: Where its label comes from; None means its mask.
-        address: Address of the augmentation's random choices.
-        substitutes: Images to take in this one's place if it cannot be used and faulty ones are skipped; in this order.
+        pseudo_labels: Source of its label; None means its mask.
+        address: Address of the augmentation's random numbers.
+        substitutes: Images to try in this order if this one is unusable and `on_error` is "skip".
     """
 
     id: str
@@ -32,7 +32,7 @@ class CropRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One whole image, with its mask or (for labelling) without ever opening one."""
+    """One whole image with its mask, or without opening the mask (for labelling)."""
 
     id: str
     with_mask: bool
@@ -49,10 +49,10 @@ def training_requests(
     seed: int,
     start: int = 0,
 ) -> Iterator[list[CropRequest]]:
-    """The requests of each step of a phase from step `start` on, pseudo-labelled images first.
+    """The requests of each step of a phase from step `start`, pseudo-labelled images first.
 
-    Both kinds of images are gone through in epochs of their own, each a fresh permutation; batches run over the end of
-    an epoch, so that all of them are full.
+    Labelled and pseudo-labelled images have separate epochs, each a new permutation; batches cross epoch boundaries, so
+    all are full.
     """
     labelled_stream = _Epochs(labelled, (seed, phase.name, "labelled"))
     pseudo_stream = _Epochs(unlabelled, (seed, phase.name, "pseudo")) if pseudo_labels is not None else None
@@ -64,7 +64,7 @@ def training_requests(
 
 
 class _Epochs:
-    """An endless sequence of ids: position p lies in epoch p // n, whose order depends on its address alone."""
+    """An endless sequence of ids: position p is in epoch p // n, whose order depends only on its address."""
 
     def __init__(self, ids: Sequence[str], address: tuple[object, ...]) -> None:
         self._ids = ids
@@ -80,8 +80,8 @@ class _Epochs:
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = generator_of(*self._address, epoch, "order").permutation(len(self._ids))
-        # The next ones of this epoch's order, at its end the first ones.
-        id, *substitutes = (self._ids[int(place)] for place in self._following(index))
+        # Substitutes are the next images of the epoch, wrapping around at its end.
+        id, *substitutes = (self._ids[int(i)] for i in self._following(index))
         return CropRequest(id, pseudo_labels, (*self._address, epoch, index), tuple(substitutes))
 
     def _following(self, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Carrying requests out: from files to one sample."""
+"""Processing requests: from files to one sample."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ from dmtc.data.dataset import Dataset, size_text
 from dmtc.pseudo.store import PseudoLabels
 
 OnError = Literal["stop", "skip"]
-"""What becomes of a training image that cannot be used (`dataset.on_error`)."""
+"""What to do about an unusable training image (`dataset.on_error`)."""
 
 _Read = TypeVar("_Read")
 
 
 def on_error_faults(dataset: Mapping[str, Any]) -> list[str]:
-    """What is wrong with `on_error` of a data set's settings."""
+    """Faults of `on_error` in a data set's settings."""
     if "on_error" not in dataset:
         return ["dataset.on_error is missing: stop or skip"]
     value = dataset["on_error"]
@@ -31,11 +31,11 @@ def on_error_faults(dataset: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What became of a request.
+    """The result of a request.
 
     Attributes:
-        sample: What was read, or the fault that stops the run; None where an image was skipped without a substitute.
-        skipped: Images that could not be used, each with its fault.
+        sample: The sample, or the error that stops the run; None if an image was skipped without a substitute.
+        skipped: Ids of unusable images, each with its error.
     """
 
     sample: Sample | UserError | None
@@ -43,10 +43,10 @@ class Reading:
 
 
 class Reader(torch.utils.data.Dataset[Reading]):
-    """Carries requests out; this is what the loader's processes hold.
+    """Processes requests in the loader's processes.
 
-    A fault in a file is handed over as a value: raised in a loader's process, it would arrive with that process's
-    traceback in place of its one line.
+    Errors in files are returned as values, because an exception raised in a loader process arrives with that process's
+    traceback instead of a single line.
     """
 
     def __init__(self, dataset: Dataset, augment: Augment, on_error: OnError = "stop") -> None:
@@ -55,11 +55,11 @@ class Reader(torch.utils.data.Dataset[Reading]):
         self.on_error: OnError = on_error
 
     def __getitem__(self, request: Request) -> Reading:
-        """Read one sample from disk, and augment it if it is for training."""
+        """Read one sample and augment it if it is for training."""
         try:
             return Reading(self._read(request))
         except _Unusable as fault:
-            # What scores a network is never exchanged: the scores would be of other images than they say.
+            # Evaluation images are never replaced, as scores must be of the images they name.
             if self.on_error == "skip" and not (isinstance(request, ImageRequest) and request.with_mask):
                 return self._skip(request, fault.error)
             return Reading(fault.error)
@@ -67,7 +67,7 @@ class Reader(torch.utils.data.Dataset[Reading]):
             return Reading(error)
 
     def _skip(self, request: Request, error: UserError) -> Reading:
-        """Read a substitute. It is named by the request, so the same one is read whatever process does it."""
+        """Read a substitute; the request names it, so it does not depend on the process."""
         skipped = [(request.id, str(error))]
         if isinstance(request, ImageRequest):
             return Reading(None, tuple(skipped))
@@ -79,7 +79,7 @@ class Reader(torch.utils.data.Dataset[Reading]):
             except UserError as other:
                 return Reading(other, tuple(skipped))
         return Reading(
-            DataError(f"{len(skipped)} images in a row cannot be used in spite of dataset.on_error=skip: {error}"),
+            DataError(f"{len(skipped)} images in a row cannot be used despite dataset.on_error=skip: {error}"),
             tuple(skipped),
         )
 
@@ -98,8 +98,10 @@ class Reader(torch.utils.data.Dataset[Reading]):
                         f" is {size_text(label.shape)}: the image has changed; delete {pseudo_labels.folder} and resume"
                     )
                 crop = self.augment(Sample(id, image, label, level), generator_of(*address))
-                assert crop.level is not None, "it has what was given"
-                return replace(crop, label=pseudo_labels.select(crop.label, crop.level))  # fewer pixels than before
+                assert crop.level is not None, "augment keeps the level"
+                return replace(
+                    crop, label=pseudo_labels.select(crop.label, crop.level)
+                )  # fewer pixels than in the image
             case CropRequest(id, _, address):
                 return self.augment(_usable(self.dataset.sample, id), generator_of(*address))
 
@@ -112,7 +114,7 @@ def _usable(read: Callable[[str], _Read], id: str) -> _Read:
 
 
 class _Unusable(Exception):
-    """A file of the data set is at fault, and not one that the run has written."""
+    """The error is in a file of the data set, not in one written by the run."""
 
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))

@@ -1,7 +1,7 @@
-"""What a recipe costs on this machine, from measured parts: time, memory, and the share of the possible speed.
+"""The cost of a recipe on this machine, from measured parts: time, memory, and share of the peak speed.
 
-Every part is measured as the run would use it (the training loop, the labelling pass, the loader) on images of the real
-sizes. Nothing is learned and nothing is kept.
+Every part (training step, labelling pass, loader) is measured as a run would use it, on images of the real size, and
+nothing is kept.
 """
 
 from dmtc.cost.findings import Cost, Memory, PassCost, PlanPart, StageCost, StepCost

@@ -1,4 +1,4 @@
-"""What was measured, as plain values that a page or a JSON file is made of."""
+"""Measured costs as plain values, for a page or a JSON file."""
 
 import math
 from collections.abc import Sequence
@@ -8,33 +8,33 @@ from typing import Any
 from dmtc.core.types import Stage
 
 _WORKING_SPACE = 1.2
-"""For what operations need inside, which is not counted; docs/benchmarks.md has what processes held."""
+"""Factor for the temporary memory of operations, which is not counted; docs/benchmarks.md has measurements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Device memory of a part of a step, from what was counted on two small ones.
+    """Device memory of a part of a step, counted on two small parts.
 
     Attributes:
-        fixed: Bytes of weights, gradients, what the optimizer keeps, and what a loss needs whatever the images' number.
-        per_image: Bytes that live at once in forward and backward pass for each image.
+        fixed: Bytes of weights, gradients, optimizer state, and whatever losses need regardless of the batch size.
+        per_image: Peak bytes of the forward and backward pass per image.
     """
 
     fixed: int
     per_image: int
 
     def estimate(self, images: int) -> int:
-        """Bytes for so many images, working space included."""
+        """Bytes for a number of images, including temporary memory."""
         return round(_WORKING_SPACE * (self.fixed + images * self.per_image))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
-    """One optimizer step of a certain number of images.
+    """One optimizer step at a given batch size.
 
     Attributes:
-        images: In the step.
-        seconds: Of the step, images at hand; None where memory does not suffice.
+        images: Images in the step.
+        seconds: Duration without reading images; None if memory does not suffice.
         estimated_bytes: Device memory, estimated.
         peak_bytes: Device memory measured on CUDA; None elsewhere.
     """
@@ -46,7 +46,7 @@ class StepCost:
 
     @property
     def bytes(self) -> int:
-        """Device memory, measured if it could be."""
+        """Device memory, measured if possible."""
         return self.estimated_bytes if self.peak_bytes is None else self.peak_bytes
 
 
@@ -56,16 +56,16 @@ class StageCost:
 
     Attributes:
         stage: "start" or "rounds".
-        steps: The recipe's own step, then those of other batch sizes.
-        accumulate: Parts that a step's images are split into.
-        operations: Floating-point operations an image of the network's forward and backward pass, multiplication and
-            addition counted.
-        loss_share: Share in [0, 1] of the recipe's own step that the loss terms take, forward and backward.
-        embedding_terms: Names of the terms that need an embedding.
-        seconds_without_embedding: Of the recipe's own step without these terms, and so without the projection head;
-            None if there are none, or no others.
-        memory: Of a part.
-        crops_per_s: Training crops a second that one process reads and augments.
+        steps: The recipe's own step, then steps of other batch sizes.
+        accumulate: Number of parts that a step's images are split into.
+        operations: Floating-point operations per image of the network's forward and backward pass, counting
+            multiplications and additions.
+        loss_share: Share in [0, 1] of the recipe's own step spent in the loss terms, forward and backward.
+        embedding_terms: Names of the terms that take an embedding.
+        seconds_without_embedding: Duration of the recipe's own step without these terms and the projection head; None
+            if there are none, or no others.
+        memory: Memory of a part of a step.
+        crops_per_s: Training crops per second that one process reads and augments.
     """
 
     stage: Stage
@@ -85,24 +85,24 @@ class StageCost:
 
     @property
     def embedding_adds(self) -> float | None:
-        """What the terms with an embedding add to a step, as a share of the step without them."""
+        """Time added to a step by the terms with an embedding, as a share of the step without them."""
         if self.own.seconds is None or self.seconds_without_embedding is None:
             return None
         return self.own.seconds / self.seconds_without_embedding - 1
 
     @property
     def workers_needed(self) -> int | None:
-        """Processes that read as fast as the network learns."""
+        """Number of loader processes that keep up with training."""
         if self.own.seconds is None:
             return None
         return math.ceil(self.own.images / self.own.seconds / self.crops_per_s)
 
     def rate(self, step: StepCost) -> float | None:
-        """Floating-point operations a second of a step, all of its seconds counted."""
+        """Floating-point operations per second over the whole step."""
         return None if step.seconds is None else self.operations * step.images / step.seconds
 
     def seconds(self, workers: int) -> float | None:
-        """Of the recipe's own step, reading counted: beside the step in other processes, or before it in this one."""
+        """Seconds of the recipe's own step including reading: in parallel with workers, or before the step without."""
         if self.own.seconds is None:
             return None
         reading = self.own.images / self.crops_per_s
@@ -114,8 +114,8 @@ class PassCost:
     """A pass over whole images.
 
     Attributes:
-        images_per_s: As the run does it, from files to results.
-        plain_images_per_s: The network alone on the same images.
+        images_per_s: Speed of the pass as in a run, from files to results.
+        plain_images_per_s: Speed of the network alone on the same images.
     """
 
     images_per_s: float
@@ -123,13 +123,13 @@ class PassCost:
 
     @property
     def efficiency(self) -> float:
-        """Share of plain inference's speed."""
+        """Speed as a share of plain inference."""
         return self.images_per_s / self.plain_images_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPart:
-    """Something that the plan does many times."""
+    """A repeated part of the plan."""
 
     name: str
     times: int
@@ -137,22 +137,22 @@ class PlanPart:
 
     @property
     def total(self) -> float | None:
-        """Seconds of all times; None if one time's are not known."""
+        """Seconds of all repetitions; None if unknown."""
         return None if self.seconds is None else self.times * self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What was measured, and what follows for the whole plan.
+    """All measurements, and the estimate for the whole plan.
 
     Attributes:
-        matrix_rate: Floating-point operations a second of a large matrix product in the run's precision.
-        free_bytes: Memory of the device that was free before; None where that cannot be told.
-        workers: Loader processes of the run.
-        stages: Those that the plan has.
-        labelling: Predictions made and stored; None if the plan never labels.
-        evaluation: Validation images scored under the recipe's protocol, which may enlarge them or ask several times.
-        plan: All that the plan does.
+        matrix_rate: Floating-point operations per second of a large matrix product in the run's precision.
+        free_bytes: Free memory of the device beforehand; None if unknown.
+        workers: Number of loader processes of the run.
+        stages: The stages of the plan.
+        labelling: Predicting and storing pseudo-labels; None if the plan does not.
+        evaluation: Scoring validation images under the recipe's protocol, which may enlarge them or predict repeatedly.
+        plan: All parts of the plan.
     """
 
     matrix_rate: float
@@ -165,18 +165,18 @@ class Cost:
 
     @property
     def seconds(self) -> float | None:
-        """Of the whole plan; None if a part of it does not fit."""
+        """Seconds of the whole plan; None if a part of it does not fit in memory."""
         totals = [part.total for part in self.plan]
         return None if None in totals else sum(total for total in totals if total is not None)
 
     def fits(self, step: StepCost) -> bool | None:
-        """Whether a step's memory was free; None where that cannot be told."""
+        """Whether a step fits in the free memory; None if unknown."""
         if step.seconds is None:
             return False
         return None if self.free_bytes is None else step.bytes <= self.free_bytes
 
     def to_json(self) -> dict[str, Any]:
-        """Everything measured, and what follows from it, as plain values."""
+        """All measurements and derived values as plain values."""
         record: dict[str, Any] = asdict(self)
         record["seconds"] = self.seconds
         for stage, plain in zip(self.stages, record["stages"], strict=True):

@@ -1,4 +1,4 @@
-"""How fast training crops are read."""
+"""The speed of reading training crops."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,14 +23,14 @@ def crops_per_s(
     pseudo_labels: PseudoLabels | None,
     watch: Stopwatch,
 ) -> float:
-    """Training crops a second that one process reads and augments, from files that the system has in memory.
+    """Training crops per second that one process reads and augments, with files in the system's cache.
 
     Args:
-        components: Of the recipe.
-        phase: Its mixture of labelled and pseudo-labelled images is read.
-        unlabelled: Images that have pseudo-labels.
-        pseudo_labels: Theirs; None if the phase has none.
-        watch: How long to measure.
+        components: The recipe.
+        phase: Gives the mixture of labelled and pseudo-labelled images.
+        unlabelled: Ids of images with pseudo-labels.
+        pseudo_labels: Their pseudo-labels; None if the phase has none.
+        watch: Times the reading.
     """
     labelled = components.split.subsets[phase.trainee]
     loader = Loader(components.dataset, components.augment, 0, torch.device("cpu"), components.on_error)
@@ -46,7 +46,7 @@ def crops_per_s(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """OpenCV as the loader's processes use it."""
+    """Use OpenCV without threads, as in the loader's processes."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(0)
     yield

@@ -1,4 +1,4 @@
-"""Measuring all parts of a recipe, and what the whole plan would take."""
+"""Measuring all parts of a recipe, and estimating the whole plan."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,18 +27,18 @@ def measure_cost(
     steps: int,
     seconds: float,
     batches: Sequence[int],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     network: str | None = None,
 ) -> Cost:
-    """Measure a recipe's parts.
+    """Measure the parts of a recipe.
 
     Args:
-        components: Of the recipe; its data set must be there, its starting weights need not.
-        steps: To time in a turn, at most.
-        seconds: That no part's turns exceed by more than one repetition.
-        batches: Images a step to measure beside the recipe's own.
-        tell: Hears what is about to be measured; all of it can take minutes.
-        network: Letter of the one that is measured, by default the first; the others are taken to cost as much.
+        components: The recipe; its data set must be there, its starting weights need not.
+        steps: Maximum number of steps timed per turn.
+        seconds: Time limit of each part, exceeded by at most one repetition.
+        batches: Batch sizes to measure besides the recipe's own.
+        report: Called with each part about to be measured; all of them can take minutes.
+        network: Letter of the network to measure, by default the first; the others are assumed to cost the same.
 
     Raises:
         ConfigError: The plan has no such network.
@@ -48,9 +48,9 @@ def measure_cost(
         raise ConfigError(f"job.network should be one of {', '.join(components.networks)}, but is {network!r}")
     others = [each for each in components.networks if components.model_spec(each) != components.model_spec(network)]
     if others:
-        tell(
-            f"measuring network {network}; the plan's times take {', '.join(others)}, which has another model, to cost "
-            f"as much (job.network={others[0]} measures it)"
+        report(
+            f"measuring network {network}; {', '.join(others)} has another model but is assumed to cost the same "
+            f"(measure it with job.network={others[0]})"
         )
     if components.device.type == "cpu":
         keep_freed_memory()  # as a run does
@@ -64,19 +64,19 @@ def measure_cost(
         networks = Networks(components, RunFolder(scratch))
         model = networks.instance(network)
         whole = WholeImages(components, networks.predictor(model), workers, watch)
-        tell("measuring: scoring whole images")
+        report("measuring: scoring whole images")
         evaluation = whole.evaluation()
         labelling, labels, labelled = None, None, ()
         truth = None
         if any(phase.label_from for phase in components.plan):
-            tell("measuring: labelling whole images")
+            report("measuring: labelling whole images")
             store = PseudoLabelStore(Path(scratch) / "labels")
             labelling, labelled = whole.labelling(store)
             labels = store.select(1.0)
             truth = truth_seconds(components, store, labelled, watch)
         stages = []
         for phase in phases.values():
-            tell(f"measuring: steps of the {phase.stage}")
+            report(f"measuring: steps of the {phase.stage}")
             read = crops_per_s(components, phase, labelled, labels if phase.label_from else None, watch)
             stages.append(StageTraining(components, model, phase, free, watch).cost(batches, read))
     return Cost(
@@ -98,7 +98,7 @@ def _plan(
     evaluation: PassCost,
     truth: float | None,
 ) -> list[PlanPart]:
-    """All that the plan does, how often, and how long each time takes."""
+    """All parts of the plan, with their counts and seconds per repetition."""
     plan = [
         PlanPart(
             name=f"steps of the {stage.stage}",
@@ -112,9 +112,11 @@ def _plan(
         times = len(teachers) * len(components.split.unlabelled)
         plan.append(PlanPart(name="images to label", times=times, seconds=1 / labelling.images_per_s))
     if truth is not None:
-        taught = sum(phase.label_from is not None for phase in components.plan)
+        with_teacher = sum(phase.label_from is not None for phase in components.plan)
         plan.append(
-            PlanPart(name="pseudo-labels to score", times=taught * len(components.split.unlabelled), seconds=truth)
+            PlanPart(
+                name="pseudo-labels to score", times=with_teacher * len(components.split.unlabelled), seconds=truth
+            )
         )
     scored = sum(phase.evaluations for phase in components.plan) + len(components.networks)
     times = scored * len(components.dataset.val)

@@ -1,4 +1,4 @@
-"""Memory: what a step keeps, and what the device has free."""
+"""Memory used by a step, and free memory of the device."""
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -12,20 +12,20 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the memory of all tensors that are made inside, while they live; memory that tensors share counts once.
+    """Counts the memory of all tensors created in the context, while they are alive; shared memory counts once.
 
-    What is kept for the backward pass, what gradient checkpointing makes again in it, and the results in between are
-    all among them. What an operation needs for itself, inside, is not.
+    This includes activations saved for the backward pass, those recomputed by gradient checkpointing, and intermediate
+    results, but not the temporary memory within an operation.
 
     Attributes:
-        peak: The most bytes that lived at once.
+        peak: Peak bytes.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.peak = 0
         self._now = 0
-        self._living: set[int] = set()  # addresses
+        self._alive: set[int] = set()  # addresses
 
     def __torch_dispatch__(
         self,
@@ -34,22 +34,22 @@ class LiveBytes(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Carry out one operation, and count what it made."""
+        """Run one operation and count its results."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         before = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(result):
             storage = tensor.untyped_storage()
             address = storage.data_ptr()
-            if storage.nbytes() and address not in before and address not in self._living:
-                self._living.add(address)
+            if storage.nbytes() and address not in before and address not in self._alive:
+                self._alive.add(address)
                 self._now += storage.nbytes()
                 self.peak = max(self.peak, self._now)
                 weakref.finalize(storage, self._freed, address, storage.nbytes())
         return result
 
     def _freed(self, address: int, nbytes: int) -> None:
-        self._living.discard(address)
+        self._alive.discard(address)
         self._now -= nbytes
 
 
@@ -58,14 +58,14 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def fixed_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Weights, gradients and what the optimizer keeps, after a step."""
+    """Bytes of weights, gradients and optimizer state after a step."""
     tensors = [tensor for state in optimizer.state.values() for tensor in state.values() if isinstance(tensor, Tensor)]
     tensors += [tensor for p in model.parameters() for tensor in (p, p.grad) if tensor is not None]
     return sum(tensor.nbytes for tensor in tensors)
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a device, for the CPU that of the machine; None where that cannot be told."""
+    """Free bytes of a device, for the CPU of the machine; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type != "cpu":
@@ -78,11 +78,11 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most memory that tensors held since `forget_peak`; None where it is not counted."""
+    """Peak bytes of tensors since `reset_peak`; None if not counted on this device."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
-def forget_peak(device: torch.device) -> None:
-    """Count the peak anew."""
+def reset_peak(device: torch.device) -> None:
+    """Reset the peak of `peak_bytes`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

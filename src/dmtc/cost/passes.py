@@ -1,4 +1,4 @@
-"""What passes over whole images cost: plain inference, labelling, scoring."""
+"""The cost of passes over whole images: plain inference, labelling, scoring."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from dmtc.evaluation.quality import score_pseudo_labels
 from dmtc.pseudo import PseudoLabelStore, label_images
 
 _PASSES = 4
-"""Passes that share the time for measuring: labelling and scoring, and plain inference for each."""
+"""Number of passes that share the measuring time: labelling and scoring, and plain inference for each."""
 
 
 class WholeImages:
     """Passes of a network over whole images, read by the run's own loader.
 
     Args:
-        components: Of the recipe.
+        components: The recipe.
         predict: The network.
-        workers: Loader processes of the run.
-        watch: How long to measure.
+        workers: Number of loader processes of the run.
+        watch: Times the passes.
     """
 
     def __init__(self, components: Components, predict: Predictor, workers: int, watch: Stopwatch) -> None:
@@ -32,7 +32,7 @@ class WholeImages:
             pass  # starts the processes
 
     def labelling(self, store: PseudoLabelStore) -> tuple[PassCost, Sequence[str]]:
-        """Predict and store unlabelled images; also tells which."""
+        """Predict unlabelled images and store the results; also returns the ids used."""
         components = self._components
         ids, plain = self._plain(components.split.unlabelled)
 
@@ -55,7 +55,7 @@ class WholeImages:
         return PassCost(images_per_s=len(ids) / self._watch.once(score), plain_images_per_s=plain)
 
     def _plain(self, ids: Sequence[str]) -> tuple[Sequence[str], float]:
-        """As many images as there is time for, and how many of them the network alone takes a second."""
+        """The ids that fit in the measuring time, and the network's speed alone, in images per second."""
 
         def read(ids: Sequence[str]) -> list[Batch]:
             return list(self._loader.images(ids, self._components.run.label_batch, with_mask=False))
@@ -75,7 +75,7 @@ class WholeImages:
 def truth_seconds(
     components: Components, store: PseudoLabelStore, ids: Sequence[str], watch: Stopwatch
 ) -> float | None:
-    """Seconds an image that holding pseudo-labels against the truth takes; None if the run does not do so."""
+    """Seconds per image for comparing pseudo-labels with the truth; None if the run does not."""
     if not components.run.score_pseudo_labels:
         return None
     return watch.once(lambda: score_pseudo_labels(store, 1.0, ids, components.dataset)) / len(ids)

@@ -1,4 +1,4 @@
-"""What training steps of a stage cost."""
+"""The cost of training steps of a stage."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dmtc.core.types import IGNORE_INDEX, Batch, Maps, StepInputs
 from dmtc.cost.findings import Memory, StageCost, StepCost
-from dmtc.cost.memory import LiveBytes, fixed_bytes, forget_peak, peak_bytes
+from dmtc.cost.memory import LiveBytes, fixed_bytes, peak_bytes, reset_peak
 from dmtc.cost.timing import Stopwatch
 from dmtc.engine.average import AveragedWeights
 from dmtc.engine.components import Components
@@ -20,21 +20,21 @@ from dmtc.models import SegmentationModel
 from dmtc.schedule import OPTIMIZERS, Phase
 
 _FEW, _MORE = 2, 3
-"""Images with which memory is counted; what they differ by is of one image."""
+"""Batch sizes at which memory is counted; the difference is one image."""
 
 Terms = list[tuple[str, float, Loss]]
 
 
 class StageTraining:
-    """Training steps of a stage, as the trainer takes them, on made-up images.
+    """Training steps of a stage, run as in the trainer, on synthetic images.
 
     Args:
-        components: Of the recipe.
+        components: The recipe.
         model: A network on its device.
-        phase: One of the stage.
-        free: Bytes that were free on the device before the network was there; None if that is not known.
-        watch: How long to measure.
-        crop: Height and width of the images, if not the recipe's.
+        phase: A phase of the stage.
+        free: Free bytes on the device before the network was loaded; None if unknown.
+        watch: Times the steps.
+        crop: Height and width of the images; None for the recipe's.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class StageTraining:
         """Measure.
 
         Args:
-            batches: Images a step to measure beside the recipe's own.
-            crops_per_s: Crops a second that one process reads.
+            batches: Batch sizes to measure besides the recipe's own.
+            crops_per_s: Crops per second that one process reads.
         """
-        from torch.utils.flop_counter import FlopCounterMode  # loads triton, for which nothing else need wait
+        from torch.utils.flop_counter import FlopCounterMode  # imported late, as it loads triton
 
         memory = self.memory()
         with FlopCounterMode(display=False) as counter:
@@ -92,21 +92,21 @@ class StageTraining:
         )
 
     def memory(self) -> Memory:
-        """Count what lives in a step, on two small ones."""
-        self._train(self._batch(_FEW), self._terms, 1)  # makes what the optimizer keeps, and gradients
-        few, more = (self._living(self._batch(images)) for images in (_FEW, _MORE))
+        """Count the memory of a step, from two small ones."""
+        self._train(self._batch(_FEW), self._terms, 1)  # allocates gradients and the optimizer's state
+        few, more = (self._peak_bytes_of(self._batch(images)) for images in (_FEW, _MORE))
         averages = 0 if self._average is None else self._average.bytes()
         fixed = fixed_bytes(self._model, self._optimizer) + averages + few - _FEW * (more - few)
         return Memory(fixed=fixed, per_image=more - few)
 
     def _step(self, images: int, memory: Memory, compared: dict[str, Terms]) -> tuple[StepCost, dict[str, float]]:
-        """A step of so many images, and its seconds with each of the compared lists of terms."""
+        """The cost of a step of some images, and its seconds with each of the compared lists of terms."""
         device, seconds, peak = self._components.device, {}, None
         estimate = memory.estimate(math.ceil(images / self._components.run.accumulate))
-        # A GPU refuses what it has not; a machine that is out of memory ends the process.
+        # A GPU raises an error if out of memory, but on CPU the process would be killed.
         if device.type == "cuda" or self._free is None or estimate <= self._free:
             batch = self._batch(images)
-            forget_peak(device)
+            reset_peak(device)
             works = {name: partial(self._train, batch, terms) for name, terms in compared.items()}
             try:
                 seconds = self._watch.each(works)
@@ -127,14 +127,14 @@ class StageTraining:
         for number in range(count):
             step(number, batch, learning_rate=1e-6)
 
-    def _living(self, batch: Batch) -> int:
-        """Bytes of all that a forward and backward pass makes, at most; weights' gradients are there already."""
+    def _peak_bytes_of(self, batch: Batch) -> int:
+        """Peak bytes allocated by a forward and backward pass; the weights' gradients already exist."""
         with LiveBytes() as live:
             self._loss(batch, self._maps(batch, compiled=False)).backward()
         return live.peak
 
     def _loss_seconds(self, images: int) -> float:
-        """Of the loss terms of a step, forward and backward, from the network's maps on."""
+        """Seconds of a step's loss terms, forward and backward, starting from the network's maps."""
         accumulate = self._components.run.accumulate
         part = self._batch(max(1, images // accumulate))
         with torch.no_grad():
@@ -162,7 +162,7 @@ class StageTraining:
         return torch.autocast(self._components.device.type, precision, enabled=precision.itemsize < 4)
 
     def _batch(self, images: int) -> Batch:
-        """Noise of the recipe's size: how long a step takes does not depend on what is in the pictures."""
+        """Noise of the recipe's crop size, as the duration of a step does not depend on image content."""
         phase, (height, width) = self._phase, self._crop
         generator = torch.Generator().manual_seed(0)
         blocks = torch.randint(self._components.dataset.num_classes, (images, 5, 5), generator=generator)

@@ -1,4 +1,4 @@
-"""How long something takes on a device."""
+"""Timing work on a device."""
 
 import statistics
 import time
@@ -15,9 +15,9 @@ class Stopwatch:
     """Times work on a device.
 
     Attributes:
-        device: Waited for before the clock is read.
-        repeats: Repetitions in a turn, at most.
-        seconds: That the timed turns of a piece of work may take together; at least one repetition is timed.
+        device: Synchronized before the clock is read.
+        repeats: Maximum number of repetitions per turn.
+        seconds: Time limit of all turns of a piece of work; at least one repetition is timed.
     """
 
     device: torch.device
@@ -25,16 +25,16 @@ class Stopwatch:
     seconds: float
 
     def each(self, works: Mapping[str, Callable[[int], object]]) -> dict[str, float]:
-        """Median seconds of one repetition of each piece of work, which is told how often to repeat itself.
+        """Median seconds per repetition of each piece of work, a function that takes its number of repetitions.
 
-        What is to be compared takes turns, so that whatever else the machine does falls on all alike.
+        The pieces take turns, so that other load on the machine affects all equally.
         """
         counts, measured = {}, {}
         for name, work in works.items():
-            self._timed(work, 1)  # the first time memory is mapped, algorithms are chosen, code is compiled
+            self._timed(work, 1)  # warm-up: memory is mapped, algorithms are chosen, code is compiled
             first = self._timed(work, 1)
             counts[name] = max(1, min(self.repeats, int(self.seconds / _TURNS / first)))
-            # Where one repetition takes all the time there is, the one just made has to do.
+            # If one repetition exceeds the time limit, the one just timed is the result.
             measured[name] = [first] if first > self.seconds else []
         for _ in range(_TURNS):
             for name, work in works.items():
@@ -52,7 +52,7 @@ class Stopwatch:
         return self.each({"work": repeated})["work"]
 
     def once(self, work: Callable[[], object]) -> float:
-        """Seconds of a single time."""
+        """Seconds of a single repetition."""
         return self._timed(lambda _: work(), 1)
 
     def _timed(self, work: Callable[[int], object], count: int) -> float:

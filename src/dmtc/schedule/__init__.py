@@ -1,4 +1,4 @@
-"""Schedules: the phases of a method, how long they are, and how their optimizers go."""
+"""Schedules: the phases of a method, their lengths, optimizers and learning rates."""
 
 from dmtc.schedule.optimizers import OPTIMIZERS
 from dmtc.schedule.phase import Phase

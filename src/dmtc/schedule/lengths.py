@@ -1,4 +1,4 @@
-"""Lengths that follow from the number of images: what `schedule.*.root_steps` asks for, as numbers of steps."""
+"""Phase lengths that depend on the number of images: converts `schedule.*.root_steps` to steps."""
 
 import math
 from collections.abc import Mapping
@@ -8,26 +8,26 @@ _TO_TENS = 10
 
 
 def steps_by_count(root_steps: float, images: int) -> int:
-    """Steps of a phase: `root_steps` times the square root of the number of images, in tens, at least 10.
+    """Steps of a phase: `root_steps` times the square root of the number of images, rounded to tens, at least 10.
 
-    A hundred times as many images are thus trained on ten times as long: each is seen less often, as in published
-    recipes (VOC: 300 epochs of 100 labelled images, 85 of 1,464).
+    A hundred times as many images thus train ten times as long, so each is seen less often, as in published recipes
+    (VOC: 300 epochs of 100 labelled images, 85 of 1,464).
     """
     return max(_TO_TENS, round(root_steps * math.sqrt(images) / _TO_TENS) * _TO_TENS)
 
 
 def with_lengths(schedule: Mapping[str, Any], labelled: int, unlabelled: int) -> tuple[dict[str, Any], list[str]]:
-    """Put steps in place of `root_steps` where neither steps nor epochs are given.
+    """Compute steps from `root_steps` where neither steps nor epochs are given.
 
     Args:
         schedule: The `schedule` part of a config, checked.
-        labelled: Images that the start counts.
-        unlabelled: Images that the rounds count; if there are none, they count the labelled ones.
+        labelled: Number of labelled images, for the start.
+        unlabelled: Number of unlabelled images, for the rounds; if 0, they use the labelled ones.
 
     Returns:
-        The schedule with `steps`, and a line about each stage whose length was computed.
+        The schedule with `steps`, and one line for each stage whose length was computed.
     """
-    done, notes = dict(schedule), []
+    filled, notes = dict(schedule), []
     of_rounds = ("unlabelled", unlabelled) if unlabelled else ("labelled", labelled)
     for stage, (kind, images) in (("start", ("labelled", labelled)), ("rounds", of_rounds)):
         settings = schedule[stage]
@@ -35,6 +35,6 @@ def with_lengths(schedule: Mapping[str, Any], labelled: int, unlabelled: int) ->
         if factor is None or settings["steps"] is not None or settings["epochs"] is not None:
             continue
         steps = steps_by_count(factor, images)
-        done[stage] = dict(settings) | {"steps": steps}
+        filled[stage] = dict(settings) | {"steps": steps}
         notes.append(f"schedule.{stage}.steps={steps}, as {factor:g} x the square root of {images} {kind} images")
-    return done, notes
+    return filled, notes

@@ -7,7 +7,7 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry
 
 OPTIMIZERS: Registry[torch.optim.Optimizer] = Registry("optimizer", runtime=["parameters", "learning_rate"])
-"""The known optimizers, as in `schedule.optimizer`. Builders take `parameters` and `learning_rate` besides."""
+"""The optimizers for `schedule.optimizer`. Builders also take `parameters` and `learning_rate`."""
 
 
 @OPTIMIZERS.register("sgd")

@@ -1,4 +1,4 @@
-"""A phase of a plan: one training of one network, and what a plan of phases can be asked."""
+"""A phase, which trains one network once, and functions on plans, which are lists of phases."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from dmtc.core.types import Stage
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One training of one network.
+    """One training run of one network.
 
     Attributes:
         name: For example "r1-a": round 1, network a. Round 0 is the supervised start.
-        stage: Which weights the loss terms have: those of the "start" or those of the "rounds".
-        trainee: Letter of the network that is trained.
-        init_from: Phase whose last weights it starts from; None means the network's starting weights.
-        label_from: Phase whose last weights label the unlabelled images; None means labelled images only.
+        stage: Whether loss terms have their weights of the "start" or of the "rounds".
+        trainee: Letter of the network to train.
+        init_from: Phase whose final weights it starts from; None means the network's starting weights.
+        label_from: Phase whose final weights are the teacher; None means labelled images only.
         label_ratio: Share of every class, in (0, 1], kept as pseudo-labels; None without pseudo-labels.
-        steps: Optimizer steps.
-        learning_rate: At the first step; the rate schedule lowers it over `steps`.
-        labelled_batch: Labelled images a step.
-        pseudo_batch: Pseudo-labelled images a step.
-        evaluations: How often the validation images are scored; the last time is after the last step.
+        steps: Number of optimizer steps.
+        learning_rate: Initial rate, which the rate curve scales over `steps`.
+        labelled_batch: Labelled images per step.
+        pseudo_batch: Pseudo-labelled images per step.
+        evaluations: Number of times the validation images are scored, the last one after the last step.
     """
 
     name: str
@@ -39,36 +39,36 @@ class Phase:
 
     @property
     def scored_after(self) -> set[int]:
-        """Steps after which the validation images are scored, evenly spread, the last step among them."""
+        """Steps after which the validation images are scored: evenly spaced, including the last."""
         return {round(self.steps * (i + 1) / self.evaluations) for i in range(self.evaluations)}
 
 
 def independent_phases(plan: list[Phase]) -> list[list[Phase]]:
-    """The plan in pieces of neighbors that could run at the same time: none needs another, each has its own network."""
-    pieces: list[list[Phase]] = []
+    """Split a plan into runs of consecutive phases that can train in parallel: on different networks, independently."""
+    groups: list[list[Phase]] = []
     for phase in plan:
-        piece = pieces[-1] if pieces else []
+        group = groups[-1] if groups else []
         needed = {phase.init_from, phase.label_from}
-        if piece and not any(other.name in needed or other.trainee == phase.trainee for other in piece):
-            piece.append(phase)
+        if group and not any(other.name in needed or other.trainee == phase.trainee for other in group):
+            group.append(phase)
         else:
-            pieces.append([phase])
-    return pieces
+            groups.append([phase])
+    return groups
 
 
 def networks_of(plan: list[Phase]) -> list[str]:
-    """Letters of the networks that a plan trains, in order."""
+    """Letters of the networks that a plan trains, sorted."""
     return sorted({phase.trainee for phase in plan})
 
 
 def phases_before(phase: Phase, plan: list[Phase]) -> list[Phase]:
-    """What the network of a phase has been through before it."""
+    """Earlier phases of the same network."""
     of_network = [other for other in plan if other.trainee == phase.trainee]
     return of_network[: of_network.index(phase)]
 
 
 def plan_to_json(plan: list[Phase]) -> list[dict[str, Any]]:
-    """The plan as plain dictionaries, for plan.json."""
+    """Convert a plan to plain dictionaries, for plan.json."""
     return [dataclasses.asdict(phase) for phase in plan]
 
 

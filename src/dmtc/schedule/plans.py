@@ -1,7 +1,7 @@
-"""Schedules: from the config to a plan, the ordered list of phases that a method consists of.
+"""Schedules: build a plan, the ordered list of a method's phases, from the config.
 
-A phase trains one network once, from named starting weights, on labelled images and on the pseudo-labels of a named
-teacher. The engine runs any plan and knows no method; a method is nothing but its plan and its losses.
+A phase trains one network once, from given starting weights, on labelled images and on the pseudo-labels of a given
+teacher. The engine runs any plan and knows no methods; a method consists only of a plan and losses.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ SCHEDULES: Registry[list[Phase]] = Registry("schedule", runtime=["recipe"])
 
 @SCHEDULES.register("supervised")
 def supervised(*, recipe: Recipe) -> list[Phase]:
-    """One network on the labelled images alone."""
+    """One network on the labelled images only."""
     return [recipe.start_phase("a")]
 
 
 @SCHEDULES.register("supervised_long")
 def supervised_long(*, recipe: Recipe) -> list[Phase]:
-    """One network on the labelled images alone, for as many steps as its start and all rounds would take.
+    """One network on the labelled images only, for as many steps as its start and all rounds together.
 
-    The fair baseline: whatever a semi-supervised method gains over it is not gained by training longer.
+    The fair baseline: the gain of a semi-supervised method over it is not due to longer training.
     """
     phases = self_training(recipe=recipe)
     return [recipe.start_phase("a", steps=sum(phase.steps for phase in phases))]
@@ -34,7 +34,7 @@ def supervised_long(*, recipe: Recipe) -> list[Phase]:
 
 @SCHEDULES.register("self_training")
 def self_training(*, recipe: Recipe) -> list[Phase]:
-    """One network that is its own teacher of the next round.
+    """One network that is its own teacher for the next round.
 
     Source: Zou et al. 2018 (CBST); Feng et al. 2020 (DST). Deviation: none in the order of phases.
     """
@@ -45,10 +45,10 @@ def self_training(*, recipe: Recipe) -> list[Phase]:
 
 @SCHEDULES.register("mutual")
 def mutual(*, recipe: Recipe) -> list[Phase]:
-    """Two networks; each is labelled by the other network of the previous round.
+    """Two networks; the teacher of each is the other network after the previous round.
 
     Source: Feng et al. 2022 (DMT), algorithm 1, and its published script. Deviation: none in the order of phases; both
-    networks of a round learn from the previous round, so that neither training of a round waits for the other.
+    networks of a round learn from the previous round, so they can train in parallel.
     """
     phases = [recipe.start_phase("a"), recipe.start_phase("b")]
     for number in _round_numbers(recipe):
@@ -57,22 +57,22 @@ def mutual(*, recipe: Recipe) -> list[Phase]:
 
 
 def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the `schedule` part of a config, one sentence each."""
+    """All faults of the `schedule` part of a config, one sentence each."""
     return SCHEDULES.faults(own_options(spec), "schedule") + stage_faults(spec)
 
 
 def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
-    """Turn the `schedule` part of a config into the ordered list of phases.
+    """Build the ordered list of phases from the `schedule` part of a config.
 
     Args:
-        spec: `name`, `start`, `rounds`, `limit_steps`, and arguments of the schedule itself.
-        counts: Images to learn from.
+        spec: `name`, `start`, `rounds`, `limit_steps`, and arguments of the schedule's builder.
+        counts: Number of training images.
 
-    Where no image is unlabelled, phases that learn from stored pseudo-labels are left out (see `left_out`): so every
-    method can be trained at every label ratio, all labels included.
+    If there are no unlabelled images, phases that learn from stored pseudo-labels are left out (see `left_out`), so
+    every method can train at every split, even with all labels.
 
     Raises:
-        ConfigError: A fault in the settings.
+        ConfigError: The settings have a fault.
 
     Examples:
         >>> start = {"epochs": None, "steps": 100, "learning_rate": 0.01, "labelled_batch": 4, "evaluations": 1}
@@ -88,7 +88,7 @@ def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
 
 
 def left_out(spec: Mapping[str, Any], counts: Counts) -> list[str]:
-    """Names of the phases that `build_plan` leaves out, as there is no unlabelled image to learn from."""
+    """Names of the phases that `build_plan` leaves out for lack of unlabelled images."""
     kept = {phase.name for phase in build_plan(spec, counts)}
     return [phase.name for phase in _whole_plan(spec, counts) if phase.name not in kept]
 

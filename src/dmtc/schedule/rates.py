@@ -7,15 +7,15 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry
 
 RateCurve = Callable[[float], float]
-"""Share of the phase that is done, in [0, 1) -> factor of the phase's learning rate."""
+"""Maps the completed share of a phase, in [0, 1), to a factor of its learning rate."""
 
 RATES: Registry[RateCurve] = Registry("rate")
-"""The known curves, as in `schedule.rate`."""
+"""The curves for `schedule.rate`."""
 
 
 @RATES.register("poly")
 def poly(*, power: float) -> RateCurve:
-    """(1 - share done) ** power, set anew at every step (Chen et al. 2017, section 3)."""
+    """(1 - completed share) ** power, updated at every step (Chen et al. 2017, section 3)."""
     return lambda done: (1 - done) ** power
 
 
@@ -23,16 +23,16 @@ def poly(*, power: float) -> RateCurve:
 def cosine(*, floor: float) -> RateCurve:
     """Half a cosine, from 1 down to `floor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
     if not 0 <= floor <= 1:
-        raise ConfigError(f"schedule.rate.floor should lie in [0, 1], but is {floor}")
+        raise ConfigError(f"schedule.rate.floor should be in [0, 1], but is {floor}")
     return lambda done: floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
 
 
 @RATES.register("constant")
 def constant() -> RateCurve:
-    """The phase's learning rate throughout."""
+    """A constant learning rate."""
     return lambda done: 1.0
 
 
 def warmed_up(curve: RateCurve, share: float) -> RateCurve:
-    """The curve, times a factor that rises evenly from 0 to 1 over the first `share` of a phase; 0 leaves it as is."""
+    """The curve times a factor that rises linearly from 0 to 1 over the first `share` of a phase; 0: no warm-up."""
     return curve if share == 0 else lambda done: curve(done) * min(1.0, done / share)

@@ -1,4 +1,4 @@
-"""What every schedule builds its phases from: the settings of the stages, and how many images there are."""
+"""The input of all schedules: the settings of the stages, and the number of images."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from dmtc.schedule.settings import RoundSettings, StartSettings
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Images to learn from.
+    """Number of training images.
 
     Attributes:
         labelled: Labelled images of each network, by its letter.
@@ -23,17 +23,17 @@ class Counts:
 
     @property
     def for_rounds(self) -> int:
-        """Images that the lengths of rounds count: the unlabelled ones, or all where none is unlabelled.
+        """Images per epoch of a round: the unlabelled ones, or the labelled ones if none are unlabelled.
 
-        No round is trained then, but a baseline that is as long as all rounds keeps about the length that it has at the
-        label ratios at which it is compared with them.
+        In the latter case no rounds are trained, but a baseline as long as all rounds keeps about the length it has at
+        splits with unlabelled images.
         """
         return self.unlabelled or max(self.labelled.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What every schedule builds its phases from."""
+    """The input of all schedules."""
 
     start: StartSettings
     rounds: RoundSettings
@@ -41,7 +41,7 @@ class Recipe:
     limit_steps: int | None
 
     def start_phase(self, trainee: str, steps: int | None = None) -> Phase:
-        """Supervised training of one network from its starting weights."""
+        """Supervised training of a network from its starting weights."""
         start = self.start
         if steps is None:
             steps = _steps("start", start.steps, start.epochs, self.counts.labelled[trainee], start.labelled_batch)
@@ -60,7 +60,7 @@ class Recipe:
         )
 
     def round_phase(self, number: int, trainee: str, teacher: str) -> Phase:
-        """Training of one network in a round, on the pseudo-labels of the previous round's teacher."""
+        """Training of a network in a round, on pseudo-labels of a teacher of the previous round."""
         rounds = self.rounds
         steps = _steps("rounds", rounds.steps, rounds.epochs, self.counts.for_rounds, rounds.pseudo_batch)
         return Phase(
@@ -86,5 +86,5 @@ def _steps(section: str, steps: int | None, epochs: float | None, images: int, b
         return steps
     if epochs is None:
         raise ConfigError(f"schedule.{section} needs steps, epochs or root_steps")
-    # The published loaders keep the last, smaller batch, so an epoch has the ceiling; we fill that batch up.
+    # Rounded up, as published loaders keep the last, smaller batch of an epoch. Here that batch is filled.
     return max(1, round(epochs * math.ceil(images / batch)))

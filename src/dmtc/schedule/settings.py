@@ -1,4 +1,4 @@
-"""The `schedule` part of a config: lengths and rates of the stages, and what can be wrong with them."""
+"""The `schedule` part of a config: settings of the stages, and their checks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from dmtc.core.registry import argument_faults
 
 @dataclass(frozen=True, slots=True)
 class StartSettings:
-    """Lengths and rates of the supervised start; an epoch counts the labelled images.
+    """Settings of the supervised start; an epoch is a pass over the labelled images.
 
-    `root_steps` is replaced by steps before a plan is made, see `dmtc.schedule.lengths`.
+    `root_steps` is converted to steps before a plan is built, see `dmtc.schedule.lengths`.
     """
 
     epochs: float | None
@@ -24,7 +24,7 @@ class StartSettings:
 
 @dataclass(frozen=True, slots=True)
 class RoundSettings:
-    """Lengths and rates of the rounds; an epoch counts the pseudo-labelled images."""
+    """Settings of the rounds; an epoch is a pass over the pseudo-labelled images."""
 
     label_ratios: list[float]
     epochs: float | None
@@ -37,14 +37,14 @@ class RoundSettings:
 
 
 def stage_faults(spec: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with what all schedules share, one sentence each."""
+    """All faults of the settings that all schedules share, one sentence each."""
     faults = []
     for section, settings in (("start", StartSettings), ("rounds", RoundSettings)):
         if not isinstance(spec.get(section), Mapping):
             faults.append(f"schedule.{section} should hold the settings of the {section}, but is {spec.get(section)!r}")
             continue
-        wrong = argument_faults(settings, spec[section], f"schedule.{section}")
-        faults += wrong or _range_faults(spec[section], f"schedule.{section}")
+        found = argument_faults(settings, spec[section], f"schedule.{section}")
+        faults += found or _range_faults(spec[section], f"schedule.{section}")
     limit = spec.get("limit_steps")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         faults.append(f"schedule.limit_steps should be a positive whole number or null, but is {limit!r}")
@@ -58,7 +58,7 @@ def stage_faults(spec: Mapping[str, Any]) -> list[str]:
 
 
 def own_options(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left for the schedule's own builder; the other settings are the plan's and the training loop's."""
+    """Options of the schedule's builder, without those of the plan and the training loop."""
     shared = ("start", "rounds", "limit_steps", "optimizer", "rate", "warmup", "ema")
     return {key: value for key, value in spec.items() if key not in shared}
 
@@ -80,6 +80,6 @@ def _range_faults(settings: Mapping[str, Any], where: str) -> list[str]:
     ]
     return [
         f"{where}.{key} should be {expected}, but is {settings[key]!r}"
-        for key, is_fine, expected in checks
-        if key in settings and not is_fine(settings[key])
+        for key, is_valid, expected in checks
+        if key in settings and not is_valid(settings[key])
     ]

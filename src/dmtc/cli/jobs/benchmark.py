@@ -38,7 +38,7 @@ def benchmark_job(
         require_own_file(Path(output), "job.output", {"precision", "environment"})
     components = components_to_look_at(config, given)
     progress = Progress([], "off" if components.run.progress == "off" else "lines")
-    cost = measure_cost(components, network=network, steps=steps, seconds=seconds, batches=batches, tell=progress.say)
+    cost = measure_cost(components, network=network, steps=steps, seconds=seconds, batches=batches, report=progress.say)
     facts, precision = describe_environment(components.device), str(components.precision).removeprefix("torch.")
     cpu = f"{facts['processor']}, threads: {facts['threads']}"
     device = facts["device"] if components.device.type == "cuda" else cpu
