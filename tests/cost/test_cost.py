@@ -16,7 +16,7 @@ from dmtc.report import cost_page
 
 def cost_of(small, *overrides, batches=()) -> tuple[Components, Cost]:
     components = Components(settle(dmtc.compose([*small, *overrides])))
-    return components, measure_cost(components, steps=1, seconds=0.01, batches=batches, tell=lambda text: None)
+    return components, measure_cost(components, steps=1, seconds=0.01, batches=batches, report=lambda text: None)
 
 
 @pytest.fixture(scope="module")
