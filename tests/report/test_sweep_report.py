@@ -340,7 +340,7 @@ def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):
     write_status(tmp_path / "failed", Status(("method=dmt",), "failed", 0.0, 1.0, None, "no room"))
     stopped = tmp_path / "stopped"
     stopped.mkdir()
-    for name in ("config.yaml", "environment.json", "plan.json"):
+    for name in ("config.yaml", "settings.json", "environment.json", "split.json", "task.json", "plan.json"):
         (stopped / name).write_bytes((finished.folder.path / name).read_bytes())
     (stopped / "phases" / "r0-a").mkdir(parents=True)
     of_phase = Path("phases", "r0-a", "phase.json")

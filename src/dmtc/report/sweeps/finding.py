@@ -24,6 +24,10 @@ LENGTHS = ("schedule.rounds", "schedule.start.steps", "schedule.start.epochs", "
 """Settings that, in a run without rounds, set nothing but its number of steps."""
 
 
+_OF_RESULTS = ("method", "dataset", "seed", "seconds", "device", "phases", "per_class_iou", "environment")
+"""What a report needs of results.json, besides the split and the scores."""
+
+
 @dataclass(frozen=True, eq=False)
 class RunRecord:
     """A run as a report needs it.
@@ -96,8 +100,11 @@ def _read_run(path: Path, name: str) -> RunRecord:
     try:
         settings = _settings(path)
         results = json.loads(read_regular(path / "results.json"))
-        _ = results["method"], results["dataset"], results["seed"], results["seconds"]
-        _ = results["split"]["ratio"], results["split"]["labelled"]
+        _ = [results[key] for key in _OF_RESULTS]
+        _ = (
+            [results["split"][key] for key in ("ratio", "labelled", "unlabelled", "sha256")],
+            results["miou"]["ensemble"],
+        )
         if not math.isfinite(results["miou"]["mean_last"]):
             results, state = {}, "failed"
             reason = "its mIoU is NaN, as a class is absent and evaluation.absent=undefined"
@@ -108,7 +115,7 @@ def _read_run(path: Path, name: str) -> RunRecord:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         results, state, reason = {}, "failed", f"results.json is damaged: {what}"
-    phases = results.get("phases", ())
+    phases = results["phases"] if results else ()
     if phases and not any(phase.get("label_from") for phase in phases):
         settings = {key: value for key, value in settings.items() if not _matches(key, LENGTHS)}
         settings["steps"] = sum(phase["steps"] for phase in phases)

@@ -66,7 +66,7 @@ class Row:
     @property
     def is_full(self) -> bool:
         """Whether all images are labelled."""
-        return all(run.results["split"].get("unlabelled") == 0 for run in self.runs.values()) or self.ratio == "full"
+        return all(run.results["split"]["unlabelled"] == 0 for run in self.runs.values()) or self.ratio == "full"
 
     @property
     def name(self) -> str:
@@ -86,7 +86,7 @@ class Row:
     @property
     def ensembles(self) -> list[float]:
         """The mIoU of every run's ensemble; empty if there is none."""
-        values = [run.results["miou"].get("ensemble") for run in self.runs.values()]
+        values = [run.results["miou"]["ensemble"] for run in self.runs.values()]
         return [value for value in values if value is not None]
 
     @property
@@ -163,7 +163,7 @@ def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> lis
 
     def cell_of(run: RunRecord) -> Cell:
         split = run.results["split"]
-        return split["labelled"], str(split["ratio"]), "" if by_fold else str(split.get("sha256", ""))
+        return split["labelled"], str(split["ratio"]), "" if by_fold else str(split["sha256"])
 
     passed_over = (*_OF_THE_RATIO, *_OF_THE_PANEL, *over, *([FILES_OF_LABELLED] if by_fold else []))
     differing = {key: values for key, values in varying(runs).items() if not _is_of(key, passed_over)}
@@ -252,12 +252,12 @@ def _commits(made: Iterable[str]) -> str:
 
 
 def _has_rounds(row: Row) -> bool:
-    return any(phase.get("label_from") for phase in row.any.results.get("phases", ()))
+    return any(phase["label_from"] for phase in row.any.results["phases"])
 
 
 def _lengths(row: Row) -> list[int]:
     """Steps of the first network after each of its phases."""
-    steps = [phase["steps"] for phase in row.any.results.get("phases", ()) if phase["trainee"] == "a"]
+    steps = [phase["steps"] for phase in row.any.results["phases"] if phase["trainee"] == "a"]
     return [sum(steps[: i + 1]) for i in range(len(steps))]
 
 

@@ -27,7 +27,7 @@ def score_charts(panel: Panel) -> list[Chart]:
 
 def class_table(panel: Panel) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
     """Names of the classes, and for each row its label and the mean IoU of each class over seeds."""
-    classes = list(dict.fromkeys(name for row in panel.rows for name in row.any.results.get("per_class_iou", {})))
+    classes = list(dict.fromkeys(name for row in panel.rows for name in row.any.results["per_class_iou"]))
     lines = []
     for row in panel.rows:
         of = [class_ious(run) for run in row.runs.values()]

@@ -128,7 +128,7 @@ def runs_csv(records: Sequence[RunRecord]) -> str:
             split, miou = results["split"], results["miou"]
             line |= {"data set": results["dataset"], "ratio": split["ratio"], "labelled": split["labelled"]}
             line |= {"method": record.method, "seed": results["seed"]}
-            line |= {"miou": miou["mean_last"], "ensemble": miou.get("ensemble")}
+            line |= {"miou": miou["mean_last"], "ensemble": miou["ensemble"]}
             if test := results.get("test"):
                 line |= {"test": mean_test(results), "test_ensemble": test["miou"].get("ensemble")}
             line |= {
@@ -168,7 +168,7 @@ def gain_text(gain: Gain) -> str:
 
 def device_hours(run: RunRecord) -> float:
     """Hours of training, labelling and scoring: on a GPU by the clock, on a CPU times the threads that were used."""
-    threads = run.results.get("environment", {}).get("threads") or 1
+    threads = run.results["environment"].get("threads") or 1
     return run.results["seconds"] / 3600 * (1 if _is_gpu(run) else threads)
 
 
@@ -186,17 +186,17 @@ def memory_text(row: Row) -> str:
 
 def peak_memory(row: Row) -> int | None:
     """Bytes; the most of any phase of any run, None if it is not known."""
-    phases = [phase for run in row.runs.values() for phase in run.results.get("phases", ())]
+    phases = [phase for run in row.runs.values() for phase in run.results["phases"]]
     return max((phase["peak_memory_bytes"] for phase in phases if phase.get("peak_memory_bytes")), default=None)
 
 
 def class_ious(run: RunRecord) -> dict[str, float | None]:
     """IoU of each class, like the score the mean over the run's last networks; None for an absent class."""
     of: dict[str, list[float | None]] = {}
-    for phase in run.results.get("phases", ()):
+    for phase in run.results["phases"]:
         if phase.get("iou_last"):
             of[phase["trainee"]] = phase["iou_last"]
-    names = run.results.get("per_class_iou", {})
+    names = run.results["per_class_iou"]
     if not of:
         return dict(names)
     means: dict[str, float | None] = {}
@@ -207,7 +207,7 @@ def class_ious(run: RunRecord) -> dict[str, float | None]:
 
 
 def _is_gpu(run: RunRecord) -> bool:
-    return str(run.results.get("device", "cpu")).startswith("cuda")
+    return str(run.results["device"]).startswith("cuda")
 
 
 def _tex_score(values: Sequence[float], is_best: bool) -> str:
