@@ -251,7 +251,7 @@ def test_a_collapsing_round_is_told(short, tmp_path, monkeypatch, capsys):
         calls.append(1)
         (name, scores), *_ = real(*arguments).items()
         # Two scorings a phase; the start's two networks come first.
-        return {name: type(scores)(0.6 if len(calls) <= 4 else 0.3, scores.iou, scores.accuracy)}
+        return {name: type(scores)(0.6 if len(calls) <= 4 else 0.3, scores.iou, scores.metrics)}
 
     monkeypatch.setattr(dmtc.engine.scoring, "evaluate", worse)
     run = dmtc.train(dmtc.compose(short), tmp_path / "run")

@@ -97,7 +97,7 @@ def test_teachers_and_students_have_the_last_weights_and_not_the_best(small, tmp
     def first_is_best(*arguments):
         ((network, scores),) = real(*arguments).items()
         scored.append(network)
-        return {network: type(scores)(0.9 if len(scored) % 2 else 0.1, scores.iou, scores.accuracy)}
+        return {network: type(scores)(0.9 if len(scored) % 2 else 0.1, scores.iou, scores.metrics)}
 
     def watched(self, model, *arguments):
         began[self.phase.name] = {name: value.clone() for name, value in model.state_dict().items()}
