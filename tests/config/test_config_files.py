@@ -6,7 +6,7 @@ HEAD = "# @package _global_\n"
 FILES = {
     "bracket": (HEAD + "split: {ratio: 1/4\n", "bracket.yaml:3:1: "),
     "tab": (HEAD + "seed: 1\n\tx: 2\n", "tab.yaml:3:1: found a tab"),
-    "latin": (HEAD.encode() + b"tag: \xff\xfe\n", "latin.yaml:2: is not text in UTF-8"),
+    "latin": (HEAD.encode() + b"tag: \xff\xfe\n", "latin.yaml:2: is not UTF-8 text"),
     "circle": (HEAD + "defaults:\n- /experiment: circle\n", "circle.yaml: its defaults lead in a circle"),
     "there": (HEAD + "defaults:\n- back\n", "its defaults lead in a circle"),
     "tag": (HEAD + "tag: !!python/object/apply:os.system [touch ran]\n", "tag.yaml:2:6: the tag !!python/object/apply"),

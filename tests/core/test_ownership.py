@@ -122,7 +122,7 @@ def test_a_json_file_is_replaced_by_one_of_its_kind_alone(tmp_path):
     require_own_file(path, "job.output", {"precision"})
     for other in ('{"mine": 1}', "[]", "mine", ""):
         path.write_text(other)
-        with pytest.raises(ConfigError, match="is not by this job; it is left alone"):
+        with pytest.raises(ConfigError, match="was not written by this job; it is left alone"):
             require_own_file(path, "job.output", {"precision"})
     with pytest.raises(ConfigError, match="is a folder; name a file"):
         require_own_file(tmp_path, "job.output", {"precision"})

@@ -19,7 +19,7 @@ def test_a_signal_is_noted_and_handlers_are_put_back(capfd):
             interruption.check("at step 3")
     assert caught.value.exit_code == 143
     assert [signal.getsignal(signum) for signum in SIGNALS] == before
-    assert "SIGTERM: finishing the step at hand" in capfd.readouterr().err
+    assert "SIGTERM: finishing the current step" in capfd.readouterr().err
 
 
 def test_ctrl_c_again_stops_at_once_but_a_cluster_may_repeat_itself(capfd):

@@ -1,1 +1,1 @@
-"""What everything may use, and what uses nothing of ours: errors, types, the registry, randomness, files."""
+"""Errors, types, the registry, randomness and files. Every room may import core; core imports no other room."""

@@ -1,12 +1,12 @@
-"""The faults a user can mend.
+"""Errors that the user can fix.
 
-Each is one readable sentence: what is wrong, where, and what to do. The command line prints it without a traceback and
-exits with code 2; every other exception is a bug of ours or of the machine and exits with code 1.
+Each message is one readable sentence: what is wrong, where, and what to do. The command line prints it without a
+traceback and exits with code 2. Any other exception is a bug or a machine failure and exits with code 1.
 """
 
 
 class UserError(ValueError):
-    """Something outside the library is wrong and the user can mend it.
+    """Something outside the library is wrong, and the user can fix it.
 
     Examples:
         >>> import dmtc
@@ -19,16 +19,16 @@ class UserError(ValueError):
 
 
 class ConfigError(UserError):
-    """A setting is unknown, missing, of the wrong type, or does not fit the others."""
+    """A setting is unknown, missing, of the wrong type, or conflicts with another one."""
 
 
 class DataError(UserError):
-    """A data set, an image, a mask or a list of ids is missing or malformed."""
+    """A data set, image, mask or id list is missing or malformed."""
 
 
 class WeightsError(UserError):
-    """A file of weights or a checkpoint is missing, unreadable, or does not fit the model."""
+    """A weights file or checkpoint is missing, unreadable, or does not fit the model."""
 
 
 class TrainingError(RuntimeError):
-    """Training itself went wrong, for example a loss that is not finite; not the fault of a setting or a file."""
+    """Training itself failed, for example with a non-finite loss; no setting or file is at fault."""

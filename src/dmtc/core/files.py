@@ -1,8 +1,8 @@
-"""Writing files so that a reader, or a run that goes on after a crash, never sees half of one.
+"""Atomic writes: a reader, or a run resumed after a crash, never sees a partial file.
 
-Killing a process at any moment leaves the old file or the new one. A power cut could still leave an empty file under
-the new name, unless the disk was asked to have it first: that is done for what marks other things as done, and left out
-for what can be checked and made again (a run has thousands of pseudo-label files, and every wait costs milliseconds).
+A process killed at any moment leaves either the old file or the new one. After a power cut, the new name may still hold
+an empty file unless the data was synced to disk first. Files that mark other work as done are synced; files that can be
+checked and rebuilt are not, because a run has thousands of pseudo-label files and each sync costs milliseconds.
 """
 
 import contextlib
@@ -23,31 +23,31 @@ from dmtc.core.errors import DataError
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody can delete a file that is open
+except ImportError:  # Windows, where an open file cannot be deleted
     fcntl = None
 
 _UNFINISHED = ".part"
 _TEMPORARY = re.compile(r"\.(?:.*\.)?[0-9a-f]{32}\.part(?:\.mp4)?", re.DOTALL)
 WORK = "unfinished"
-"""What a temporary folder inside another one is called after."""
+"""Base name of a temporary folder inside another one."""
 
 _SHOWN = 64
-"""Bytes of a final name in a temporary one, which has to fit wherever the final one does: systems count bytes."""
+"""How many bytes of the final name a temporary name keeps: it must fit the file system's limit, which is in bytes."""
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], durable: bool = False, suffix: str = "") -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place at the end if nothing went wrong; folders are made.
+    """Yield a temporary path beside `path` and rename it to `path` on success. Creates missing folders.
 
-    If something went wrong, neither the file nor a folder that was made for it is left.
+    On failure, removes the temporary file and any folders created for it.
 
     Args:
         path: The file to write.
-        durable: Wait until the disk has it before it gets its name.
-        suffix: End of the temporary name, for libraries that go by it.
+        durable: Sync the file to disk before renaming it.
+        suffix: End of the temporary name, for libraries that pick a format by extension.
 
     Raises:
-        OSError: It cannot be written; the error always names `path`.
+        OSError: The file cannot be written; the error always names `path`.
     """
     path = Path(path)
     try:
@@ -67,29 +67,29 @@ def replacing(path: str | os.PathLike[str], durable: bool = False, suffix: str =
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str, durable: bool = False) -> None:
-    """Write under a temporary name beside `path`, then rename; folders are made as needed.
+    """Write under a temporary name beside `path`, then rename. Creates missing folders.
 
     Raises:
-        OSError: It cannot be written; the error always names `path`.
+        OSError: The file cannot be written; the error always names `path`.
     """
     with replacing(path, durable) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a value as indented JSON, atomically and durably: it is small, and others rely on it."""
+    """Write a value as indented JSON, atomically and durably: it is small, and other files rely on it."""
     write_atomically(path, json.dumps(value, indent=2) + "\n", durable=True)
 
 
 @contextmanager
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder beside `path`, which takes its place at the end if nothing went wrong.
+    """Yield a temporary folder beside `path` and rename it to `path` on success.
 
-    A folder that is already there goes only then, and all of it: whoever calls this knows that all of it is ours. A
-    reader sees the old one, for a moment none, or the new one; never half of one.
+    Only then is an existing folder deleted, with everything in it: the caller must know that all of it is ours. A
+    reader sees the old folder, briefly none, or the new one, never a partial one.
 
     Raises:
-        OSError: It cannot be written; the error names `path` or a file in it.
+        OSError: The folder cannot be written; the error names `path` or a file in it.
     """
     path = Path(path)
     with _folders_above(path), _working_folder(_temporary(path), path) as temporary:
@@ -105,10 +105,10 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def adding_to_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder inside a folder that is there, from which files can be moved into it; then it is gone.
+    """Yield a temporary folder inside an existing one, to move files from; it is deleted at the end.
 
     Raises:
-        OSError: It cannot be written; the error names a file as it will be called.
+        OSError: A file cannot be written; the error gives the file's final name.
     """
     with _working_folder(_temporary(Path(path, WORK)), Path(path)) as temporary:
         yield temporary
@@ -128,9 +128,9 @@ def _working_folder(temporary: Path, final: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:
-    """Delete what writers that were killed have left under temporary names, in a folder and those inside it.
+    """Delete temporary files that killed writers left behind, in a folder and its subfolders.
 
-    Nothing else goes: no file whose name is not exactly as made here, and none that a living process is writing.
+    Deletes only exact temporary names made by this module, and none that a live process is writing.
     """
     for above, folders, files in os.walk(folder):  # links are not followed
         for name in [*folders, *files]:
@@ -140,7 +140,7 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
 
 
 def remove_unfinished_of(path: Path) -> None:
-    """The same for what was to become `path`, beside it."""
+    """Delete the abandoned temporary files beside `path` that would have become `path`."""
     beginning = _temporary(path).name[: -len(f"{uuid.uuid4().hex}{_UNFINISHED}")]
     if path.parent.is_dir():
         for name in os.listdir(path.parent):
@@ -149,22 +149,22 @@ def remove_unfinished_of(path: Path) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file or folder is called exactly as the writers here call what is unfinished."""
+    """Whether a name is exactly of the form that this module gives to unfinished files and folders."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def _temporary(path: Path, suffix: str = "") -> Path:
-    """A name beside `path`: random, as process numbers repeat between machines that may share a folder."""
+    """A random name beside `path`; process ids would collide between machines that share a folder."""
     shown = os.fsencode(path.name)[:_SHOWN].decode(errors="ignore")
     try:
         return path.with_name(f".{shown}.{uuid.uuid4().hex}{_UNFINISHED}{suffix}")
-    except ValueError:  # the root, or ".", which no file can be
+    except ValueError:  # "/" or "." cannot be a file
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
 
 
 @contextmanager
 def _folders_above(path: Path) -> Iterator[None]:
-    """Make the folders around a file; if it cannot be written after all, those that were made go again."""
+    """Create a file's parent folders; if the write fails, remove the ones that were created."""
     made = []
     if not path.parent.is_dir():
         made = [folder for folder in path.parents if not os.path.lexists(folder)]
@@ -178,7 +178,7 @@ def _folders_above(path: Path) -> Iterator[None]:
 
 
 def remove_empty(folders: list[Path]) -> None:
-    """Delete those of some folders that are empty; the innermost come first."""
+    """Delete the given folders if they are empty. List the innermost first."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -186,7 +186,7 @@ def remove_empty(folders: list[Path]) -> None:
 
 @contextmanager
 def _held(temporary: Path, folder: bool) -> Iterator[None]:
-    """Make a file or folder, and tell other processes that somebody writes it; that ends with this process."""
+    """Create a file or folder and lock it, so that other processes see it is in use; the lock dies with the process."""
     if fcntl is None:
         if folder:
             temporary.mkdir()
@@ -198,11 +198,11 @@ def _held(temporary: Path, folder: bool) -> Iterator[None]:
             descriptor = os.open(temporary, os.O_RDONLY)
         else:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        with contextlib.suppress(OSError):  # a file system without locks: nobody can tell, and nobody deletes
+        with contextlib.suppress(OSError):  # without locks, cleanup cannot lock the file either and leaves it alone
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if temporary.exists():
             break
-        os.close(descriptor)  # somebody who tidied up was quicker
+        os.close(descriptor)  # another process's cleanup deleted it before the lock was taken
     try:
         yield
     finally:
@@ -210,7 +210,7 @@ def _held(temporary: Path, folder: bool) -> Iterator[None]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Delete a temporary file or folder unless a process that is alive holds it, or that cannot be told."""
+    """Delete a temporary file or folder unless a live process holds it or its lock cannot be checked."""
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode
         folder = stat.S_ISDIR(mode)
@@ -237,23 +237,23 @@ _KINDS = {
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse what is there but no file with an end; nothing is opened, as opening a pipe would wait for a writer.
+    """Refuse anything but a regular file. Opens nothing, because opening a pipe would wait for a writer.
 
     Raises:
-        DataError: It is a folder, a pipe, a socket or a device.
-        OSError: Nothing is there, or it cannot be reached.
+        DataError: The path is a folder, pipe, socket or device.
+        OSError: The path does not exist or cannot be reached.
     """
     _refuse_special(path, os.stat(path).st_mode)
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a regular file for reading bytes. It never waits, whatever takes the file's place meanwhile.
+    """Open a regular file for reading bytes. Never blocks, even if the file is replaced in the meantime.
 
     Raises:
-        DataError: It is a folder, a pipe, a socket or a device.
-        OSError: It cannot be opened.
+        DataError: The path is a folder, pipe, socket or device.
+        OSError: The file cannot be opened.
     """
-    require_regular(path)  # first: opening alone can already do something, as with a tape or a terminal
+    require_regular(path)  # before opening, which has side effects on devices such as tapes and terminals
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _refuse_special(path, os.fstat(descriptor).st_mode)
@@ -264,7 +264,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a regular file; see `open_regular`."""
+    """Read all bytes of a regular file; see `open_regular`."""
     with open_regular(path) as file:
         return file.read()
 

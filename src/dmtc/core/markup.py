@@ -1,4 +1,4 @@
-"""Text of the user's in Markdown, LaTeX and tables of text: shown as it is written, whatever letters are in it."""
+"""Escape user text for Markdown, LaTeX and text tables, so that it shows exactly as written."""
 
 _MARKDOWN = {letter: f"\\{letter}" for letter in "\\|`*[]$~"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"}
@@ -7,12 +7,12 @@ _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 
 
 def in_one_line(text: str) -> str:
-    """Text without line breaks and escape codes."""
-    return "".join(one if one.isprintable() else " " if one.isspace() else repr(one)[1:-1] for one in text)
+    """Return the text on one line: whitespace becomes spaces, control characters show as escapes."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in text)
 
 
 def in_markdown(text: str) -> str:
-    r"""Text as a cell of a table, or anywhere in Markdown; no HTML.
+    r"""Escape text for a table cell or anywhere else in Markdown; HTML is escaped too.
 
     Examples:
         >>> in_markdown("a|b <img>")
@@ -22,5 +22,5 @@ def in_markdown(text: str) -> str:
 
 
 def in_latex(text: str) -> str:
-    """Text of a LaTeX document."""
+    """Escape text for a LaTeX document."""
     return "".join(_LATEX.get(letter, letter) for letter in in_one_line(text))

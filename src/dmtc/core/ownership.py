@@ -1,9 +1,9 @@
-"""Whose a file is: the one rule of everything that writes.
+"""File ownership: the one rule for everything that writes.
 
-A command replaces and removes only what it made itself, or what an earlier one of the same kind recorded as its own in
-the folder's manifest (`.dmtc-<kind>.json`). Anything else that is in the way makes it stop before it writes, with a
-line that names the file. And what is written never lies where something is read: folders are told by what they are, not
-by how they are spelled, so that links, `..`, letter case, hard links and mounts hide nothing.
+A command replaces and removes only files that it wrote itself, or that an earlier command of the same kind recorded in
+the folder's manifest (`.dmtc-<kind>.json`). If any other file is in the way, the command stops before writing and names
+it. Output is never written into an input folder. Folders are compared by device and inode, not by spelling, so links,
+`..`, letter case, hard links and mounts hide nothing.
 """
 
 import json
@@ -17,11 +17,11 @@ from dmtc.core.errors import ConfigError, DataError
 from dmtc.core.files import read_regular, write_atomically
 
 Identity = tuple[int, int]
-"""Device and number of a file or folder: the same under all of its names."""
+"""Device and inode of a file or folder: the same under all of its names."""
 
 
 def identity(path: Path) -> Identity | None:
-    """What a path leads to, through all links; None if nothing is there."""
+    """Identify what a path points to, following links; None if nothing is there."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def identity(path: Path) -> Identity | None:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path, which need not exist yet, is a folder or lies in it.
+    """Whether a path is the given folder or lies inside it. The path need not exist yet.
 
     Examples:
         >>> is_inside(Path("/tmp/../usr/new/one"), Path("/usr"))
@@ -39,23 +39,23 @@ def is_inside(path: Path, folder: Path) -> bool:
     path, folder = _resolved(path), _resolved(folder)
     if path.is_relative_to(folder):
         return True
-    of_folder = identity(folder)
-    return of_folder is not None and any(identity(one) == of_folder for one in (path, *path.parents))
+    folder_identity = identity(folder)
+    return folder_identity is not None and any(identity(p) == folder_identity for p in (path, *path.parents))
 
 
 def _resolved(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # other than by pathlib, a circle of links is left to whoever follows it
+    return Path(os.path.realpath(path))  # Path.resolve could raise on a loop of links
 
 
 def require_folder(path: Path, option: str) -> None:
-    """Refuse a path where a folder can neither be made nor be.
+    """Refuse a path that is not a folder and cannot become one.
 
     Args:
         path: The folder; it need not exist yet.
         option: The setting that names it.
 
     Raises:
-        ConfigError: Something else is there.
+        ConfigError: The path is a file or a broken link.
         OSError: The path is too long, leads through a file, or cannot be reached.
     """
     try:
@@ -69,15 +69,15 @@ def require_folder(path: Path, option: str) -> None:
 
 
 def require_own_file(path: Path, option: str, keys: set[str]) -> None:
-    """Refuse to write a JSON file over anything but an earlier one of the same kind.
+    """Refuse to overwrite anything but an earlier JSON file of the same kind.
 
     Args:
         path: The file; it need not exist yet.
         option: The setting that names it.
-        keys: What every file of the kind holds.
+        keys: Keys that every file of this kind has.
 
     Raises:
-        ConfigError: Something else is there.
+        ConfigError: The path is a folder, or a file of another kind.
         OSError: The path is too long, leads through a file, or cannot be reached.
     """
     if path.is_dir():
@@ -89,16 +89,18 @@ def require_own_file(path: Path, option: str, keys: set[str]) -> None:
     except (ValueError, AttributeError, RecursionError):
         own = False
     if not own:
-        raise ConfigError(f"{option}={path} is there and is not by this job; it is left alone: name another file")
+        raise ConfigError(
+            f"{option}={path} exists and was not written by this job; it is left alone: name another file"
+        )
 
 
 class Manifest:
-    """Which files of a folder were written by commands of one kind.
+    """Records which files of a folder were written by commands of one kind.
 
     Args:
         folder: The folder; it need not exist.
-        kind: Of the commands, such as "export"; manifests of other kinds say nothing here.
-        option: How a user names the folder, for messages.
+        kind: The kind of command, such as "export"; manifests of other kinds are ignored.
+        option: What the user calls the folder, for messages.
     """
 
     def __init__(self, folder: Path, kind: str, option: str) -> None:
@@ -109,14 +111,14 @@ class Manifest:
         self._option = option
 
     def exists(self) -> bool:
-        """Whether an earlier command has left one."""
+        """Whether an earlier command left a manifest."""
         return os.path.lexists(self.path)
 
     def recorded(self) -> frozenset[str]:
-        """The files that are recorded, as paths inside the folder with `/`; folders end in `/`.
+        """The recorded files, as `/`-separated paths relative to the folder; folders end in `/`.
 
         Raises:
-            ConfigError: The manifest is damaged, of another kind, or names what lies outside of the folder.
+            ConfigError: The manifest is damaged, of another kind, or names a path outside the folder.
         """
         if not self.exists():
             return frozenset()
@@ -132,13 +134,13 @@ class Manifest:
         return files
 
     def refuse_foreign(self, names: Iterable[str]) -> None:
-        """Stop before anything is written, if files to be written are there and nobody recorded them.
+        """Refuse to overwrite existing files that are not recorded. Call this before writing anything.
 
         Args:
-            names: Files to be written, as in `recorded`.
+            names: The files to write, in the form of `recorded`.
 
         Raises:
-            ConfigError: There is such a file, or the manifest is damaged.
+            ConfigError: Such a file exists, or the manifest is damaged.
         """
         recorded = self.recorded()
         foreign = [n for n in names if os.path.lexists(self.folder / n) and not self._is_own(n, recorded)]
@@ -151,7 +153,7 @@ class Manifest:
             )
 
     def record(self, names: Iterable[str]) -> None:
-        """Note files as own, beside those that are; before they are written, so that none is ever left without owner.
+        """Add files to the manifest. Call this before writing them, so that none is ever left unrecorded.
 
         Raises:
             OSError: The manifest cannot be written.
@@ -159,7 +161,7 @@ class Manifest:
         self._write(self.recorded() | set(names))
 
     def forget_gone(self) -> None:
-        """Drop files that are not there any more."""
+        """Drop files that no longer exist."""
         there = {name for name in self.recorded() if os.path.lexists(self.folder / name)}
         if there:
             self._write(there)
@@ -167,7 +169,7 @@ class Manifest:
             self.path.unlink(missing_ok=True)
 
     def own(self, names: Iterable[str] | None = None) -> list[Path]:
-        """Recorded files, or those of some names that are, which are there and no links: they may be removed."""
+        """Recorded files, optionally limited to `names`, that exist and are not links: safe to remove."""
         recorded = self.recorded()
         return [self.folder / n for n in sorted(recorded if names is None else names) if self._is_own(n, recorded)]
 
@@ -180,7 +182,7 @@ class Manifest:
         except OSError:
             return False
         right = stat.S_ISDIR(mode) if name.endswith("/") else stat.S_ISREG(mode)
-        # A folder on the way that is a link leads to somebody else's files.
+        # A linked folder along the path leads to other people's files.
         return right and _resolved(path).is_relative_to(_resolved(self.folder))
 
     def _write(self, names: Iterable[str]) -> None:
@@ -201,7 +203,7 @@ def _files_of(content: Any, kind: str) -> frozenset[str]:
 
 
 def _stays_inside(name: str) -> bool:
-    """Whether a recorded name is a plain path inside its folder, spelled as this module spells it."""
+    """Whether a recorded name is a plain relative path inside the folder, in this module's spelling."""
     plain = name.removesuffix("/")
     path = PurePosixPath(plain)
     if "\0" in name or path.is_absolute() or ".." in path.parts or (os.name == "nt" and "\\" in name):

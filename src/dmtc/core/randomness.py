@@ -1,6 +1,6 @@
 """Addressed randomness: every random choice has an address, and its generator is derived from that address alone.
 
-Nothing is drawn from a shared stream, so results depend neither on the number of loader workers nor on what ran before,
+No draws come from a shared stream, so results do not depend on the number of dataloader workers or on what ran before,
 and a resumed run needs no saved random state.
 """
 
@@ -13,7 +13,7 @@ def seed_of(*address: object) -> int:
     """A 63-bit seed for an address such as `(seed, "r1-a", epoch, index)`; equal addresses give equal seeds.
 
     Args:
-        *address: Strings, integers, or anything whose `repr` is stable between processes.
+        *address: Strings, integers, or anything whose `repr` is the same in every process.
     """
     digest = hashlib.blake2b(repr(address).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -1,8 +1,8 @@
-"""Components by name: YAML says `name: ...` plus keyword arguments, a registry turns that into an object.
+"""Components by name: YAML gives `name: ...` plus keyword arguments, and a registry builds the object.
 
-A component is any callable (a class or a function) whose parameters are annotated and keyword-capable. Values that only
-exist at run time (the number of classes, say) are declared by the registry, passed by the library, and refused in YAML.
-Every fault of a specification is found before anything is built, so that one message can name them all.
+A component is any callable (class or function) whose parameters are annotated and accept keywords. Values that exist
+only at run time, such as the number of classes, are declared by the registry, passed by the library, and refused in
+YAML. A spec is fully checked before anything is built, so that one message can list every error.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from dmtc.core.errors import ConfigError
 T = TypeVar("T")
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
-# YAML writes 5 where a float is meant; an int is a fine float.
+# YAML users write 5 for a float, so an int is accepted as one.
 _LENIENT = BeartypeConf(is_pep484_tower=True)
 
 
@@ -27,8 +27,8 @@ class Registry(Generic[T]):
     """The known components of one kind.
 
     Args:
-        kind: What a component is called in messages, for example "loss".
-        runtime: Names of the arguments that the library passes itself, and YAML must not give.
+        kind: The word for a component in messages, for example "loss".
+        runtime: Names of the arguments that the library passes itself and that YAML must not set.
 
     Examples:
         >>> SHAPES: Registry[object] = Registry("shape")
@@ -49,15 +49,15 @@ class Registry(Generic[T]):
         self._builders: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
-        """Return a decorator that makes a class or function known as `name`.
+        """Return a decorator that registers a class or function as `name`.
 
         Raises:
-            ConfigError: The name is taken by another component.
+            ConfigError: Another component already has this name.
         """
 
         def decorate(builder: Builder) -> Builder:
             known = self._builders.get(name)
-            # The same definition may be seen twice, when a notebook cell or an `imports=` module runs again.
+            # The same definition may register twice, when a notebook cell or an `imports=` module runs again.
             if known is not None and _origin(known) != _origin(builder):
                 raise ConfigError(f"{self.kind} {name!r} is registered twice: {_origin(known)}, {_origin(builder)}")
             self._builders[name] = builder
@@ -76,11 +76,11 @@ class Registry(Generic[T]):
         return self._builders[name]
 
     def faults(self, spec: Mapping[str, Any], where: str) -> list[str]:
-        """Everything that is wrong with a specification, one sentence each.
+        """List every error in a spec, one sentence each.
 
         Args:
             spec: `name` plus keyword arguments.
-            where: Its place in the config, for the message, for example "loss.mutual".
+            where: The spec's place in the config, for messages, for example "loss.mutual".
         """
         if not isinstance(spec, Mapping):
             return [f"{where} should be `name:` and its options, but is {spec!r}"]
@@ -93,15 +93,15 @@ class Registry(Generic[T]):
         return argument_faults(self._builders[name], arguments, where, self.runtime)
 
     def build(self, spec: Mapping[str, Any], where: str | None = None, **runtime: Any) -> T:
-        """Check a specification and make the component.
+        """Check a spec and build the component.
 
         Args:
             spec: `name` plus keyword arguments, as in YAML.
-            where: Its place in the config, for the message.
-            **runtime: The values of the declared runtime arguments; those the component does not take are left out.
+            where: The spec's place in the config, for messages.
+            **runtime: Values for the declared runtime arguments; those that the component does not accept are dropped.
 
         Raises:
-            ConfigError: Unknown name or argument, missing argument, wrong type; all faults in one message.
+            ConfigError: Unknown name or argument, missing argument, or wrong type; one message lists all errors.
         """
         raise_faults(self.faults(spec, where or self.kind))
         builder = self._builders[spec["name"]]
@@ -114,7 +114,7 @@ class Registry(Generic[T]):
 def argument_faults(
     builder: Callable[..., Any], arguments: Mapping[str, Any], where: str, runtime: Iterable[str] = ()
 ) -> list[str]:
-    """Hold keyword arguments against a callable's signature and annotations; return one sentence a fault."""
+    """Check keyword arguments against a callable's signature and annotations; return one sentence per error."""
     runtime = frozenset(runtime)
     hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
     parameters = {key: value for key, value in inspect.signature(builder).parameters.items() if key not in runtime}
@@ -136,13 +136,13 @@ def argument_faults(
 
 
 def raise_faults(faults: list[str]) -> None:
-    """Raise one `ConfigError` that names every fault, if there is any."""
+    """Raise one `ConfigError` that lists every error, if there are any."""
     if faults:
         raise ConfigError("; ".join(faults))
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """An unknown name, with the nearest of those that are known, and all of them."""
+    """Describe an unknown name, with the closest match and a list of the known names."""
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,11 +1,11 @@
-"""What the system says of files and folders, in one line, and whose fault it is."""
+"""One-line messages and exit codes for operating system errors about files and folders."""
 
 import errno
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-# A path that was given cannot be what it is used as. Whatever else the system says is the machine's fault.
+# The given path is unusable, which the user can fix. Every other error number is a machine failure.
 _OF_A_PATH = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -24,7 +24,7 @@ _OF_A_PATH = (
 
 
 def explain_os_error(error: OSError) -> tuple[str, int]:
-    """An error of the system as one line, and the exit code that it means: 2 for a path, 1 for the machine.
+    """Return an operating system error as one line, and its exit code: 2 for a bad path, 1 for a machine failure.
 
     Examples:
         >>> explain_os_error(FileNotFoundError(2, "No such file or directory", "here.txt"))

@@ -1,4 +1,4 @@
-"""The few values that travel between the parts. They import nothing of ours.
+"""The few types that are passed between rooms.
 
 Axis letters used throughout: B batch, C classes, D embedding channels, H W pixels, h w cells of a feature map.
 """
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 IGNORE_INDEX = 255
-"""Label value of a pixel that is neither trained on nor scored."""
+"""Label of pixels that are excluded from training and scoring."""
 
 Stage = Literal["start", "rounds"]
-"""Which phases: those of the supervised start, or those of the rounds."""
+"""Kind of phase: part of the supervised start, or part of the rounds."""
 
 UInt8Array = npt.NDArray[np.uint8]
 UInt16Array = npt.NDArray[np.uint16]
@@ -30,9 +30,9 @@ class Sample:
     Attributes:
         id: The image's name in its data set.
         image: uint8 (H, W, 3), RGB.
-        label: uint8 (H, W), class index or `IGNORE_INDEX`; (0, 0) of a whole image that is read without its mask.
-        level: uint16 (H, W), the teacher's confidence in its label as a level of `dmtc.pseudo.level_confidence`; None
-            where a person labelled.
+        label: uint8 (H, W), class index or `IGNORE_INDEX`; (0, 0) for a whole image that is read without its mask.
+        level: uint16 (H, W), the teacher's confidence as a level of `dmtc.pseudo.level_confidence`; None for a human
+            label.
     """
 
     id: str
@@ -43,16 +43,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples of one size, as a training step or an evaluation sees them.
+    """Samples of one size, as used by a training step or an evaluation.
 
     Attributes:
         image: uint8 (B, 3, H, W), RGB; the model normalizes.
-        label: int64 (B, H, W), class index or `IGNORE_INDEX`; uint8 until the batch is on its device. (B, 0, 0) of
+        label: int64 (B, H, W), class index or `IGNORE_INDEX`; uint8 until the batch is on its device. (B, 0, 0) for
             whole images that are read without their masks.
-        confidence: float32 (B, H, W) in [0, 1], 1 where a person labelled. The loader's processes hand over levels
-            instead, int16, and (B, 1, 1) of them if a person labelled all images.
+        confidence: float32 (B, H, W) in [0, 1], 1 for human labels. Dataloader workers pass int16 levels instead,
+            (B, 1, 1) if all labels of the batch are human.
         is_pseudo: bool (B,), true where the label is a pseudo-label.
-        ids: The images' names.
+        ids: Image names.
     """
 
     image: Tensor
@@ -62,16 +62,16 @@ class Batch:
     ids: tuple[str, ...]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """The batch with each of its tensors changed in the same way."""
+        """Apply `change` to each tensor of the batch."""
         return Batch(change(self.image), change(self.label), change(self.confidence), change(self.is_pseudo), self.ids)
 
     def take(self, which: slice) -> "Batch":
-        """Some of its images."""
+        """Select a slice of the images."""
         return replace(self.map(lambda tensor: tensor[which]), ids=self.ids[which])
 
     @classmethod
     def cat(cls, batches: Sequence["Batch"]) -> "Batch":
-        """All images of several batches of one size."""
+        """Concatenate batches of one image size."""
         image, label, confidence, is_pseudo = (
             torch.cat([getattr(batch, name) for batch in batches])
             for name in ("image", "label", "confidence", "is_pseudo")
@@ -79,11 +79,11 @@ class Batch:
         return cls(image, label, confidence, is_pseudo, tuple(id for batch in batches for id in batch.ids))
 
     def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory, from which copies to a GPU do not block; called by the loader."""
+        """Move the batch to page-locked memory, for non-blocking copies to a GPU; the dataloader calls this."""
         return self.map(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device, with the label as int64."""
+        """Move the batch to a device and cast the label to int64."""
         moved = self.map(lambda tensor: tensor.to(device, non_blocking=True))
         return replace(moved, label=moved.label.long())
 
@@ -103,7 +103,7 @@ class Maps:
 
 @dataclass(frozen=True, slots=True)
 class StepInputs:
-    """Everything a loss may ask for. A loss names the fields it wants as its parameters and gets those.
+    """Everything that a loss can take. A loss receives the fields that it names as parameters.
 
     Attributes:
         logits: (B, C, h, w) with gradient, at the model's output stride.
@@ -111,7 +111,7 @@ class StepInputs:
         label: int64 (B, H, W), class index or `IGNORE_INDEX`.
         confidence: float32 (B, H, W) in [0, 1].
         is_pseudo: bool (B,).
-        generator: Source of the loss's random draws, on the device of the maps, addressed by seed, phase and step.
+        generator: For the loss's random draws; on the device of the maps, seeded by run seed, phase and step.
     """
 
     logits: Tensor
@@ -123,7 +123,7 @@ class StepInputs:
 
     @classmethod
     def of(cls, maps: Maps, batch: Batch, generator: torch.Generator) -> "StepInputs":
-        """What a network makes of a batch, with the batch's labels."""
+        """Combine a network's output with the labels of its batch."""
         return cls(maps.logits, maps.embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
 
 
@@ -133,7 +133,7 @@ class LossValue:
 
     Attributes:
         loss: Scalar with gradient, always finite for finite inputs.
-        logs: Detached scalars worth showing, by name; they stay on the device until they are logged.
+        logs: Detached scalars to log, by name; they stay on the device until they are logged.
     """
 
     loss: Tensor

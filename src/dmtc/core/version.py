@@ -1,3 +1,3 @@
-"""The version of the library: the one place where it stands."""
+"""The library version, defined only here."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The one reader of YAML files: nothing is constructed, nothing blocks, and every fault is one line with its place."""
+"""The only YAML reader: constructs no objects, never blocks, and reports every error on one line with its position."""
 
 import os
 from collections.abc import Iterator
@@ -12,51 +12,52 @@ from dmtc.core.errors import DataError
 from dmtc.core.files import open_regular
 
 _LARGEST = 4 << 20
-"""Bytes of a file beyond which it is nobody's settings."""
+"""Maximum file size in bytes; no settings file is larger."""
 
 _MOST_NODES = 200_000
-"""Values in a file, each counted as often as aliases repeat it: nine lines of `*a, *a, ...` can stand for 10^9."""
+"""Maximum number of values after alias expansion: nine lines of `*a, *a, ...` can expand to 10^9."""
 
 _DEEPEST = 50
-"""Levels of nesting."""
+"""Maximum nesting depth."""
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a file of one YAML document.
+    """Read a file that holds one YAML document.
 
     Returns:
-        Mappings, lists, text, numbers, booleans and None; None of an empty file.
+        Mappings, lists, strings, numbers, booleans and None; None for an empty file.
 
     Raises:
-        DataError: There is no such file, it is none (a folder, a pipe, a device), too large, not UTF-8, no YAML, or
-            holds a tag, a key twice, or aliases that stand for more than can be meant. One line, with file and place.
+        DataError: The file is missing, not a regular file (a folder, pipe or device), too large, not UTF-8 or not
+            valid YAML, or holds a tag, a duplicate key, or aliases that expand to too many values. The message is one
+            line with file and position.
     """
     return parse_yaml(read_text(path), str(path))
 
 
 def read_text(path: str | Path, largest: int = _LARGEST) -> str:
-    """Read a small text file, without the mark that some editors put at its beginning.
+    """Read a small UTF-8 text file; a leading byte order mark is dropped.
 
     Raises:
-        DataError: There is no such file, it is none (a folder, a pipe, a device), too large, or not UTF-8.
+        DataError: The file is missing, not a regular file (a folder, pipe or device), too large, or not UTF-8.
     """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > largest:
-                raise DataError(f"{path}: is no such file: {size / 1e6:.0f} MB are more than any has")
+                raise DataError(f"{path}: is too large ({size / 1e6:.0f} MB) for a file of this kind")
             content = file.read()
     except DataError:
         raise
-    except (OSError, ValueError) as error:  # a name that holds a zero byte, say
+    except (OSError, ValueError) as error:  # ValueError: for example a null byte in the name
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: is not text in UTF-8 (byte {error.start})") from None
+        raise DataError(f"{path}:{line}: is not UTF-8 text (byte {error.start})") from None
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -64,10 +65,10 @@ def parse_yaml(text: str, where: str) -> Any:
 
     Args:
         text: The document.
-        where: Its file, for messages.
+        where: The document's file, for messages.
 
     Raises:
-        DataError: As there.
+        DataError: As for `read_yaml`, except for errors about the file itself.
 
     Examples:
         >>> parse_yaml("classes: [ground, thing]", "classes.yaml")
@@ -84,7 +85,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise DataError(f"{_place(where, mark)}: {_line(error.problem or error.context)}") from None
     except yaml.YAMLError as error:
         raise DataError(f"{where}: {_line(error)}") from None
-    # What plain values can fail by: a date such as 2026-99-99, a number of 5,000 digits, a key that is a list.
+    # Plain values can still fail: a date such as 2026-99-99, a number with 5,000 digits, a list as a key.
     except (ValueError, TypeError, OverflowError, LookupError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
@@ -93,7 +94,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or list whose end has not come yet."""
+    """A mapping or list that is still being parsed."""
 
     mapping: bool
     anchor: str | None
@@ -103,7 +104,7 @@ class _Open:
 
 
 def _check(text: str, where: str) -> None:
-    """Refuse what is legal YAML and still never meant, before anything is made of it."""
+    """Refuse YAML that is legal but never intended, before any value is built."""
     stack: list[_Open] = []
     sizes: dict[str, int] = {}
     for event in _events(text):
@@ -131,9 +132,9 @@ def _check(text: str, where: str) -> None:
             continue
         nodes = 1
         if isinstance(event, yaml.AliasEvent):
-            # Of one that is not closed yet, it would hold itself.
+            # An alias of a collection that is still open would contain itself.
             if event.anchor not in sizes:
-                raise DataError(f"{_place(where, event.start_mark)}: *{event.anchor} stands for nothing before it")
+                raise DataError(f"{_place(where, event.start_mark)}: *{event.anchor} refers to nothing before it")
             nodes = sizes[event.anchor]
         elif event.anchor is not None:
             sizes[event.anchor] = 1
@@ -157,7 +158,7 @@ def _count(stack: list[_Open], nodes: int, where: str, event: Any) -> None:
         return
     stack[-1].nodes += nodes
     if stack[-1].nodes > _MOST_NODES:
-        raise DataError(f"{_place(where, event.start_mark)}: its aliases stand for more than {_MOST_NODES:,} values")
+        raise DataError(f"{_place(where, event.start_mark)}: its aliases expand to more than {_MOST_NODES:,} values")
 
 
 def _place(where: str, mark: Any) -> str:

@@ -1,1 +1,1 @@
-"""The machine a command runs on: devices and threads, processes, signals, and what goes wrong with them."""
+"""The machine that a command runs on: devices, threads, processes, signals and machine failures."""

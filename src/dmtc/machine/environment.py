@@ -1,4 +1,4 @@
-"""With which code, versions and machine a run was made."""
+"""Record of the code, package versions and machine of a run."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", 
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Versions, machine and command, ready for JSON."""
+    """Describe versions, machine and command as a JSON-serializable dict."""
     return {
         "command": sys.argv,
         "directory": str(Path.cwd()),
@@ -33,7 +33,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the checkout that this code runs from; None if it is installed without one."""
+    """Output of a git command in the checkout that this code runs from; None without a checkout or on failure."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return None

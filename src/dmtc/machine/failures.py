@@ -1,4 +1,4 @@
-"""What the machine does to a run (memory, disk, processes), in one line that says what to do."""
+"""Machine failures (memory, disk, processes) as one-line errors that say what to do."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ from dmtc.core.system_errors import FORBIDDEN, FULL
 
 
 class MachineError(TrainingError):
-    """The machine failed the run; nothing that was saved is lost."""
+    """The machine failed during a run; nothing that was saved is lost."""
 
 
 def explained(error: Exception, folder: Path, doing: str, memory: str, again: str | None = None) -> MachineError | None:
-    """A readable error for one of the machine's, or None if it is none of those known here.
+    """Turn a known machine failure into a readable error; return None for any other error.
 
     Args:
-        error: What came up while a run was carried out.
-        folder: Of the run.
-        doing: What was being done, such as "training r1-a".
-        memory: What takes device memory there, and which options lower it.
-        again: What to do to go on, if that is not to resume a run.
+        error: The exception raised during a run.
+        folder: The run's folder.
+        doing: The activity, such as "training r1-a".
+        memory: What uses device memory in it, and which options reduce that.
+        again: How to continue, if not by resuming a run.
     """
     resume = f"python run.py resume={folder}" if again is None else again
     text = str(error).strip().partition("\n")[0]
@@ -43,7 +43,7 @@ def explained(error: Exception, folder: Path, doing: str, memory: str, again: st
 
 
 def _is_of(error: OSError, folder: Path) -> bool:
-    """Whether a file of the run is at fault; one of the data set that cannot be read is another matter."""
+    """Whether the error is about a file of the run; unreadable data set files are handled elsewhere."""
     if error.filename is None:
-        return error.errno in FULL  # the system does not say where; nearly all that is written is of the run
+        return error.errno in FULL  # no path is given, but nearly everything written belongs to the run
     return Path(str(error.filename)).is_relative_to(folder)

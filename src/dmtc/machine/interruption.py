@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, `kill`, and the signals a cluster sends some time before it takes a job away."""
+"""Stopping on request: Ctrl-C, `kill`, and the signals that a cluster sends shortly before it ends a job."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
 SIGNALS = tuple(signal.Signals[name] for name in _NAMES if hasattr(signal, name))
-"""What a run heeds. SIGUSR1 is what `sbatch --signal=USR1@SECONDS` sends, and means the same as SIGTERM."""
+"""Signals that a run handles. `sbatch --signal=USR1@SECONDS` sends SIGUSR1, which is treated like SIGTERM."""
 
 
 @contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let a function handle the signals for as long as this lasts. Only a process's main thread gets any."""
+    """Install a signal handler for the duration of the block. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -23,18 +23,19 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
         yield
     finally:
         for signum, earlier in before.items():
-            # None: a handler that was not set from Python, and cannot be set back.
+            # None means a handler that was not installed from Python, which cannot be restored.
             signal.signal(signum, signal.SIG_DFL if earlier is None else earlier)
 
 
 @contextmanager
 def ended_in_order() -> Iterator[None]:
-    """Let SIGTERM end a command as an error would, so that nothing half-written stays; a run heeds it by itself.
+    """Make SIGTERM end a command like an error does, so that partial files are cleaned up.
 
-    Left alone are a process that was told to ignore the signal, and threads other than the main one.
+    Runs handle SIGTERM themselves. Does nothing if the process already handles or ignores the signal, or outside the
+    main thread.
     """
-    alone = threading.current_thread() is not threading.main_thread()
-    if alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, _end)
@@ -49,30 +50,30 @@ def _end(signum: int, frame: FrameType | None) -> None:
 
 
 class RunStopped(KeyboardInterrupt):
-    """A run ended early because it was asked to; everything up to here is saved.
+    """A signal stopped a run early; all progress is saved.
 
     Args:
-        signum: What asked.
-        where: How far it came, for the message.
+        signum: The signal.
+        where: How far the run got, for the message.
     """
 
     def __init__(self, signum: signal.Signals, where: str) -> None:
-        super().__init__(signum, where)  # as they are, so that it travels between processes
+        super().__init__(signum, where)  # the constructor's arguments, so that it can be pickled
         self._text = f"stopped by {signum.name} {where}"
         self.exit_code = 128 + (signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
 
     def __str__(self) -> str:
-        """What stopped it, and how far it came."""
+        """The signal, and how far the run got."""
         return self._text
 
 
 class JobStopped(Exception):
-    """`RunStopped` in a job of a sweep that has a process of its own.
+    """`RunStopped` in a sweep job that has its own process.
 
-    No `KeyboardInterrupt`: on one of those a launcher ends the processes of all other jobs by force, while they save.
+    Not a `KeyboardInterrupt`: on that, a launcher kills the processes of all other jobs while they save.
 
     Args:
-        exit_code: Of `RunStopped`.
+        exit_code: The exit code of the `RunStopped`.
     """
 
     def __init__(self, exit_code: int) -> None:
@@ -81,13 +82,13 @@ class JobStopped(Exception):
 
 
 class Interruption:
-    """Notes that a run was asked to stop; the run looks at it where it can stop without losing anything.
+    """Records stop signals; the run checks it at points where it can stop without losing anything.
 
     Args:
-        silent: Do not tell that it was noted, for another process does.
+        silent: Print nothing when a signal arrives, because another process does.
 
     Attributes:
-        signum: What asked the run to stop, if anything did.
+        signum: The signal that asked the run to stop, or None.
     """
 
     def __init__(self, silent: bool = False) -> None:
@@ -95,42 +96,43 @@ class Interruption:
         self.signum: signal.Signals | None = None
 
     def learn(self, signum: int) -> None:
-        """Another process of the run was asked to stop by this signal; 0 for none."""
+        """Record a signal that another process of the run received; 0 for none."""
         if signum and self.signum is None:
             self.signum = signal.Signals(signum)
 
     def check(self, where: str) -> None:
-        """Stop here, if asked to.
+        """Stop here if a signal was received.
 
         Raises:
-            RunStopped: Asked to.
+            RunStopped: A signal was received.
         """
         if self.signum is not None:
             raise RunStopped(self.signum, where)
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Note signals for as long as this lasts; in another thread than the main one, none."""
+        """Record signals for the duration of the block. Does nothing outside the main thread."""
         with handled_by(self._note):
             yield
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
             if signum == signal.SIGINT:
-                raise KeyboardInterrupt  # asked again by a person, who does not want to wait
+                raise KeyboardInterrupt  # second Ctrl-C: the user does not want to wait
             return
         self.signum = signal.Signals(signum)
         if self._silent:
             return
         again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
-        # Not by print: a handler may run in the middle of another print, whose buffer does not allow a second one.
-        os.write(2, f"\n{self.signum.name}: finishing the step at hand, then saving{again}\n".encode())
+        # No print here: the handler may interrupt another print, and its buffer is not reentrant.
+        os.write(2, f"\n{self.signum.name}: finishing the current step, then saving{again}\n".encode())
 
 
 def leave_signals_to_the_parent() -> None:
-    """For a loader's process: Ctrl-C and clusters signal all processes of a job at once, and the run still needs it.
+    """Make a dataloader worker ignore stop signals from anyone but its parent.
 
-    What its parent itself sends to end it, SIGTERM, still does.
+    Ctrl-C and clusters signal all processes of a job at once, but the run needs its workers until it has saved. SIGTERM
+    from the parent still ends the worker.
     """
     for signum in SIGNALS:
         if signum != signal.SIGTERM:

@@ -1,4 +1,4 @@
-"""How much memory training has taken at most."""
+"""Peak memory use of training."""
 
 import resource
 import sys
@@ -7,14 +7,14 @@ import torch
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin to count anew, where that can be."""
+    """Reset the peak on CUDA; elsewhere it cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA the phase's most allocated memory, elsewhere the most the whole process ever held."""
+    """Peak memory in bytes: on CUDA, allocated since the last reset; elsewhere, resident in the process's lifetime."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held if sys.platform == "darwin" else held * 1024
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident if sys.platform == "darwin" else resident * 1024

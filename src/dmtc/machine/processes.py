@@ -1,7 +1,7 @@
-"""The processes that carry out one run together, as torchrun starts them. Usually there is one, and all is trivial.
+"""The processes of one distributed run, as started by torchrun. With one process, every operation is trivial.
 
-All of them go through the same phases and hold the same network at the end of every step. They share out the images of
-a batch, of the unlabelled set and of the validation set; the first one alone writes what belongs to the run.
+All processes go through the same phases and hold the same network after every step. They split the images of each
+batch, of the unlabelled set and of the validation set. Only the first process writes files of the run.
 """
 
 import os
@@ -21,26 +21,26 @@ from dmtc.machine.torchrun import started_together
 
 T = TypeVar("T")
 
-# Nobody computes for longer between two sums of a step or a pass.
+# No process computes longer than this between two all-reduces.
 _COMPUTING = timedelta(minutes=30)
-# But a process may wait long for another one that trains a network by itself. One that dies is noticed at once.
+# A process may wait long for another that trains a network by itself. A dead process is noticed at once.
 _WAITING = timedelta(days=7)
-_TELLING = timedelta(seconds=5)
+_REPORTING = timedelta(seconds=5)
 
 
 class LostProcess(TrainingError):
-    """Another process of the run has ended, or cannot be reached."""
+    """Another process of the run has ended or cannot be reached."""
 
 
 class Processes:
-    """This process among those of a run.
+    """This process among the processes of a run.
 
     Args:
-        rank: Its number, from 0.
-        size: How many there are.
-        local_rank: Its number among those of this machine.
-        local_size: How many there are on this machine.
-        store: What they all can ask, even when one of them has failed; None if there is one process.
+        rank: Index of this process, from 0.
+        size: Number of processes.
+        local_rank: Index among the processes on this machine.
+        local_size: Number of processes on this machine.
+        store: Key-value store that still works after a process has failed; None for a single process.
     """
 
     def __init__(
@@ -62,23 +62,23 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and shows."""
+        """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
     def share(self, items: Sequence[T], block: int = 1) -> list[T]:
-        """This process's part of what all of them do: every so-many-th block of neighbors."""
+        """This process's share of the items: one block of `block` neighbors out of every `size` blocks."""
         starts = range(self.rank * block, len(items), self.size * block)
         return [item for start in starts for item in items[start : start + block]]
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, in place and on the tensor's device; the same to the last bit in all of them."""
+        """Sum over all processes, in place and on the tensor's device; bit-identical in every process."""
         if self.size > 1:
             with _reaching_others():
                 distributed.all_reduce(tensor)
         return tensor
 
     def all_reduce_max(self, *values: int) -> list[int]:
-        """The highest of each value over all processes."""
+        """Maximum of each value over all processes."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(values)
@@ -87,7 +87,7 @@ class Processes:
         return tensor.tolist()
 
     def all_gather(self, value: T) -> list[T]:
-        """The value of every process, in their order; small, and ready for pickle."""
+        """Collect one small, picklable value from every process, in rank order."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -96,7 +96,7 @@ class Processes:
         return values
 
     def broadcast(self, function: Callable[[], T]) -> T:
-        """Let the first process call a function while the others wait, and give its result to all of them."""
+        """Call a function in the first process while the others wait, and return its result in all of them."""
         if self.size == 1:
             return function()
         value = [function() if self.is_first else None]
@@ -105,34 +105,38 @@ class Processes:
         return cast(T, value[0])
 
     def ending(self, code: int) -> tuple[bool, int]:
-        """Say that this process fails: whether it is the first that does, and with which code all of them exit."""
+        """Announce that this process fails; return whether it is the first to fail, and the exit code for all."""
         if self._store is None:
             return True, code
         try:
             first, code_of_all = self._store.compare_set("ending", "", f"{self.rank} {code}").decode().split()
-        except RuntimeError:  # whoever kept the store is gone too
+        except RuntimeError:  # the process that hosts the store is gone too
             return True, code
         return int(first) == self.rank, int(code_of_all)
 
     def wait_until_reported(self, by_this: bool) -> None:
-        """After `ending`: whoever exits first ends the others, so the one that tells of the failure must be done."""
+        """After `ending`, wait until the failure is reported: the first process to exit kills the others.
+
+        Args:
+            by_this: Whether this process reported the failure; the others wait for it.
+        """
         if self._store is not None:
             with suppress(RuntimeError):
-                self._store.set("told", "") if by_this else self._store.wait(["told"], _TELLING)
+                self._store.set("reported", "") if by_this else self._store.wait(["reported"], _REPORTING)
 
 
 ALONE = Processes()
-"""One process that asks nobody; also one of several while it trains a network by itself."""
+"""A single process; also used by one of several while it trains a network by itself."""
 
 
 @cache
 def current_processes() -> Processes:
-    """The processes of the run that this one belongs to; the first call waits for all of them."""
+    """The processes of the current run; the first call waits until all of them have started."""
     if not started_together():
         return ALONE
     rendezvous = distributed.rendezvous("env://", timeout=_COMPUTING)  # pyright: ignore[reportPrivateImportUsage]
     store, rank, size = next(iter(rendezvous))
-    # What lies on a GPU is summed by NCCL, everything else by Gloo.
+    # NCCL for GPU tensors, Gloo for everything else.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(
         backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=_COMPUTING

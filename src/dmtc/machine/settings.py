@@ -1,4 +1,4 @@
-"""The `run` group: how a run uses the machine."""
+"""The `run` config group: how a run uses the machine."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from dmtc.machine.processes import Processes
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What `conf/run/*.yaml` holds; see there for the meaning of each."""
+    """Settings in `conf/run/*.yaml`, which documents each of them."""
 
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
@@ -49,7 +49,7 @@ _LEAST: dict[str, int] = {
 
 
 def run_faults(spec: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the `run` part of a config, one sentence each."""
+    """List every error in the `run` part of a config, one sentence each."""
     if faults := argument_faults(RunSettings, spec, "run"):
         return faults
     faults = [
@@ -65,10 +65,10 @@ def run_faults(spec: Mapping[str, Any]) -> list[str]:
 
 
 def pick_device(device: str, processes: Processes) -> torch.device:
-    """The device that `run.device` means on this machine, for this process.
+    """The device that `run.device` selects for this process.
 
     Raises:
-        ConfigError: No such device here, or not one for each process.
+        ConfigError: The machine lacks this device, or has too few for all processes.
     """
     if processes.size > 1:
         return _own_device(device, processes)
@@ -79,7 +79,7 @@ def pick_device(device: str, processes: Processes) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise ConfigError(f"run.device={device!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from None
+        raise ConfigError(f"run.device={device!r} is not a device; use auto, cpu, cuda, cuda:1 or mps") from None
     if chosen.type == "cpu":
         return torch.device("cpu")
     if chosen.type == "cuda" and not (torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count()):
@@ -90,14 +90,14 @@ def pick_device(device: str, processes: Processes) -> torch.device:
 
 
 def _try(device: str, chosen: torch.device) -> None:
-    """See whether anything can be computed on a device; PyTorch knows the names of many that it was not built for.
+    """Try to compute on a device; PyTorch accepts names of many devices that it was not built for.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The device does not work.
     """
     try:
-        torch.zeros(1, device=chosen).add_(1).item()  # of "meta", which holds no values, there is no item
-    # Each kind of device has its own error for its absence, AssertionError and ModuleNotFoundError among them.
+        torch.zeros(1, device=chosen).add_(1).item()  # item fails on "meta", which holds no values
+    # Missing devices raise various errors, AssertionError and ModuleNotFoundError among them.
     except Exception as error:
         reason = " ".join(str(error).split(". ")[0].split())[:120]
         raise ConfigError(
@@ -109,7 +109,7 @@ def _own_device(device: str, processes: Processes) -> torch.device:
     """The device of one of several processes."""
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(
-            f"run.device={device!r}: several processes need auto, cpu or cuda, which is one device for each"
+            f"run.device={device!r}: several processes need auto, cpu or cuda, which gives each its own device"
         )
     count = torch.cuda.device_count()
     if device == "cpu" or (device == "auto" and count == 0):
@@ -121,19 +121,19 @@ def _own_device(device: str, processes: Processes) -> torch.device:
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the forward pass; weights and losses stay in float32."""
+    """The dtype of the forward pass; weights and losses stay in float32."""
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return getattr(torch, precision)
 
 
 def pick_workers(workers: int | str, device: torch.device, processes: Processes) -> int:
-    """Loader processes of this process: on the CPU they would only take cores from the training itself."""
+    """Number of dataloader workers for this process: 0 on the CPU, where they would take cores from training."""
     if workers == "auto":
         return min(8, max(1, _cores() // processes.local_size)) if device.type == "cuda" else 0
     return int(workers)
 
 
 def _cores() -> int:
-    """Of this machine, as far as this process may use them: a cluster gives a job some of many."""
+    """Number of cores that this process may use; a cluster may give a job only some of the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

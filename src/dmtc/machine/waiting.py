@@ -1,22 +1,22 @@
-"""How OpenMP's threads wait for each other, which torch shares its work on a CPU out to."""
+"""How OpenMP threads, which torch uses on a CPU, wait for each other."""
 
 import os
 
 _CHOSEN_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-"""Any of these says how to wait, to GNU's OpenMP or to LLVM's."""
+"""Variables that set the wait policy of GNU's or LLVM's OpenMP."""
 _OURS = {
     "OMP_WAIT_POLICY": "PASSIVE",
-    # GNU's OpenMP, which torch comes with on Linux: about 20 microseconds, less than it takes to sleep and wake up.
+    # For GNU's OpenMP, which torch ships on Linux: about 20 microseconds, less than a sleep and wakeup takes.
     "GOMP_SPINCOUNT": "2000",
 }
 
 
 def wait_passively() -> None:
-    """Let threads sleep until the others are done, where they would turn in circles for some milliseconds.
+    """Make OpenMP threads sleep while they wait, instead of spinning for several milliseconds.
 
-    Whoever waits so keeps a core from those that are waited for, if other programs need cores too: a run of two threads
-    beside two busy programs took ten times as long. OpenMP reads the environment once, when torch is imported, so this
-    comes before. Processes that are started later inherit it. A setting of the user's own stays as it is, alone.
+    If other programs need cores too, a spinning thread takes a core from the threads that it waits for: a run with two
+    threads next to two busy programs took ten times as long. OpenMP reads the environment once, when torch is imported,
+    so call this first. Child processes inherit the setting. If the user has set a wait policy, nothing is changed.
     """
     if not any(name in os.environ for name in _CHOSEN_BY):
         os.environ.update(_OURS)
