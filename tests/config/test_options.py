@@ -146,7 +146,7 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
         (["job=evaluate", "run={run}", "++split.fold=1"], "split.fold is not read by job=evaluate"),
         (["job=evaluate", "run={run}", "~logger"], "logger is not read by job=evaluate"),
         (["job=evaluate", "run={run}", "model@model_b=dpt"], "model_b is not read"),
-        (["job=evaluate", "run={run}", "evaluation=sliding", "job.protocols=[original]"], "not job.protocols alone"),
+        (["job=evaluate", "run={run}", "evaluation=sliding", "job.protocols=[original]"], "only with one protocol, not job.protocols"),
         (
             ["job=predict", "run={run}", "input=x", "output=y", "dataset.root=z"],
             "dataset, dataset.root are not read by job=predict",

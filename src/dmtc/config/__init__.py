@@ -1,1 +1,1 @@
-"""From YAML files and what people type to one config; nothing here knows what the config names."""
+"""Composes YAML files and command-line overrides into one config, without knowing the components it names."""

@@ -1,4 +1,4 @@
-"""From overrides to a config: what Hydra puts together of the YAML files and of what was typed."""
+"""Composes a config from YAML files and overrides with Hydra."""
 
 import hashlib
 import os
@@ -25,14 +25,14 @@ from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError, UserError
 
 _LONGEST = 180
-"""Bytes of a folder's name: systems allow 255, and somebody may want to add to it."""
+"""Maximum bytes of a folder name: systems allow 255, and users may want to append to it."""
 
 
 def folder_name(overrides: str) -> str:
-    """A folder name for a job of a sweep: its overrides, without slashes, and not longer than systems allow.
+    """Folder name for a sweep job: its overrides without slashes, cut to a length that file systems allow.
 
-    Different overrides have different names: where slashes were taken out, or an end was cut off, a hash tells them
-    apart. Only `split.ratio=1/8` goes without, as nothing else is written `split.ratio=1-8`.
+    Different overrides give different names: if slashes were replaced or the name was cut, a hash is appended. Only
+    `split.ratio=1/8` needs no hash, because nothing else is written `split.ratio=1-8`.
     """
     name = re.sub(r"(?<=split\.ratio=)(\d+)/(\d+)(?=,|$)", r"\1-\2", overrides)
     ambiguous = "/" in name or re.search(r"split\.ratio=\d+-\d", overrides)
@@ -45,7 +45,7 @@ def folder_name(overrides: str) -> str:
 
 
 def sweep_name() -> str | None:
-    """Name of the folder of the sweep that the job at hand belongs to; None outside of sweeps."""
+    """Folder name of the current job's sweep; None outside of a sweep."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return Path(HydraConfig.get().runtime.output_dir).parent.name
@@ -59,13 +59,13 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """Compose a config as the command line does.
 
     Args:
-        overrides: What would follow `python run.py`, for example `["dataset=synthetic", "split.ratio=1/8"]`.
+        overrides: What you would type after `python run.py`, for example `["dataset=synthetic", "split.ratio=1/8"]`.
 
     Returns:
-        The config; its values may be changed before it goes to `dmtc.train`.
+        The config; you may change its values before passing it to `dmtc.train`.
 
     Raises:
-        ConfigError: An override does not fit.
+        ConfigError: An override is invalid.
 
     Examples:
         >>> compose(["split.ratio=1/20"]).split.ratio
@@ -81,24 +81,24 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def fault_of_composing(error: Exception) -> UserError:
-    """What went wrong while a config was put together of files and overrides, where nothing else is at work.
+    """Turn an exception raised during composition into a `UserError`.
 
-    Hydra and its parser fail by errors of many kinds: ValueError of odd defaults, IndexError of an empty override.
+    Hydra and its parser raise many kinds of errors: ValueError for odd defaults, IndexError for an empty override.
     """
     if isinstance(error, UserError):
         return error
     if isinstance(error, RecursionError):
-        return ConfigError(f"{last_loaded()}: its defaults lead in a circle")
+        return ConfigError(f"{last_loaded()}: its defaults form a circle")
     text = one_line(error, known_keys)
     if text.startswith("Config group override must be"):
-        text = "a part such as method or dataset is chosen by a name, as in method=dmt; no null, number or mapping"
+        text = "a part such as method or dataset takes a name, as in method=dmt, not null, a number or a mapping"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return ConfigError(text)
-    return ConfigError(f"the config cannot be put together: {text or type(error).__name__}")
+    return ConfigError(f"the config cannot be composed: {text or type(error).__name__}")
 
 
 def known_keys(config: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
-    """Dotted names of every setting; by default of those that hold when nothing is overridden."""
+    """Dotted names of every setting of a config; by default, of the config without overrides."""
     keys = []
     for key, value in (compose() if config is None else config).items():
         inner = isinstance(value, Mapping | DictConfig)
@@ -107,10 +107,12 @@ def known_keys(config: Mapping[str, Any] | None = None, prefix: str = "") -> lis
 
 
 def resolved(cfg: DictConfig | Mapping[str, Any]) -> Config:
-    """Plain dictionaries. What is plain already is taken as it is written: a class may be called `${x}`.
+    """Resolve a config to plain dictionaries.
+
+    A plain mapping is copied literally, without interpolation: a class may be called `${x}`.
 
     Raises:
-        ConfigError: An interpolation leads nowhere.
+        ConfigError: An interpolation has no target.
     """
     if not isinstance(cfg, DictConfig):
         return {key: value for key, value in deepcopy(dict(cfg)).items() if key != "hydra"}

@@ -1,6 +1,6 @@
-"""The YAML files of `conf/` and `--config-dir`: Hydra reads them through here, and a fault in one is told in a line.
+"""Reads the YAML files of `conf/` and `--config-dir` for Hydra and reports a faulty file in one line.
 
-Which ones went into a config is kept, to say where a setting that reaches nothing has come from.
+Keeps track of the files that went into a config, to report where an unused setting came from.
 """
 
 import os
@@ -20,7 +20,7 @@ from dmtc.core.yaml_files import parse_yaml, read_text
 
 
 def config_folder() -> Path:
-    """Where the YAML files lie: beside the sources in a checkout, inside the package when it is installed."""
+    """Folder of the YAML files: `conf` in a checkout, or inside the installed package."""
     inside = Path(__file__).parents[1] / "conf"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
 
@@ -30,10 +30,10 @@ class LoadedFile:
     """A file that went into a config.
 
     Attributes:
-        path: Of the file.
-        group: The group it is a choice of, such as "experiment"; "" of the main file.
-        package: Where its first lines say that its keys go (`# @package ...`), or None.
-        keys: Its own keys at the top.
+        path: The file.
+        group: The file's group, such as "experiment"; "" for the main file.
+        package: The package that its header declares (`# @package ...`), or None.
+        keys: The file's own top-level keys.
     """
 
     path: str
@@ -46,23 +46,23 @@ _loaded: list[LoadedFile] = []
 
 
 def loaded_files() -> list[LoadedFile]:
-    """The files that were read since `forget_loaded`, in order."""
+    """The files read since `forget_loaded`, in order."""
     return list(_loaded)
 
 
 def forget_loaded() -> None:
-    """Begin a new config."""
+    """Clear the list of loaded files before a new config is composed."""
     _loaded.clear()
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's own, behind a look at the file. Its name is Hydra's too: so the registry knows what it replaces."""
+    """Hydra's own source, with a check of the file first. It keeps Hydra's class name, so that it replaces Hydra's."""
 
     def load_config(self, config_path: str) -> ConfigResult:
         """See `ConfigSource.load_config`.
 
         Raises:
-            ConfigError: The file cannot be read, or holds no settings.
+            ConfigError: The file cannot be read or holds no settings.
         """
         path = os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path)))
         try:
@@ -71,10 +71,10 @@ class FileConfigSource(file_config_source.FileConfigSource):
         except DataError as error:
             raise ConfigError(str(error)) from None
         if content is not None and not isinstance(content, dict):
-            raise ConfigError(f"{path}:1: a file of settings holds `key: value` lines, but this {_described(content)}")
+            raise ConfigError(f"{path}:1: a config file holds `key: value` lines, but this {_described(content)}")
         odd = [key for key in content or {} if not isinstance(key, str)]
         if odd:
-            raise ConfigError(f"{path}: the key {odd[0]!r} is no name of a setting")
+            raise ConfigError(f"{path}: the key {odd[0]!r} is not a setting name")
         package = re.search(r"^\s*#\s*@package\s+(\S+)", text[:512], re.MULTILINE)
         group, _, _ = config_path.removesuffix(".yaml").rpartition("/")
         _loaded.append(LoadedFile(path, group, package[1] if package else None, tuple(content or ())))
@@ -86,12 +86,12 @@ class FileConfigSource(file_config_source.FileConfigSource):
         )
 
 
-# Before Hydra has looked for its plugins or after: theirs does not replace one of the same name.
+# Works before or after Hydra discovers its plugins: discovery does not replace a source of the same name.
 SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def last_loaded() -> str:
-    """The file that was read last: where files lead to each other without an end, one of them."""
+    """The file read last; if defaults form a circle, it is part of that circle."""
     return _loaded[-1].path if _loaded else "the config"
 
 

@@ -1,4 +1,4 @@
-"""Hydra's errors as one readable line, with the nearest name that exists."""
+"""Hydra errors as one readable line, with the closest existing name."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from hydra.errors import OverrideParseException
 from dmtc.config.folder import config_folder
 from dmtc.core.yaml_files import read_yaml
 
-# Lines that help those who write Hydra plugins, and puzzle everyone else.
+# Lines that help only authors of Hydra plugins.
 _HIDDEN = (
     "Set the environment variable",
     "See https://",
@@ -22,16 +22,16 @@ _HIDDEN = (
 
 
 def one_line(error: BaseException, known_keys: Callable[[], Iterable[str]] | None = None) -> str:
-    """The message of an error of Hydra or OmegaConf, whose second half is often in its cause.
+    """Message of a Hydra or OmegaConf error, joined with that of its cause, which often holds the second half.
 
     Args:
         error: The error.
-        known_keys: Gives the dotted keys of the config, to suggest the nearest to a misspelt one.
+        known_keys: Returns the dotted keys of the config, to suggest the closest match for a typo.
     """
     parts = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])
     lines = [line.strip() for part in parts for line in part.splitlines()]
     text = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_HIDDEN)))
-    # Files that begin with an underscore are what choices are made from, and none themselves.
+    # Files that begin with an underscore are building blocks of choices, not choices.
     text = re.sub(r"(?<=Available options in )('[^']+':)((?: _\w+)+)", r"\1", text)
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
@@ -41,7 +41,7 @@ def one_line(error: BaseException, known_keys: Callable[[], Iterable[str]] | Non
 def _unparsed(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals or not re.fullmatch(r"[+~]*[\w$/.@:-]+", key):
-        return f"{override!r} is no option; options are given as key=value, such as seed=1"
+        return f"{override!r} is not an option; options have the form key=value, such as seed=1"
     return f"{key}: Hydra cannot read the value {value}; put it in two kinds of quotes: '{key}=\"VALUE\"'"
 
 
@@ -68,13 +68,13 @@ def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> st
 
 
 def _homes(key: str) -> list[str]:
-    """The choices of a group that have an option which the chosen one has not."""
+    """Choices of a group that have the option, which the current choice lacks."""
     group, _, option = key.rpartition(".")
     files = sorted((config_folder() / group.replace(".", "/")).glob("*.yaml")) if group else []
     homes = []
     for path in files:
         content = read_yaml(path) or {}
-        # A file for the whole config has the part below its name.
+        # A file for the whole config nests the options below the group name.
         if option in {**content, **(content.get(group) or {})} and not path.stem.startswith("_"):
             homes.append(f"{group.replace('.', '/')}={path.stem}")
     return homes

@@ -1,4 +1,4 @@
-"""`imports=[...]`: modules of the user's, whose parts register themselves when they are imported."""
+"""`imports=[...]`: user modules that register their components when imported."""
 
 import importlib
 import sys
@@ -10,18 +10,18 @@ from dmtc.core.errors import ConfigError
 
 
 def import_modules(names: Any) -> None:
-    """Import the modules of `imports=[...]`, looked up from the working directory too.
+    """Import the modules of `imports=[...]`; the working directory is searched too.
 
     Raises:
-        ConfigError: No such module. A fault inside a module is shown as it is.
+        ConfigError: The module does not exist. An error inside a module is raised unchanged.
     """
     if not are_names(names):
-        return  # `check` tells
+        return  # the config check reports it
     if names and "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ConfigError(f"imports: {name!r} is no name of a module, such as my_losses")
+            raise ConfigError(f"imports: {name!r} is not a module name, such as my_losses")
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Methods: what `conf/method` chooses together, and the name of what a run is when parts of it are swapped."""
+"""Methods: the choices that a file in `conf/method` combines, and the name of a run with some of them swapped."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,20 +8,22 @@ from dmtc.core.errors import UserError
 from dmtc.core.yaml_files import read_yaml
 
 KEYS = ("name", "loss", "schedule")
-"""What the `method` part of a config holds: its name, and the choices of both groups that it stands for."""
+"""Keys of the `method` part of a config: its name, and the loss and schedule that it selects."""
 
 
 def method_faults(spec: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the `method` part of a config, one sentence each."""
+    """List every error in the `method` part of a config, one sentence each."""
     faults = [f"method.{key} should be a name, but is {spec.get(key)!r}" for key in KEYS if not _is_name(spec.get(key))]
-    return faults + [f"method.{key} is no setting; a method has {', '.join(KEYS)}" for key in spec if key not in KEYS]
+    return faults + [
+        f"method.{key} is not a setting; a method has {', '.join(KEYS)}" for key in spec if key not in KEYS
+    ]
 
 
 def method_title(config: Mapping[str, Any]) -> str:
-    """The name of what a config trains: its method, and every part that is not the method's own.
+    """Name what a config trains: its method, plus every part swapped for another.
 
     Args:
-        config: Plain, with the parts `method`, `loss` and `schedule`.
+        config: Plain config with the parts `method`, `loss` and `schedule`.
 
     Examples:
         >>> import dmtc
@@ -48,24 +50,24 @@ def method_title(config: Mapping[str, Any]) -> str:
 
 
 def methods_of_terms(loss: str) -> list[str]:
-    """Methods that have a set of terms, by its name."""
+    """Names of the methods that use the set of terms called `loss`."""
     return [method["name"] for method in _methods() if method["loss"] == loss]
 
 
 def with_method(overrides: Sequence[str]) -> list[str]:
-    """Choose the method where terms alone are chosen that are of no use in rounds: `loss=supervised`.
+    """Replace `loss=NAME` by `method=NAME` if these terms are useless in rounds, as in `loss=supervised`.
 
-    Such terms go with no schedule that has rounds. What names its method or schedule itself is left as it is.
+    Such terms fit no schedule that has rounds. Overrides that set a method or schedule are left unchanged.
     """
     given = {override.lstrip("+").partition("=")[0] for override in overrides}
     if given & {"method", "schedule"}:
         return list(overrides)
-    alone = {f"loss={name}" for name in _sets_of_the_start()}
-    return [override.replace("loss=", "method=", 1) if override in alone else override for override in overrides]
+    replaced = {f"loss={name}" for name in _supervised_methods()}
+    return [override.replace("loss=", "method=", 1) if override in replaced else override for override in overrides]
 
 
-def _sets_of_the_start() -> Iterator[str]:
-    """Names of methods whose terms are for labelled images alone."""
+def _supervised_methods() -> Iterator[str]:
+    """Names of methods whose terms use labelled images only."""
     for method in _methods():
         path = config_folder() / "loss" / f"{method['name']}.yaml"
         if method["loss"] == method["name"] and path.is_file():

@@ -1,4 +1,4 @@
-"""Which options each job reads. What is given beside a job that does not read it is refused, with where it belongs."""
+"""Which options each job reads. An option that the job does not read is refused, with the jobs that read it."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from dmtc.core.errors import ConfigError
 
 _ALWAYS = ("job", "imports", "run.progress", "run.debug")
-"""Read for every job: its own options, the user's modules, and how much is told."""
+"""Options that every job reads: its own, the user's modules, and verbosity."""
 
 _RECIPE = (
     "experiment",
@@ -24,13 +24,13 @@ _RECIPE = (
     "logger",
 )
 _RECIPE += ("seed", "tag", "resume", "default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
-"""What a training is made of. Jobs that look at a training before it begins take the same command."""
+"""Options of a training run. Jobs that inspect a run before it starts take the same command."""
 
 _NETWORKS = ("run.device", "run.precision", "run.compile", "run.workers", "run.label_batch")
-"""How networks of an earlier run are asked."""
+"""How to run inference with the networks of an earlier run."""
 
 _DATA = tuple(f"dataset.{key}" for key in ("root", "images", "masks", "unlabelled", "val", "test", "classes", "cache"))
-"""Where the data of an earlier run lie now."""
+"""Where the data of an earlier run are now."""
 
 READS: Mapping[str, tuple[str, ...]] = {
     "train": _RECIPE,
@@ -42,12 +42,12 @@ READS: Mapping[str, tuple[str, ...]] = {
     "export": ("run_dir",),
     "report": ("run_dir", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
 }
-"""By job, besides `_ALWAYS`: options, or parts of the config with all in them. A job of the user's reads all."""
+"""Options, or whole parts of the config, that each job reads besides `_ALWAYS`. A user-defined job reads all."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Only:
-    """An option that a job reads in one of its modes alone."""
+    """An option that a job reads only in one of its modes."""
 
     job: str
     key: str
@@ -55,7 +55,7 @@ class _Only:
     mode: str
 
 
-def _of_one_run(config: Mapping[str, Any]) -> bool:
+def _has_run_dir(config: Mapping[str, Any]) -> bool:
     return config["run_dir"] is not None
 
 
@@ -69,23 +69,23 @@ ONLY = (
     _Only("export", "job.private", lambda config: config["job"]["push"] is not None, "job.push=USER/NAME"),
     _Only("evaluate", "evaluation", lambda config: not config["job"]["protocols"], "one protocol, not job.protocols"),
     _Only("predict", "job.opacity", lambda config: "overlay" in config["job"]["write"], "job.write=[overlay]"),
-    _Only("report", "job.over", lambda config: not _of_one_run(config), "runs=DIR"),
-    _Only("report", "job.baselines", lambda config: not _of_one_run(config), "runs=DIR"),
+    _Only("report", "job.over", lambda config: not _has_run_dir(config), "runs=DIR"),
+    _Only("report", "job.baselines", lambda config: not _has_run_dir(config), "runs=DIR"),
     *(
-        _Only("report", key, _of_one_run, "run=RUN_DIR")
+        _Only("report", key, _has_run_dir, "run=RUN_DIR")
         for key in ("job.beside", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS)
     ),
 )
-"""Options that matter in one mode of a job alone."""
+"""Options that a job reads only in one of its modes."""
 
 _TYPED = {"run_dir": "run"}
-"""What an option is called on the command line, where it has another name there."""
+"""Options that have another name on the command line."""
 
 
 def given_keys(overrides: Iterable[str]) -> list[str]:
-    """The dotted names of what overrides set, of `model/backbone=tiny` and `model@model_b=dpt` as of `seed=1`."""
+    """Dotted names of the options that overrides set, also for `model/backbone=tiny` and `model@model_b=dpt`."""
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
-    # `group@package` gives a package, which may be another than the group's own name.
+    # In `group@package`, the package is what is set, and it may differ from the group's name.
     return [key.rpartition("@")[2].replace("/", ".") for key in keys]
 
 
@@ -93,12 +93,12 @@ def refuse_unread(job: str, keys: Sequence[str], config: Mapping[str, Any] | Non
     """Refuse options that a job does not read.
 
     Args:
-        job: Its name.
-        keys: What was given, as `given_keys`.
-        config: As it came out, to see in which mode the job is; None if that is not known yet.
+        job: Name of the job.
+        keys: The options set, as returned by `given_keys`.
+        config: The composed config, which tells the job's mode; None if not composed yet.
 
     Raises:
-        ConfigError: There are such; the message says which jobs read them.
+        ConfigError: The job does not read an option; the message says which jobs do.
 
     Examples:
         >>> refuse_unread("plan", ["seed", "model.backbone"])
@@ -108,7 +108,7 @@ def refuse_unread(job: str, keys: Sequence[str], config: Mapping[str, Any] | Non
     """
     if job not in READS:
         return
-    # What no job reads is told by whoever knows all names, and the nearest one.
+    # Options that no job reads are reported elsewhere, with the closest match.
     refused = {key: homes for key in keys if not reads(job, key) and (homes := [j for j in READS if reads(j, key)])}
     if refused:
         names = ", ".join(_TYPED.get(key, key) for key in refused)
@@ -121,16 +121,16 @@ def refuse_unread(job: str, keys: Sequence[str], config: Mapping[str, Any] | Non
     for only in ONLY:
         unread = [key for key in keys if key == only.key or key.startswith(f"{only.key}.")]
         if only.job == job and unread and not only.holds(config):
-            raise ConfigError(f"{', '.join(unread)} {_is(unread)} read by job={job} with {only.mode} alone")
+            raise ConfigError(f"{', '.join(unread)} {_is(unread)} read by job={job} only with {only.mode}")
 
 
 def reads(job: str, key: str) -> bool:
-    """Whether a job reads an option, or anything in a part of the config."""
+    """Whether a job reads an option, or any option in a part of the config."""
     return any(_touches(key, one) for one in (*_ALWAYS, *READS[job]))
 
 
 def _touches(key: str, declared: str) -> bool:
-    """Whether an option is a declared one, lies in it, or holds it."""
+    """Whether an option equals a declared one, lies inside it, or contains it."""
     pairs = zip(key.split("."), declared.split("."), strict=False)
     return all(one == other or (other == "model_*" and re.fullmatch("model_[a-z]", one)) for one, other in pairs)
 

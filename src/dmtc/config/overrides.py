@@ -1,7 +1,7 @@
-"""What people type, in Hydra's terms: short names of options, and paths and names with any letters.
+"""Translates typed overrides for Hydra: short option names, and paths and names with any characters.
 
-Hydra's parser reads `(`, `#`, letters outside of ASCII and more as its own or not at all. So the values of options that
-hold paths or names are quoted for it here, as the shell gave them; nowhere else needs to think of it.
+Hydra's parser gives `(`, `#`, non-ASCII letters and more a meaning of its own, or rejects them. So the values of
+options that hold paths or names are quoted here, exactly as the shell passed them.
 """
 
 import os
@@ -42,24 +42,24 @@ PATHS = (
     "hydra.run.dir",
     "hydra.sweep.dir",
 )
-"""Options whose value is a file or a folder, or a list of such in brackets."""
+"""Options whose value is a file or folder, or a bracketed list of them."""
 
 NAMES = ("tag", "dataset.classes", "job.license", "job.push", "logger.wandb.project", "logger.wandb.group")
-"""Options whose value is somebody's own word, or a list of such: as `PATHS`, but never the home or an interpolation."""
+"""Options whose value is free text, or a list of it: quoted like `PATHS`, but without `~` and interpolations."""
 
 SHORT = ("runs", "input", "output", "format")
-"""Options of jobs that can be given without `job.`."""
+"""Job options that can be typed without `job.`."""
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _SWEEP = re.compile(r"(?:choice|glob|interval|range|sort|shuffle|tag|str)\(.*\)", re.DOTALL)
 
 
 def translate(arguments: Sequence[str]) -> list[str]:
-    """Put what people type into Hydra's terms.
+    """Translate command-line arguments for Hydra.
 
-    `run=DIR` means the folder of an earlier run unless it is a choice of the group `run`; `runs=`, `input=`, `output=`
-    and `format=` are options of the job; paths and names may hold any character; a resumed run writes into its own
-    folder; and `model_b` is a group as `model` is.
+    `run=DIR` is the folder of an earlier run unless it is a choice of the group `run`. `runs=`, `input=`, `output=` and
+    `format=` are options of the job. Paths and names may hold any character. A resumed run writes into its own folder.
+    `model_b` is a group like `model`.
     """
     swept = any(argument in ("-m", "--multirun") for argument in arguments)
     translated = []
@@ -75,14 +75,14 @@ def translate(arguments: Sequence[str]) -> list[str]:
             folder = quoted(escaped(str(Path(home(value)).absolute())))
             translated += [f"resume={folder}", f"hydra.run.dir={folder}"]
         elif argument in ("-m", "--multirun"):
-            translated.insert(0, argument)  # Hydra's parser knows it before the overrides only
+            translated.insert(0, argument)  # Hydra accepts it only before the overrides
         else:
             translated.append(in_hydras_terms(literal(argument, swept)))
     return translated
 
 
 def _groups_of_run(arguments: Sequence[str]) -> list[str]:
-    """The data set and split of the run that a command is about, where it gives options of theirs but not them."""
+    """Data set and split of the run that the command names, if it sets their options but does not choose them."""
     given = {key: value for key, equals, value in (argument.partition("=") for argument in arguments) if equals}
     run = given.get("resume") or given.get("run")
     groups = [
@@ -95,16 +95,15 @@ def _groups_of_run(arguments: Sequence[str]) -> list[str]:
         stored = read_yaml(path)
         names = {group: str(stored[group]["name"]) for group in groups}
     except (UserError, LookupError, TypeError):
-        return []  # told by whoever needs it
+        return []  # reported by the code that needs the file
     return [f"{group}={name}" for group, name in names.items() if (config_folder() / group / f"{name}.yaml").is_file()]
 
 
 def literal(override: str, swept: bool = False) -> str:
-    """Quote the value of an override whose option holds a path or a name; everything else is left as it is.
+    """Quote the value of an override whose option holds a path or name; leave all other overrides unchanged.
 
-    What is there already under the whole value is meant, whatever Hydra would read in it. Otherwise Hydra's own terms
-    still hold: `null`, a value in quotes, a list in brackets, `${...}` of a path, and in a sweep commas and functions
-    such as `choice(A,B)`.
+    If the whole value is an existing path, it is taken literally. Otherwise Hydra's syntax still applies: `null`, a
+    quoted value, a bracketed list, `${...}` in a path, and in a sweep commas and functions such as `choice(A,B)`.
 
     Args:
         override: As typed.
@@ -131,10 +130,10 @@ def literal(override: str, swept: bool = False) -> str:
 
 
 def in_hydras_terms(override: str) -> str:
-    """Let network b's own model be chosen like the one that all share.
+    """Let users choose network b's own model like the shared one.
 
-    `model_b=dpt` and `model_b/backbone=dinov2_small` are `model@model_b=dpt` and
-    `model/backbone@model_b.backbone=dinov2_small` to Hydra; everything else is left as it is.
+    Turns `model_b=dpt` into `model@model_b=dpt`, and `model_b/backbone=dinov2_small` into
+    `model/backbone@model_b.backbone=dinov2_small`. Leaves all other overrides unchanged.
     """
     key, equals, value = override.partition("=")
     match = re.fullmatch(r"([+~]*)(model_[a-z])(?:/(\w+))?", key)
@@ -145,17 +144,17 @@ def in_hydras_terms(override: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text as Hydra's parser reads it back."""
+    """Quote text so that Hydra's parser reads it back unchanged."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def escaped(text: str) -> str:
-    r"""Text in which OmegaConf sees no interpolation: `${x}` becomes `\${x}`."""
+    r"""Escape text so that OmegaConf sees no interpolation: `${x}` becomes `\${x}`."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def home(path: str) -> str:
-    """A path whose `~` is the home folder, as the shell has it at the beginning of a word; it has not after `=`."""
+    """Expand `~`, which the shell expands at the beginning of a word but not after `=`."""
     return path if not path.startswith("~") or os.path.lexists(path) else os.path.expanduser(path)
 
 
@@ -164,7 +163,7 @@ def _literal(value: str, swept: bool, one: Callable[[str], str]) -> str:
         return one(value)
     if value.lower() == "null" or _QUOTED.fullmatch(value) or (swept and _SWEEP.fullmatch(value)):
         return value
-    # A folder may be called [x] as well; it is told apart by being there.
+    # A folder may also be called [x]; if it exists, it was handled above.
     if value.startswith("[") and value.endswith("]") and len(_parts(value)) == 1:
         inner = value[1:-1].strip()
         return f"[{','.join(_element(part, one) for part in _parts(inner))}]" if inner else "[]"
@@ -184,7 +183,7 @@ def _path(value: str) -> str:
 
 
 def _interpolates(value: str) -> bool:
-    """Whether all of its `${...}` are of OmegaConf: a resolver such as `${oc.env:DATA}`, or a setting of ours."""
+    """Whether every `${...}` is a real interpolation: a resolver such as `${oc.env:DATA}`, or one of our settings."""
     inside = re.findall(r"\$\{(?:([^{}]*)\})?", value)
     return bool(inside) and all(":" in one or re.split(r"[.\[]", one)[0] in _settings() for one in inside)
 
@@ -215,7 +214,7 @@ def _is_choice(group: str, value: str, arguments: Sequence[str]) -> bool:
 
 
 def _parts(text: str) -> list[str]:
-    """Split at the commas that stand in no quotes and no brackets."""
+    """Split at commas outside of quotes and brackets."""
     parts, start, depth, at = [], 0, 0, 0
     while at < len(text):
         fresh = not text[start:at].strip()

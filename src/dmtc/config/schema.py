@@ -1,4 +1,4 @@
-"""The top of a config: which parts there are, and what each has to be before anything looks into it."""
+"""Top level of a config: its parts, and the type that each must have before anything reads it."""
 
 import difflib
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from dmtc.config.folder import LoadedFile
 
 Config = dict[str, Any]
-"""A config as plain dictionaries: every part that it has, resolved."""
+"""A config as plain dictionaries, with interpolations resolved."""
 
 
 def _is_text(value: Any) -> bool:
@@ -32,7 +32,7 @@ def _is_whole_number(value: Any) -> bool:
 
 
 def are_names(value: Any) -> bool:
-    """Whether a value is a list of text."""
+    """Whether a value is a list of strings."""
     return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
 
 
@@ -47,26 +47,26 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "resume": (_is_text_or_none, "a folder or null"),
     "run_dir": (_is_text_or_none, "a folder or null"),
 }
-"""What a config has to have at its top."""
+"""Top-level keys of a config, each with a check and its description."""
 
 _SHARED = ("default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
-"""Values that parts refer to; anything."""
+"""Values of any type that parts refer to by interpolation."""
 
 _NETWORK = re.compile(r"model_[a-z]")
-"""A network that is another model than the others."""
+"""Key of a network whose model differs from the shared one."""
 
 _OPTIONAL = ("evaluation",)
-"""What may be missing where a job reads a run: it has its own."""
+"""Keys that may be missing in jobs that read a run, which has its own."""
 
 
 def has_parts(config: Mapping[str, Any]) -> bool:
-    """Whether all parts that every config has can be looked into."""
+    """Whether all required parts are mappings."""
     parts = [key for key, (fits, _) in _PARTS.items() if fits is _is_part]
     return all(_is_part(config.get(key)) for key in parts)
 
 
 def shape_faults(config: Mapping[str, Any], optional: Sequence[str] = _OPTIONAL) -> list[str]:
-    """What is missing at the top of a config, or is no such thing; one sentence each."""
+    """List missing or mistyped top-level keys of a config, one sentence each."""
     faults = []
     for key, (fits, expected) in _PARTS.items():
         if key not in config:
@@ -78,40 +78,40 @@ def shape_faults(config: Mapping[str, Any], optional: Sequence[str] = _OPTIONAL)
 
 
 def unknown_keys(config: Mapping[Any, Any]) -> list[Any]:
-    """Keys at the top of a config that no part reads."""
+    """Top-level keys of a config that nothing reads."""
     return [key for key in config if not (isinstance(key, str) and (key in _known() or _NETWORK.fullmatch(key)))]
 
 
 def unknown_fault(
     key: Any, known: Iterable[str], overrides: Sequence[str] = (), files: Sequence[LoadedFile] = ()
 ) -> str:
-    """What to say of a key at the top that no part reads.
+    """Error message for a top-level key that nothing reads.
 
     Args:
-        key: It.
-        known: Dotted names of every setting, for the nearest.
-        overrides: What was typed.
-        files: What went into the config.
+        key: The key.
+        known: Dotted names of every setting, to find the closest match.
+        overrides: The overrides as typed.
+        files: The files that went into the config.
     """
     names = [override for override in overrides if re.match(rf"\++{re.escape(str(key))}(?:[.=@/]|$)", override)]
-    here = [one for one in files if key in one.keys and one.package in ("_global_", None) and not _apart(one)]
-    apart = [one for one in files if (one.package or one.group.partition("/")[0]).partition(".")[0] == key]
+    here = [one for one in files if key in one.keys and one.package in ("_global_", None) and not _is_nested(one)]
+    nested = [one for one in files if (one.package or one.group.partition("/")[0]).partition(".")[0] == key]
     if names:
         where = names[0].partition("=")[0]
     elif here:
         where = f"{here[-1].path}: {key}"
-    elif apart:
+    elif nested:
         return (
-            f"{apart[-1].path}: nothing of it reaches a setting, as its keys go below {key!r}; its first line should be"
-            " # @package _global_"
+            f"{nested[-1].path}: none of its keys reaches a setting, because they go below {key!r}; its first line"
+            " should be # @package _global_"
         )
     else:
         where = str(key)
-    return f"{where}: no part of dmtc reads such a setting.{_nearest(str(key), known)}"
+    return f"{where}: dmtc has no such setting.{_nearest(str(key), known)}"
 
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
-    """The dotted settings that are most like a name, by all of it or by its last part."""
+    """The dotted settings closest to a name, compared as a whole or by the last part."""
     known = list(known)
     whole = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
     last = [key for key in known if key.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -127,8 +127,8 @@ def _known() -> tuple[str, ...]:
     return (*_PARTS, *_SHARED)
 
 
-def _apart(one: LoadedFile) -> bool:
-    """Whether the keys of a file go below a name of their own, although it does not say so."""
+def _is_nested(one: LoadedFile) -> bool:
+    """Whether Hydra puts the keys of a file below its group's name, although the file does not say so."""
     return one.package is None and bool(one.group)
 
 
@@ -138,5 +138,5 @@ def _short(value: Any) -> str:
 
 
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """A copy of a mapping without some of its keys."""
+    """Copy a mapping without the given keys."""
     return {key: value for key, value in mapping.items() if key not in keys}
