@@ -169,7 +169,7 @@ def test_cache_that_cannot_be_written(root, build, tmp_path):
     (tmp_path / "cache").write_text("a file")
     dataset = build(root)
     with pytest.raises(
-        DataError, match=r"half-size copy of .*_leftImg8bit\.png cannot be made .* set dataset\.cache=DIR"
+        DataError, match=r"half-size copy of .*_leftImg8bit\.png cannot be written .* set dataset\.cache=DIR"
     ):
         dataset.image(FIRST)
 

@@ -217,7 +217,7 @@ def test_numbers_that_are_no_classes_are_told_with_their_count(tmp_path, values,
 
 def test_pages_and_frames_are_told_and_small_copies_are_none(tmp_path):
     page = np.zeros((8, 8), np.uint8)
-    with pytest.raises(DataError, match=r"a\.tif: holds 3 pages or frames, and a mask is one"):
+    with pytest.raises(DataError, match=r"a\.tif: holds 3 pages or frames, but a mask has one"):
         read_mask(put(tmp_path, "a.tif", tiff_bytes(page, pages=[page, page])))
     with pytest.raises(DataError, match=r"b\.tif: holds 4 pages"):
         read_mask(put(tmp_path, "b.tif", tiff_bytes(page, description="ImageJ=1.53\nimages=4\n")))

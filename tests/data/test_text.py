@@ -24,9 +24,9 @@ def test_marks_and_line_ends_are_no_part_of_an_entry(tmp_path, encoding, end):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("Straße\n".encode("latin-1"), r"no text in UTF-8 \(byte 4: .*\); save it as UTF-8"),
+        ("Straße\n".encode("latin-1"), r"not UTF-8 text \(byte 4: .*\); save it as UTF-8"),
         ("sky\n".encode("utf-16-le"), "it holds zero bytes"),
-        (b"\x89PNG\r\n\x1a\n", "no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8 text"),
         (None, "cannot be read"),
     ],
 )

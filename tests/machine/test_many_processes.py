@@ -378,7 +378,7 @@ def test_every_process_has_a_device_of_its_own(monkeypatch):
     assert pick_device("auto", processes) == pick_device("cuda", processes) == torch.device("cuda", 1)
     assert chosen == [1, 1]
     assert pick_device("cpu", processes) == torch.device("cpu")
-    with pytest.raises(ConfigError, match=r"cuda:0.* one device for each"):
+    with pytest.raises(ConfigError, match=r"cuda:0.* each its own device"):
         pick_device("cuda:0", processes)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(ConfigError, match="2 processes on this machine, but 1 CUDA devices"):

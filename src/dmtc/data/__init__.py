@@ -1,4 +1,4 @@
-"""Data: what is read from disk, and how it is augmented. Importing this registers the data sets."""
+"""Data: reading from disk, and augmentation. Importing this package registers the data sets."""
 
 from dmtc.data import camvid, cityscapes, folder, synthetic, voc
 from dmtc.data.augment import Augment

@@ -1,4 +1,4 @@
-"""Decoded images in a folder: read back with one copy, where decoding a JPEG is most of the work of a training crop."""
+"""Cache of decoded images: decoding a JPEG is most of the work of a training crop, reading pixels is one copy."""
 
 import hashlib
 import logging
@@ -18,54 +18,54 @@ from dmtc.data.opening import picture_size
 
 log = logging.getLogger(__name__)
 
-_HEAD = struct.Struct("<2I4Q")  # height and width; and what tells the image file, as by `_state`
+_HEAD = struct.Struct("<2I4Q")  # height, width, and the image file's `_state`
 _SAMPLE = 32
 
 
 class ImageCache:
-    """Reads images as an `ImageReader` does, and keeps their pixels in a folder that any number of runs may share.
+    """Reads images like an `ImageReader` and caches their pixels in a folder that any number of runs may share.
 
-    An image is kept when it is first read, and anew when its file has another time or size than then, or is another
-    one. Nothing is locked: processes that decode an image at once each write the same bytes under a name of their own
-    and rename it, so a reader sees a whole file or none. What is read again and again stays in the system's memory as
-    long as that has room; a folder under /dev/shm is memory from the start.
+    An image is cached when it is first read, and cached again when its file is replaced or its time or size changes.
+    There are no locks: processes that decode the same image at once each write the same bytes under their own temporary
+    name and rename it, so a reader sees a whole file or none. The system keeps frequently read files in memory as long
+    as there is room; a folder under /dev/shm is in memory from the start.
 
     Args:
-        folder: Where the pixels are kept; made when the first are.
-        reader: What reads the files. Pixels that another one has read are told apart.
+        folder: The cache folder, created on first use.
+        reader: Reads the image files. Pixels from different readers are cached separately.
     """
 
     def __init__(self, folder: Path, reader: ImageReader = read_image) -> None:
         self.folder = folder.absolute()
         self._reader = reader
         self._read_as = "" if reader == read_image else repr(reader)
-        self._told = False
+        self._warned = False
 
     def __call__(self, path: Path) -> UInt8Array:
-        """The image in a file, uint8 (H, W, 3), RGB.
+        """Read the image in a file as uint8 (H, W, 3), RGB.
 
         Raises:
-            FileFault: As the reader.
+            FileFault: The reader cannot read the file.
         """
         try:
             status = path.stat()
         except (OSError, ValueError):
-            return self._reader(path)  # tells what is wrong
-        # The time is taken first: if the file changes while it is read, it is read again the next time.
-        changed = _state(status)
-        image = self._kept(path, changed)
+            return self._reader(path)  # raises the proper error
+        # The state is taken first, so that a file that changes while it is read is read again next time.
+        state = _state(status)
+        image = self._load(path, state)
         if image is None:
             image = self._reader(path)
-            self._keep(path, changed, image)
+            self._store(path, state, image)
         return image
 
     def forecast(self, images: Mapping[str, Path], ids: Sequence[str]) -> str:
-        """How much the cache will hold once these images are in it, estimated from some of them, as one line.
+        """Estimate from a sample how much space these images will take in the cache; return it as one line.
 
         Raises:
-            ConfigError: What is missing does not fit on the disk.
+            ConfigError: The images not cached yet do not fit on the disk.
         """
-        remove_unfinished(self.folder)  # by processes that were killed
+        remove_unfinished(self.folder)  # left by killed processes
         step = max(1, len(ids) // _SAMPLE)
         sample = dict(_decoded_bytes(images, ids[::step]))
         share = len(ids) / max(1, len(sample))
@@ -84,24 +84,24 @@ class ImageCache:
             f" {_gigabytes(missing)} of it still to be written; {_gigabytes(free)} are free"
         )
 
-    def _kept(self, path: Path, changed: tuple[int, ...]) -> UInt8Array | None:
+    def _load(self, path: Path, state: tuple[int, ...]) -> UInt8Array | None:
         try:
             content = np.fromfile(self._target(path), np.uint8)
         except OSError:
             return None
         if len(content) < _HEAD.size:
             return None
-        height, width, *of = _HEAD.unpack(content[: _HEAD.size].tobytes())
-        if tuple(of) != changed or len(content) != _HEAD.size + 3 * height * width:
+        height, width, *cached_state = _HEAD.unpack(content[: _HEAD.size].tobytes())
+        if tuple(cached_state) != state or len(content) != _HEAD.size + 3 * height * width:
             return None
         return content[_HEAD.size :].reshape(height, width, 3)
 
-    def _keep(self, path: Path, changed: tuple[int, ...], image: UInt8Array) -> None:
+    def _store(self, path: Path, state: tuple[int, ...], image: UInt8Array) -> None:
         try:
-            write_atomically(self._target(path), _HEAD.pack(*image.shape[:2], *changed) + image.tobytes())
+            write_atomically(self._target(path), _HEAD.pack(*image.shape[:2], *state) + image.tobytes())
         except OSError as error:
-            if not self._told:  # reading goes on as without a cache
-                self._told = True
+            if not self._warned:  # reading continues as without a cache
+                self._warned = True
                 log.warning("image cache %s: cannot be written (%s)", self.folder, error.strerror)
 
     def _target(self, path: Path) -> Path:
@@ -110,17 +110,17 @@ class ImageCache:
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:
-    """What differs if a file does: folders that were swapped have files of the same times, and perhaps sizes."""
+    """File attributes that tell two files apart; after folders are swapped, times and even sizes may be equal."""
     return status.st_mtime_ns, status.st_size, status.st_ctime_ns, status.st_ino
 
 
 def _decoded_bytes(images: Mapping[str, Path], ids: Sequence[str]) -> Iterator[tuple[Path, int]]:
-    """Path of each image, and what it takes once it is decoded, by its head alone."""
+    """Yield the path of each image and its decoded size in bytes, from the file's header only."""
     for id in ids:
         try:
             size = picture_size(path := images[id])
         except DataError:
-            continue  # told when it is read
+            continue  # reported when the image is read
         if size is not None:
             yield path, _HEAD.size + 3 * size[0] * size[1]
 

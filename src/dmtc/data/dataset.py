@@ -1,4 +1,4 @@
-"""What a data set is: names, files and classes, and the one place where images and masks are read and checked."""
+"""A data set: ids, files and classes. All images and masks are read and checked here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,31 +18,31 @@ from dmtc.data.task import Task
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Images, some of them with masks, and the classes the masks speak of.
+    """Images, masks for some of them, and the classes of the masks.
 
-    Making one touches names only: no image and no mask is opened before it is asked for, and a mask is opened only by
-    `mask` and `sample`. So the masks of images that are used as unlabelled may be absent or even broken.
+    Constructing one opens no image or mask. Masks are opened only by `mask` and `sample`, so masks of images that are
+    used as unlabelled may be missing or even broken.
 
     Attributes:
-        name: The data set's name, as in reports.
-        classes: Class names; a class's place is its index in the masks.
-        palette: uint8 (C, 3), the RGB color a class is drawn in.
+        name: The data set's name, as shown in reports.
+        classes: Class names; the position of a class is its index in the masks.
+        palette: uint8 (C, 3), the RGB color of each class.
         images: Image file by id.
         masks: Mask file by id, only for the ids that have one.
         train: Every training id, with or without a mask, sorted.
         val: The validation ids, sorted; each has a mask.
         decode_mask: Reads a mask file into uint8 (H, W) class indices, `IGNORE_INDEX` where ignored.
-        reader: Reads an image file; also says how whoever predicts with the networks is to read them.
-        decode_image: Reads an image file in its place; an `ImageCache` does it quicker.
-        notes: What was found out about the data, and how: one line each, for a person.
-        found: The arguments of the builder that would have said what it found out by looking at files. Given these, it
-            does not look again, so that a run goes on with what it began with.
-        reduction: By how much `images` are smaller than the files that were published: 2 for half height and width.
-        test: The test ids, sorted; each has a mask. Never trained on, never chosen on, scored once at the end.
+        reader: Reads an image file; prediction with the trained networks must read images the same way.
+        decode_image: Replaces `reader` for training and scoring, such as a faster `ImageCache`.
+        notes: Findings about the data and how they were made, one line each, for the user.
+        found: Builder arguments equivalent to what the builder inferred from the files. Given these, it does not infer
+            again, so that a resumed run keeps its settings.
+        reduction: Factor by which `images` are smaller than the published files: 2 for half height and width.
+        test: The test ids, sorted; each has a mask. Never used for training or model selection; scored once at the end.
 
     Raises:
-        DataError: There are more classes than a byte holds, an id is in two lists or has no image, a validation or test
-            id has no mask, or an id leaves the folder it is in (`../x`). All faults of the lists in one message.
+        DataError: There are more classes than a byte can hold, an id is in two lists or has no image, a validation or
+            test id has no mask, or an id leaves its folder (`../x`). One message lists all errors of the lists.
 
     Examples:
         >>> from dmtc.data.masks import IndexMasks
@@ -94,7 +94,7 @@ class Dataset:
             )
             if ids
         ]
-        # Files are named after ids: one such as ../x would be read or written outside the folder that it belongs to.
+        # Files are named after ids: an id such as ../x would read or write outside its folder.
         refused = bad_ids({*listed, *self.images, *self.masks})
         if refused:
             faults = [f"{len(refused)} ids are not allowed: {few(refused)}"]
@@ -108,7 +108,7 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """What it asks of a network."""
+        """What a network needs to know about the data set to predict."""
         return Task(
             dataset=self.name, classes=self.classes, palette=self.palette, reduction=self.reduction, reader=self.reader
         )
@@ -126,14 +126,14 @@ class Dataset:
     def image(self, id: str) -> UInt8Array:
         """Read an image.
 
-        Gray images become three equal channels, transparency is dropped, other numbers become 8 bits (`ImageReader`).
-        An orientation tag is not followed, because masks carry none.
+        Gray images become three equal channels, transparency is dropped, and other number types become 8 bits
+        (`ImageReader`). Orientation tags are ignored, because masks have none.
 
         Returns:
             uint8 (H, W, 3), RGB.
 
         Raises:
-            DataError: The id is unknown, or its file is missing or no image.
+            DataError: The id is unknown, or its file is missing or not an image.
         """
         return (self.decode_image or self.reader)(self._path(self.images, id, "image"))
 
@@ -144,7 +144,7 @@ class Dataset:
             uint8 (H, W), class index or `IGNORE_INDEX`.
 
         Raises:
-            DataError: The id is unknown or has no mask, or its file is missing, no mask, or holds other values.
+            DataError: The id is unknown or has no mask, or its file is missing, not a mask, or holds unknown values.
         """
         path = self._path(self.masks, id, "mask")
         mask = self.decode_mask(path)
@@ -163,7 +163,7 @@ class Dataset:
         """Read an image with its mask.
 
         Raises:
-            DataError: As for `image` and `mask`, or the two differ in size.
+            DataError: As for `image` and `mask`, or their sizes differ.
         """
         image, label = self.image(id), self.mask(id)
         if image.shape[:2] != label.shape:
@@ -175,7 +175,7 @@ class Dataset:
         return Sample(id=id, image=image, label=label)
 
     def colored(self, label: UInt8Array) -> UInt8Array:
-        """A label uint8 (H, W) as a picture: uint8 (H, W, 3), each class in its color, ignored pixels white."""
+        """Color a label uint8 (H, W) by class, ignored pixels white; returns uint8 (H, W, 3)."""
         return self.task.color_table[label]
 
     def _path(self, files: Mapping[str, Path], id: str, kind: str) -> Path:
@@ -185,16 +185,16 @@ class Dataset:
 
 
 DATASETS: Registry[Dataset] = Registry("dataset", runtime=["open_test", "keeps"])
-"""The known data sets. A builder takes its YAML arguments and returns a `Dataset`; it may also take `open_test: bool`,
-whether files of the test part may be opened, and `keeps: bool`, whether it may write where its settings say."""
+"""The registered data sets. A builder takes its YAML arguments and returns a `Dataset`. It may also take
+`open_test: bool`, whether it may open test files, and `keeps: bool`, whether it may write to its configured folder."""
 
 
 def few(ids: set[str] | tuple[str, ...] | list[str], limit: int = 3) -> str:
-    """The first ids in order, for a message."""
+    """List the first ids in sorted order, for a message."""
     shown = sorted(ids)[:limit]
     return ", ".join(shown) + (", ..." if len(ids) > limit else "")
 
 
 def size_text(shape: tuple[int, ...]) -> str:
-    """Width and height of an array (H, W, ...), for a message."""
+    """Format an array's shape (H, W, ...) as width x height, for a message."""
     return f"{shape[1]}x{shape[0]}"

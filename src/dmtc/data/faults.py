@@ -1,4 +1,4 @@
-"""What can be wrong with a file of a data set, by kind, so that many faults can be told together."""
+"""Kinds of faults in data set files, so that many of them can be reported together."""
 
 from collections.abc import Mapping
 
@@ -19,9 +19,9 @@ class FileFault(DataError):
     """A file of a data set cannot be used.
 
     Args:
-        message: What, where, and what to do, on one line.
-        kind: One of the kinds above. It and `counts` have defaults only because unpickling gives the message alone.
-        counts: Pixels by value or color, of those that mean nothing.
+        message: What is wrong, where, and what to do, on one line.
+        kind: One of the kinds above. It and `counts` have defaults only because unpickling passes just the message.
+        counts: Number of pixels for each unknown value or color.
     """
 
     def __init__(self, message: str, kind: str = "", counts: Mapping[str, int] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Images at half their size: reduced once, kept in a cache folder, read from there ever after."""
+"""Half-size images: halved once, cached in a folder, and read from there afterwards."""
 
 import hashlib
 import os
@@ -13,24 +13,23 @@ from dmtc.core.system_errors import FULL
 from dmtc.data.images import read_image
 
 _CLOCK = 2_000_000_000
-"""Nanoseconds that a disk may round times by."""
+"""Maximum rounding of file times by a disk, in nanoseconds."""
 
 
 class HalvedImages(Mapping[str, Path]):
-    """Image files by id, each at half the size of another one.
+    """Half-size copies of image files, by id.
 
-    A copy is made when it is first asked for, and has the time of its source; so it is made anew when that is another
-    one, also an older one that has taken its place. So nothing waits until thousands of images are done of which a
-    short run needs a few, loader processes share the work, and a run that was stopped goes on where it was. Processes
-    may ask at once, also for the same image: each would write the same bytes under a name of its own and rename it, so
-    a reader sees a whole file and whoever comes last changes nothing.
+    A copy is made on first access and gets the time of its source, so it is remade when the source is replaced, even by
+    an older file. Making copies lazily means that a short run need not wait for thousands of images, dataloader workers
+    share the work, and a stopped run continues where it was. Processes may request the same image at once: each writes
+    the same bytes under its own temporary name and renames it, so readers see only whole files.
 
-    A pixel is the mean of 2x2 pixels, rounded to 8 bits; an odd last row or column is left out.
+    Each pixel is the mean of 2x2 pixels, rounded to 8 bits; an odd last row or column is dropped.
 
     Args:
-        full: The files at full size, by id.
+        full: The full-size files by id.
         cache: The folder for the copies.
-        root: The folder that the files come from. Each gets a folder of its own in the cache, as two data sets may
+        root: The folder that the files come from. Each root gets its own folder in the cache, because two data sets may
             have the same ids.
     """
 
@@ -40,7 +39,7 @@ class HalvedImages(Mapping[str, Path]):
         self.folder = cache.absolute() / origin
 
     def __getitem__(self, id: str) -> Path:
-        """The half-size file, made if need be.
+        """The half-size file, created if needed.
 
         Raises:
             DataError: The source cannot be read, or the cache cannot be written.
@@ -54,19 +53,19 @@ class HalvedImages(Mapping[str, Path]):
                     os.utime(unfinished, ns=(time + _CLOCK, time + _CLOCK))
         except OSError as error:
             if error.errno in FULL:
-                raise  # the machine's fault
+                raise  # a machine failure
             raise DataError(
-                f"{target}: the half-size copy of {source} cannot be made ({error}); set dataset.cache=DIR, or"
+                f"{target}: the half-size copy of {source} cannot be written ({error}); set dataset.cache=DIR, or"
                 " dataset.half=false to do without"
             ) from error
         return target
 
     def source(self, id: str) -> Path:
-        """The file at full size."""
+        """The full-size file."""
         return self._full[id]
 
     def __contains__(self, id: object) -> bool:
-        """Whether there is such an image; nothing is opened."""
+        """Whether the id is known; opens no file."""
         return id in self._full
 
     def __iter__(self) -> Iterator[str]:
@@ -84,7 +83,7 @@ def _halve(source: Path) -> bytes:
         raise DataError(f"{source}: too small to be halved; set dataset.half=false")
     height, width = image.shape[0] // 2, image.shape[1] // 2
     half = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-    # OpenCV's default compression: as small as the higher levels, and the fastest to write and to read.
+    # OpenCV's default compression gives files as small as the higher levels do, and is the fastest.
     done, png = cv2.imencode(".png", cv2.cvtColor(half, cv2.COLOR_RGB2BGR))
     assert done
     return png.tobytes()

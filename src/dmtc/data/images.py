@@ -1,4 +1,4 @@
-"""Reading image files: quickly, and whole or not at all."""
+"""Fast reading of image files; truncated files are refused."""
 
 import io
 import struct
@@ -17,32 +17,31 @@ from dmtc.data.opening import PILLOW_FAULTS, open_picture, require_room
 from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_tiff
 
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
-"""The last bytes of a whole JPEG and PNG, by their first."""
+"""Last bytes of a complete JPEG or PNG, by its first bytes."""
 
 _REMEDY = "replace the file or remove it from the data set"
-_ROWS = 1 << 20  # pixels that are scaled together
+_CHUNK = 1 << 20  # values scaled at a time
 
-# OpenCV would write lines of its own about every file that it cannot read, besides ours.
+# Otherwise OpenCV logs every unreadable file, in addition to our message.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReader:
-    """Reads image files into 8 bits and three channels; a data set, and whoever predicts like it, has one.
+    """Reads image files as 8-bit RGB. Each data set has one, and prediction uses the same.
 
-    Numbers of 8 bits without sign are taken as they are. Others need a rule by which they become 0..255 in every file
-    alike, so that order and meaning are kept: `value_range`, if there is one, else the type's own range: the upper 8
-    of 16 bits, and for numbers with a sign the same after their lowest value became 0. Floating and 32-bit numbers have
-    no such range of their own and need one.
+    Unsigned 8-bit values are kept as they are. All others are mapped to 0..255 by one monotonic rule, the same for
+    every file: by `value_range` if given, else by the type's own range, that is, the upper 8 of 16 bits, for signed
+    values after shifting the lowest value to 0. Floating-point and 32-bit values have no natural range and need
+    `value_range`.
 
     Attributes:
-        bands: Which bands become red, green and blue, or the one that becomes gray, counted from 1 as GDAL and QGIS do.
-            None: the first three, or the only one; transparency is dropped.
-        value_range: The values that become 0 and 255; what lies beyond becomes the nearer one. Not for 8 bits without
-            sign.
+        bands: Bands to use as red, green and blue, or one to use as gray, counted from 1 like in GDAL and QGIS. None:
+            the first three, or the only one; transparency is dropped.
+        value_range: Values mapped to 0 and 255; values outside are clipped. Not applied to unsigned 8-bit values.
 
     Raises:
-        ConfigError: These are not 1 or 3 bands, or not two different values.
+        ConfigError: `bands` is not 1 or 3 bands, or `value_range` is not two increasing values.
     """
 
     bands: tuple[int, ...] | None = None
@@ -62,30 +61,30 @@ class ImageReader:
 
     @classmethod
     def of(cls, bands: Sequence[int] | None, value_range: Sequence[float] | None) -> "ImageReader":
-        """From settings, which are lists."""
+        """Create a reader from settings, which are lists."""
         span = None if value_range is None else tuple(float(value) for value in value_range)
         return cls(None if bands is None else tuple(bands), span)  # pyright: ignore[reportArgumentType]  # checked
 
     def __call__(self, path: Path, upright: bool = False) -> UInt8Array:
         """Read an image.
 
-        An orientation tag is not followed, because masks carry none.
+        Orientation tags are ignored by default, because masks have none.
 
         Args:
             path: The file.
-            upright: Follow the orientation tag all the same, for pictures that have no mask and never get one.
+            upright: Apply the orientation tag, for pictures that never get a mask.
 
         Returns:
             uint8 (H, W, 3), RGB.
 
         Raises:
-            FileFault: The file is missing, cut off, or no image, or has other bands or values than `bands` and
-                `value_range` are for.
+            FileFault: The file is missing, cut off or not an image, or its bands or values do not fit `bands` and
+                `value_range`.
         """
         return self.decode(read_bytes(path), path, upright)
 
     def decode(self, content: bytes, path: Path, upright: bool = False) -> UInt8Array:
-        """The same, from the bytes of the file; its path is for messages."""
+        """Decode an image from a file's bytes, like `__call__`; the path is for messages."""
         if is_tiff(content):
             try:
                 facts = facts_of_tiff(content)
@@ -100,18 +99,18 @@ class ImageReader:
                     f"{path}: {kind_of(facts)} cannot be read; convert it to numbers of 8, 16 or 32 bits", IMAGE_VALUES
                 )
         if content[:4] == b"GIF8" or content[:2] in (b"P2", b"P3", b"P5", b"P6"):
-            image = _by_pillow(content, path)  # not every OpenCV reads GIF, nor PNM of other than 8 or 16 bits rightly
+            image = _by_pillow(content, path)  # some OpenCV builds misread GIF, and PNM of other than 8 or 16 bits
             image = image if self.bands is None else self._chosen(image, path, self.bands)
             return np.ascontiguousarray(image if image.dtype == np.uint8 else self._to_bytes(image, path, ""))
         _require_end(content, path)
         _require_room(content, path)
         deep = self.value_range is not None
-        # Decoding from memory, as cv2.imread cannot open every path on Windows.
+        # Decode from memory, because cv2.imread cannot open every path on Windows.
         flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
         try:
             flags |= cv2.IMREAD_ANYDEPTH if deep else 0
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-        except cv2.error:  # it claims to be larger than OpenCV allows
+        except cv2.error:  # larger than OpenCV allows
             image = None
         if image is None:
             _explain(content, path)
@@ -121,7 +120,7 @@ class ImageReader:
         return np.asarray(image, np.uint8) if image.dtype == np.uint8 else self._to_bytes(image, path, "")
 
     def _to_image(self, values: np.ndarray, facts: TiffFacts, path: Path) -> UInt8Array:
-        """From the numbers (H, W, bands) of a TIFF."""
+        """Convert the values (H, W, bands) of a TIFF to an image."""
         kind, bands = kind_of(facts), facts.bands - facts.has_alpha
         if self.bands is not None:
             chosen = self._chosen(values, path, self.bands)
@@ -148,7 +147,7 @@ class ImageReader:
         return np.repeat(chosen, 3, axis=2) if len(bands) == 1 else chosen
 
     def _to_bytes(self, values: np.ndarray, path: Path, kind: str) -> UInt8Array:
-        """From any numbers (H, W, C) to bytes; never one that was smaller to one that is larger."""
+        """Map values (H, W, C) of any type to 8 bits, keeping their order."""
         if self.value_range is not None:
             return _scaled(values, *self.value_range)
         if values.dtype == np.uint16:
@@ -167,14 +166,14 @@ class ImageReader:
 
 
 read_image = ImageReader()
-"""Reads images whose numbers have 8 or 16 bits, as `ImageReader` does without settings."""
+"""The default `ImageReader`, for images of 8 or 16 bits."""
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds.
+    """Read the bytes of a file.
 
     Raises:
-        FileFault: It is missing, may not be read, or is a pipe or device.
+        FileFault: The file is missing, not readable, or a pipe or device.
     """
     try:
         return read_regular(path)
@@ -186,14 +185,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def kind_of(facts: TiffFacts) -> str:
-    """What a TIFF holds, as "float32, 5 bands"."""
+    """Describe a TIFF's values, for example "float32, 5 bands"."""
     numbers = f"a TIFF of {facts.bits} bits" if facts.dtype is None else str(facts.dtype.newbyteorder("="))
     bands = facts.bands - facts.has_alpha
     return f"{numbers}, {bands} band{'' if bands == 1 else 's'}"
 
 
 def value_span(values: np.ndarray, nodata: float | None = None) -> tuple[float, float] | None:
-    """The smallest and the largest number, but for NaN, infinity and the value that holds no data; None if none is."""
+    """Minimum and maximum, leaving out NaN, infinity and `nodata`; None if no value is left."""
     if nodata is not None:
         values = values[values != nodata]
     if values.dtype.kind == "f":
@@ -202,22 +201,22 @@ def value_span(values: np.ndarray, nodata: float | None = None) -> tuple[float, 
 
 
 def _by_pillow(content: bytes, path: Path) -> np.ndarray:
-    """The first frame of a GIF, or a PNM: uint8 or uint16 (H, W, 3). Transparency is dropped."""
+    """Read a PNM or the first frame of a GIF as uint8 or uint16 (H, W, 3). Drops transparency."""
     try:
         with open_picture(io.BytesIO(content)) as picture:
             require_room(path, picture.height, picture.width, 9)
             if picture.mode not in ("I", "I;16"):
                 return np.asarray(picture.convert("RGB"))
-            deep = np.asarray(picture).astype(np.uint16)  # Pillow spreads numbers over 16 bits, whatever the largest is
+            deep = np.asarray(picture).astype(np.uint16)  # Pillow rescales values to 16 bits, whatever their maximum
             return np.repeat(deep[..., None], 3, axis=2)
     except PILLOW_FAULTS as error:
         raise FileFault(f"{path}: cannot be read as an image ({error}); {_REMEDY}", UNREADABLE_IMAGE) from error
 
 
 def _scaled(values: np.ndarray, low: float, high: float) -> UInt8Array:
-    """`low` to 0 and `high` to 255, a few rows at a time; NaN becomes 0."""
+    """Map `low` to 0 and `high` to 255 with clipping, a few rows at a time; NaN becomes 0."""
     image = np.empty(values.shape, np.uint8)
-    step = max(1, _ROWS // max(1, values.shape[1] * values.shape[2]))
+    step = max(1, _CHUNK // max(1, values.shape[1] * values.shape[2]))
     for row in range(0, len(values), step):
         part = values[row : row + step].astype(np.float64)
         part = np.clip((part - low) * (255 / (high - low)), 0, 255)
@@ -226,7 +225,7 @@ def _scaled(values: np.ndarray, low: float, high: float) -> UInt8Array:
 
 
 def _turned(image: UInt8Array, orientation: int) -> UInt8Array:
-    """The image as EXIF's orientation tag says it is to be seen."""
+    """Rotate and flip an image according to an EXIF orientation tag."""
     if orientation in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -237,14 +236,14 @@ def _turned(image: UInt8Array, orientation: int) -> UInt8Array:
 
 
 def _require_room(content: bytes, path: Path) -> None:
-    """Tell in time that a huge picture cannot be decoded, and why: OpenCV says nothing, or takes all memory."""
+    """Refuse a huge picture before decoding: OpenCV would fail without a reason or use up all memory."""
     if content[:4] == b"\x89PNG" and len(content) >= 24:
-        width, height = struct.unpack(">II", content[16:24])  # as quick as that, since every PNG is asked
+        width, height = struct.unpack(">II", content[16:24])  # by hand, because this runs for every PNG
         require_room(path, height, width, 4)
 
 
 def _explain(content: bytes, path: Path) -> None:
-    """Tell why OpenCV has refused a picture, if it is for its size."""
+    """Raise the proper error if OpenCV refused a picture for its size."""
     try:
         with open_picture(io.BytesIO(content)) as picture:
             height, width = picture.height, picture.width
@@ -254,11 +253,11 @@ def _explain(content: bytes, path: Path) -> None:
 
 
 def _require_end(content: bytes, path: Path) -> None:
-    """Refuse a file that stops early: some versions of OpenCV fill what is missing with gray and say nothing."""
+    """Refuse a truncated file: some versions of OpenCV silently fill the missing part with gray."""
     end = _ENDS.get(content[:2])
     if end is None or content.endswith(end):
         return
-    # Cameras append things of their own, so the bytes alone prove nothing; Pillow takes its time, but seldom.
+    # Cameras append their own data, so other last bytes prove nothing. Pillow is slow but rarely needed here.
     try:
         with open_picture(io.BytesIO(content)) as picture:
             picture.load()

@@ -1,4 +1,4 @@
-"""Finding the files of folders of images and masks, and the lines of text files."""
+"""Finds image and mask files in folders, and reads lines of text files."""
 
 import logging
 import os
@@ -17,10 +17,10 @@ _SECOND_IMAGES = (".gif", ".jfif", ".jpe", ".ppm", ".pgm")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", *_SECOND_IMAGES)
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 ANY_MASK_SUFFIXES = (*MASK_SUFFIXES, ".webp", ".jpg", ".jpeg", *_SECOND_IMAGES, ".npy")
-"""Of masks in folders of any origin. What may change values is told from their content."""
+"""Mask suffixes in arbitrary folders. Whether a format is lossy is determined from the file's content."""
 
 SECOND_SUFFIXES = (*_SECOND_IMAGES, ".npy")
-"""Files of these kinds count only where no other file has their name: previews and copies often lie beside."""
+"""Files with these suffixes count only if no other file has the same name: they are often previews or copies."""
 
 
 def find_files(
@@ -29,22 +29,22 @@ def find_files(
     wanted: Callable[[str, Path], bool] | None = None,
     any_name: bool = False,
 ) -> dict[str, Path]:
-    """Every file below a folder with one of the suffixes, by id; hidden files and folders are passed over.
+    """Find every file below a folder with one of the suffixes, by id. Skips hidden files and folders.
 
-    Links to folders are followed, as data sets often lie on several disks; one that leads back to a folder around it is
-    passed over with a warning.
+    Links to folders are followed, because data sets often span several disks. A link to an enclosing folder is skipped
+    with a warning.
 
     Args:
         folder: Where to look.
-        suffixes: Of the files, in small letters.
-        wanted: Told the id and path of a file, whether it is one of them; by default all are.
-        any_name: Of files with the same id the first one is enough: it is only the names that matter.
+        suffixes: File suffixes, in lower case.
+        wanted: Decides from id and path whether to include a file; by default, all are included.
+        any_name: Accept several files with the same id and keep the first, if only the ids matter.
 
     Returns:
         Paths by id, in the order of ids. An id is the path inside the folder without its suffix, with `/`.
 
     Raises:
-        DataError: Two files have the same id; all such are told at once.
+        DataError: Two files have the same id; one message covers all such cases.
     """
     found: dict[str, Path] = {}
     twice = []
@@ -69,14 +69,14 @@ def find_files(
 
 
 def files_below(folder: Path, around: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
-    """Every file below a folder, but for hidden ones; links to folders are followed.
+    """Yield every file below a folder except hidden ones; links to folders are followed.
 
     Args:
         folder: Where to look.
-        around: Device and number of the folders on the way to it, by which a loop of links is known.
+        around: Device and inode of the enclosing folders, to detect loops of links.
 
     Raises:
-        DataError: A folder cannot be read, or what is called like a picture is a pipe, a socket or a device.
+        DataError: A folder cannot be read, or a path with a picture's suffix is a pipe, socket or device.
     """
     try:
         status = folder.stat()
@@ -87,7 +87,7 @@ def files_below(folder: Path, around: tuple[tuple[int, int], ...] = ()) -> Itera
         raise DataError(f"{folder}: the folder cannot be read ({error.strerror})") from error
     here = (status.st_dev, status.st_ino)
     if here in around:
-        log.warning("%s is a link to a folder around it and is passed over", folder)
+        log.warning("%s is a link to a folder around it and is skipped", folder)
         return
     for entry in entries:
         if entry.name.startswith("."):
@@ -110,7 +110,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def _refuse_special(path: Path) -> None:
     try:
         require_regular(path)
-    except OSError:  # a link to nothing: told when it is read
+    except OSError:  # a broken link, reported when it is read
         return
     except DataError as error:
         raise DataError(f"{error}; remove it from the data set") from None
@@ -119,17 +119,17 @@ def _refuse_special(path: Path) -> None:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: told when it is read
+    except OSError:  # a link to itself, reported when it is read
         return False
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a text file without surrounding blanks, with their numbers from 1; empty lines are left out.
+    """The stripped, non-empty lines of a text file with their line numbers from 1.
 
     Raises:
-        DataError: The file is missing, no regular file, or no text.
+        DataError: The file is missing, not a regular file, or not text.
     """
-    # Not splitlines, which also breaks at letters that names may hold, such as U+2028.
+    # Not splitlines, which also splits at characters that names may hold, such as U+2028.
     lines = enumerate(re.split(r"\r\n|\n|\r", read_text(path)), start=1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
 

@@ -1,4 +1,4 @@
-"""Lists of images, in every layout that people and papers write: each line is turned into an id of the data set."""
+"""Reads image lists in every common layout; each line is matched to an id of the data set."""
 
 import re
 from collections import defaultdict
@@ -11,10 +11,10 @@ from dmtc.data.listed import IMAGE_SUFFIXES, MASK_SUFFIXES, numbered_lines
 from dmtc.data.part_names import part_of, part_of_id
 
 _SUFFIX = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".gif", ".npy", ".npz"})))
-# Names may hold blanks and commas, so these end the path of an image only behind the suffix of a file.
+# Names may hold blanks and commas, so these end an image path only after a file suffix.
 _IMAGE_OF_PAIR = re.compile(rf"(.+?(?:{_SUFFIX}))[\"']?[\s,;]", re.IGNORECASE)
 _FINAL_SUFFIX = re.compile(rf"(?:{_SUFFIX})$", re.IGNORECASE)
-_CITYSCAPES_TAIL = "_leftImg8bit"  # part of every image's file name, but not of every list's
+_CITYSCAPES_TAIL = "_leftImg8bit"  # part of every image's file name, but not of the names in every list
 
 
 def read_ids(
@@ -24,28 +24,27 @@ def read_ids(
     also: Mapping[str, Sequence[str]] | None = None,
     partial: bool = False,
 ) -> tuple[str, ...]:
-    """Read a list of images. Every list of a data set or split is read by this.
+    """Read a list of images. All lists of data sets and splits are read by this function.
 
-    A line is an id of the data set, else the path of an image, perhaps with that of its mask behind a blank, a tab or a
-    comma; masks are passed over. A path need not be one on this machine, and may have slashes of either kind: it stands
-    for the id that is left when its suffix and some leading folders are taken off, or else for the only id with the
-    same last part, where `_leftImg8bit` at the end does not count, and neither does an image of another part: a path in
-    a folder val never stands for an image in a folder train. Empty lines, and lines that begin with `#`, are passed
-    over.
+    A line is an id of the data set, or the path of an image, optionally followed by a blank, tab or comma and the path
+    of its mask, which is ignored. A path need not exist on this machine and may use either kind of slash. It means the
+    id that remains without its suffix and some leading folders; failing that, the only id with the same last part,
+    where a final `_leftImg8bit` does not count. Parts are kept apart: a path in a folder val never matches an image in
+    a folder train. Empty lines and lines that begin with `#` are skipped.
 
     Args:
-        path: A text file with one image a line, in the layout of DMT, UniMatch, ST++, CPS, U2PL, SegNet or PaddleSeg.
+        path: A text file with one image per line, in the layout of DMT, UniMatch, ST++, CPS, U2PL, SegNet or PaddleSeg.
         known: Every id that may be listed.
-        what: What these are, for messages.
-        also: Other names of ids, by name.
-        partial: Pass over entries that are none of the known ids: they are elsewhere.
+        what: What the ids are, for messages.
+        also: Ids by alternative name.
+        partial: Skip entries that match no known id, because their images are elsewhere.
 
     Returns:
         The ids, in the order of the file.
 
     Raises:
-        DataError: The file cannot be read or is empty, an entry is none or could be several of the known ids, or an
-            image is listed twice.
+        DataError: The file cannot be read or is empty, an entry matches none or several of the known ids, or an image
+            is listed twice.
 
     Examples:
         >>> from tempfile import mkdtemp
@@ -79,7 +78,7 @@ def read_ids(
 
 
 class _Names:
-    """What the known ids may be called in a list."""
+    """Matches list entries to the known ids."""
 
     def __init__(self, known: Collection[str], also: Mapping[str, Sequence[str]]) -> None:
         self.ids = frozenset(known)
@@ -89,13 +88,13 @@ class _Names:
             self.by_last_part[_last_part(id)].append(id)
 
     def find(self, line: str) -> list[str]:
-        """The ids that a line may stand for: one if all is well."""
+        """The ids that a line may mean; exactly one if the line is valid."""
         if line in self.ids:
             return [line]
         for text in _images_of(line):
             if found := self._find_path(text):
                 return found
-        # Two columns without suffixes are two only where both are one image: names may hold blanks.
+        # Names may hold blanks, so two columns without suffixes count as two only if both mean the same image.
         for gap in re.finditer(r"\s+", line):
             first, second = self._find_path(line[: gap.start()]), self._find_path(line[gap.end() :])
             if first and first == second:
@@ -117,14 +116,14 @@ class _Names:
 
     @staticmethod
     def _agree(folders: Sequence[str], id: str) -> bool:
-        """Whether an id may lie in these folders: one of a part called val is none of a part called train."""
+        """Whether an id may be in these folders: an id of a train part is never in a folder called val."""
         own = part_of_id(id)
-        said = {part for folder in folders[-2:] if (part := part_of(folder)) is not None}
-        return own is None or not said or own in said
+        named = {part for folder in folders[-2:] if (part := part_of(folder)) is not None}
+        return own is None or not named or own in named
 
 
 def _images_of(line: str) -> Iterator[str]:
-    """What in a line may be the path of the image, the likeliest first, with slashes of one kind."""
+    """Candidates for the image path in a line, the likeliest first, also with backslashes replaced."""
     plain = line.strip("\"'")
     pair = _IMAGE_OF_PAIR.match(line)
     for text in (plain.partition("\t")[0], *([pair[1]] if pair else []), plain.partition(",")[0]):
@@ -137,6 +136,6 @@ def _last_part(id: str) -> str:
 
 
 def _shown(line: str) -> str:
-    """An entry as it stands, but short, and with what no terminal shows made visible."""
+    """Format an entry for a message: shortened, with invisible characters escaped."""
     short = line if len(line) <= 120 else f"{line[:117]}..."
     return repr(short)

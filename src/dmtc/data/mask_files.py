@@ -1,4 +1,4 @@
-"""What a mask file holds: whole numbers of one channel, or colors, and which pixels hold nothing at all."""
+"""Reads mask files into integers of one channel, or into colors, and finds the pixels without data."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -20,27 +20,26 @@ from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_ti
 
 Layout = Literal["gray", "palette", "color"]
 
-_GRAY_TOLERANCE = 4  # JPEG and WebP move the channels of a gray picture by this much
-_EXACT = 1 << 53  # whole numbers up to here are told apart by a double
-_SPREAD = {"L;2": 85, "L;4": 17}  # by what Pillow spreads the values of 2 and 4 bits over those of a byte
+_GRAY_TOLERANCE = 4  # JPEG and WebP change the channels of a gray picture by up to this much
+_EXACT = 1 << 53  # a double represents whole numbers exactly up to here
+_SPREAD = {"L;2": 85, "L;4": 17}  # factor by which Pillow scales values of 2 and 4 bits to a byte
 _NUMPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskFile:
-    """What a mask file holds.
+    """Content of a mask file.
 
     Attributes:
-        values: Whole numbers (H, W) of any integer type: of a palette file the indices. None for colors. Where
-            `nothing` holds they are 0.
-        colors: uint8 (H, W, 3), RGB, for colors alone.
-        palette: uint8 (256, 3), RGB, of palette files.
-        nothing: bool (H, W), pixels without data: NaN, what the file says to hold none, and ignored values. None if
-            there are none.
-        ignored: Pixels of `nothing` by what they hold, as text.
-        is_lossy: Whether the format may change values: JPEG, or WebP in its lossy form.
-        is_either: Whether three channels are equal, which may be a gray mask or one of colors.
-        stored: How it is stored, for messages.
+        values: (H, W) of any integer type; the indices of a palette file. None for color masks. 0 where `nothing`.
+        colors: uint8 (H, W, 3), RGB, for color masks only.
+        palette: uint8 (256, 3), RGB, for palette files only.
+        nothing: bool (H, W), pixels without data: NaN, the file's own nodata value, and ignored values. None if there
+            are none.
+        ignored: Number of `nothing` pixels by value, as text.
+        is_lossy: Whether the format may change values: JPEG, lossy WebP, or a lossy TIFF compression.
+        is_either: Whether the file has three equal channels, which may mean a gray or a color mask.
+        stored: Storage format, for messages.
     """
 
     values: npt.NDArray[np.integer[Any]] | None
@@ -54,25 +53,25 @@ class MaskFile:
 
     @property
     def layout(self) -> Layout:
-        """One channel (or equal ones), a palette, or colors."""
+        """Either "gray" for one channel or equal ones, "palette", or "color"."""
         return "color" if self.values is None else "gray" if self.palette is None else "palette"
 
 
 def read_mask(path: Path, ignored: Iterable[float] = (), kept: Iterable[int] = ()) -> MaskFile:
-    """Read a mask file: PNG, TIFF, BMP, GIF, WebP, JPEG, PNM, or an array of NumPy.
+    """Read a mask file: PNG, TIFF, BMP, GIF, WebP, JPEG, PNM, or a NumPy array.
 
     Args:
         path: The file.
-        ignored: Values that mean nothing, besides NaN and what a TIFF's own tag says to hold no data.
-        kept: Values that are classes for certain, whatever that tag says.
+        ignored: Values to ignore, besides NaN and the nodata value of a TIFF tag.
+        kept: Values that are known to be classes, even if the nodata tag names them.
 
     Raises:
-        FileFault: It is missing or unreadable, holds several pages, or numbers that are not whole.
+        FileFault: The file is missing or unreadable, has several pages, or holds fractions.
     """
     try:
         content = read_regular(path)
         if content[:6] == _NUMPY or path.suffix.lower() == ".npy":
-            return _of_array(_numpy_array(content), path, ignored, kept, "an array of NumPy")
+            return _of_array(_numpy_array(content), path, ignored, kept, "a NumPy array")
         if is_tiff(content):
             facts = facts_of_tiff(content)
             if facts.pages > 1 and facts.same_size:
@@ -98,20 +97,20 @@ def read_mask(path: Path, ignored: Iterable[float] = (), kept: Iterable[int] = (
         raise FileFault(str(error), UNREADABLE_MASK) from error
     except MemoryError as error:
         raise FileFault(
-            f"{path}: memory does not suffice for this mask; cut images and masks into tiles", TOO_LARGE
+            f"{path}: not enough memory for this mask; cut images and masks into tiles", TOO_LARGE
         ) from error
     except PILLOW_FAULTS as error:
-        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+        reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
         raise FileFault(f"{path}: cannot be read as a mask ({reason})", UNREADABLE_MASK) from error
 
 
 def number_text(value: float) -> str:
-    """A value for a message and for the command line."""
+    """Format a value for messages and for the command line."""
     return str(int(value)) if float(value).is_integer() and abs(value) < _EXACT else f"{value:.8g}"
 
 
 def _numpy_array(content: bytes) -> np.ndarray:
-    array = np.load(io.BytesIO(content), allow_pickle=False)  # objects would be run
+    array = np.load(io.BytesIO(content), allow_pickle=False)  # pickles could run code
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         raise ValueError("it holds no numbers")
     array = array[..., None] if array.ndim == 2 else array
@@ -130,15 +129,15 @@ def _of_array(
     *,
     alpha: bool = False,
 ) -> MaskFile:
-    """From numbers (H, W, bands)."""
+    """Make a `MaskFile` from an array (H, W, bands)."""
     bands = values.shape[2]
     opaque = not alpha or (values[..., -1] == _largest(values.dtype)).all()
     one = values[..., 0] if bands == 1 or (bands == 2 and alpha and opaque) else None
     if one is None and bands in (3, 4) and opaque and _are_equal(values):
         one = values[..., 0]
     if one is not None:
-        whole, nothing, told = _whole(one, path, ignored, kept, nodata)
-        return MaskFile(whole, nothing=nothing, ignored=told, is_either=bands > 2, stored=stored)
+        whole, nothing, counts = _whole(one, path, ignored, kept, nodata)
+        return MaskFile(whole, nothing=nothing, ignored=counts, is_either=bands > 2, stored=stored)
     if bands not in (3, 4):
         raise FileFault(f"{path}: a mask has one channel, or the three of a color, but this is {stored}", MASK_CHANNELS)
     return MaskFile(None, _eight_bits(values[..., :3], path, stored), stored=stored)
@@ -161,7 +160,7 @@ def _of_pillow(
     nodata = None if facts is None else facts.nodata
     stored = picture.mode
     if picture.mode == "P" and picture.format == "GIF":
-        picture = picture.convert("RGB")  # writers of GIF number colors as they like
+        picture = picture.convert("RGB")  # GIF writers number colors arbitrarily
     values = _single_channel(picture, lossy)
     if values is None:
         return MaskFile(None, np.asarray(picture.convert("RGB")), is_lossy=lossy, stored=stored)
@@ -169,18 +168,18 @@ def _of_pillow(
         values = values // np.uint8(_SPREAD[raw])
     if picture.format == "PPM" and len(arguments) > 1 and isinstance(arguments[1], int):
         values = _unspread(values, arguments[1])
-    whole, nothing, told = _whole(values, path, ignored, kept, nodata)
+    whole, nothing, counts = _whole(values, path, ignored, kept, nodata)
     palette = None
     if picture.mode == "P":
         palette = np.zeros((256, 3), np.uint8)
         entries = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
         palette[: len(entries)] = entries
     either = picture.mode in ("RGB", "RGBA")
-    return MaskFile(whole, None, palette, nothing, told, is_lossy=lossy, is_either=either, stored=stored)
+    return MaskFile(whole, None, palette, nothing, counts, is_lossy=lossy, is_either=either, stored=stored)
 
 
 def _single_channel(picture: Image.Image, lossy: bool) -> np.ndarray | None:
-    """The values of a gray or palette picture, (H, W); None if it is colored, or transparent somewhere."""
+    """Values (H, W) of a gray or palette picture; None if it has colors or transparent pixels."""
     if picture.mode in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "F"):
         values = np.asarray(picture)
         return values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -195,7 +194,7 @@ def _single_channel(picture: Image.Image, lossy: bool) -> np.ndarray | None:
 
 
 def _are_equal(values: np.ndarray, tolerance: int = 0) -> bool:
-    """Whether the first three channels show one picture."""
+    """Whether the first three channels are equal, up to a tolerance."""
     if not tolerance:
         return bool((values[..., 0] == values[..., 1]).all() and (values[..., 2] == values[..., 1]).all())
     red, green, blue = (values[..., index].astype(np.int16) for index in range(3))
@@ -203,7 +202,7 @@ def _are_equal(values: np.ndarray, tolerance: int = 0) -> bool:
 
 
 def _of_deep_png(content: bytes, path: Path, ignored: Iterable[float], kept: Iterable[int], mode: str) -> MaskFile:
-    """A PNG of several channels of 16 bits, of which Pillow would drop the lower 8: those that hold indices."""
+    """Read a PNG with several 16-bit channels. Pillow would drop the lower 8 bits, which hold the indices."""
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise ValueError("it is damaged")
@@ -215,23 +214,23 @@ def _of_deep_png(content: bytes, path: Path, ignored: Iterable[float], kept: Ite
 def _whole(
     values: np.ndarray, path: Path, ignored: Iterable[float], kept: Iterable[int], nodata: float | None
 ) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.bool_] | None, dict[str, int]]:
-    """Numbers as whole ones, the pixels that hold nothing, and how many there are of each kind of these."""
+    """Convert values to integers; also return the pixels without data, and their counts by value."""
     values = values.astype(np.uint8) if values.dtype == np.bool_ else values
     floats = values.dtype.kind == "f"
     values = values.astype(np.float32) if values.dtype == np.float16 else values
     found = [("NaN", np.isnan(values))] if floats else []
     own = [nodata] if nodata is not None and np.isfinite(nodata) and nodata not in set(kept) else []
     found += [(number_text(value), _equal(values, value)) for value in dict.fromkeys([*ignored, *own])]
-    told = {text: int(np.count_nonzero(where)) for text, where in found if where is not None}
-    told = {text: count for text, count in told.items() if count}
+    counts = {text: int(np.count_nonzero(where)) for text, where in found if where is not None}
+    counts = {text: count for text, count in counts.items() if count}
     nothing = None
     for text, where in found:
-        if text in told and where is not None:
+        if text in counts and where is not None:
             nothing = where if nothing is None else nothing | where
     if nothing is not None:
         values = np.where(nothing, values.dtype.type(0), values)
     if not floats:
-        return values, nothing, told
+        return values, nothing, counts
     odd = values != np.rint(values)
     if odd.any():
         raise FileFault(
@@ -248,13 +247,13 @@ def _whole(
             UNKNOWN_VALUE,
             {f"value {value}": int(np.count_nonzero(beyond))},
         )
-    return values.astype(np.int64), nothing, told
+    return values.astype(np.int64), nothing, counts
 
 
 def _equal(values: np.ndarray, value: float) -> npt.NDArray[np.bool_] | None:
-    """Where a value is; None where it cannot be."""
+    """Where the values equal `value`; None if their type cannot hold it."""
     if values.dtype.kind == "f":
-        # The lowest float32, which often means "no data", is written with as many digits as people like.
+        # The lowest float32, a common nodata value, is written with varying numbers of digits.
         return np.abs(values - value) <= 1e-3 * abs(value) if abs(value) > _EXACT else values == value
     limits = np.iinfo(values.dtype)
     return values == int(value) if float(value).is_integer() and limits.min <= value <= limits.max else None
@@ -269,7 +268,7 @@ def _eight_bits(colors: np.ndarray, path: Path, stored: str) -> UInt8Array:
 
 
 def _raw_mode(picture: Image.Image) -> tuple[str, tuple[Any, ...]]:
-    """How Pillow unpacks a file, and what else it takes for that."""
+    """Pillow's raw mode for a file, and all arguments of its decoder."""
     tiles = getattr(picture, "tile", None) or [("", (0, 0), 0, "")]
     arguments = tiles[0][3]
     arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -277,7 +276,7 @@ def _raw_mode(picture: Image.Image) -> tuple[str, tuple[Any, ...]]:
 
 
 def _unspread(values: np.ndarray, largest: int) -> np.ndarray:
-    """The numbers of a PGM whose largest is not that of its type, over which Pillow spreads them."""
+    """Undo Pillow's rescaling of a PGM whose maximum is not that of its type."""
     top = 255 if largest < 256 else 65535
     return values if largest == top else np.rint(values * (largest / top)).astype(np.uint16)
 
@@ -291,4 +290,4 @@ def _stored(facts: TiffFacts) -> str:
 
 
 def _pages_text(path: Path, count: int) -> str:
-    return f"{path}: holds {count} pages or frames, and a mask is one; save the one that is meant as a file of its own"
+    return f"{path}: holds {count} pages or frames, but a mask has one; save the right one as its own file"

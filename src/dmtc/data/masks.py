@@ -1,4 +1,4 @@
-"""From mask files to class indices: by the value itself, by a table of values, or by a table of colors."""
+"""Converts mask files to class indices: by value, by a table of values, or by a table of colors."""
 
 import colorsys
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data.faults import MASK_CHANNELS, UNKNOWN_VALUE, UNLISTED_COLOR, FileFault
 from dmtc.data.mask_files import MaskFile, number_text, read_mask
 
-_TOLD = 20  # a mask stored as JPEG has thousands that stand for nothing
+_MOST_COUNTED = 20  # a mask stored as JPEG has thousands of unknown values
 
 Ignored = float | Sequence[float] | None
-"""A value that means "ignored", or several."""
+"""One or more values that mean "ignored", or None."""
 
 
 @dataclass(frozen=True)
 class IndexMasks:
-    """Reads masks whose pixel values are class indices: single-channel files, and palette files by their index.
+    """Reads masks whose pixel values are class indices: single-channel files, and the indices of palette files.
 
-    A gray picture that was saved with three equal channels counts as one of a single channel. Floating numbers count if
-    they are whole; NaN, and what a TIFF says to hold no data, is ignored.
+    A gray picture saved with three equal channels counts as single-channel. Floating-point values must be whole; NaN
+    and the nodata value of a TIFF are ignored.
 
     Attributes:
-        ignore_value: A further value, besides `IGNORE_INDEX`, that means "ignored", or several; None if there is none.
+        ignore_value: One or more values that mean "ignored", besides `IGNORE_INDEX`; None if there are none.
     """
 
     ignore_value: Ignored = None
@@ -35,7 +35,7 @@ class IndexMasks:
         """Read one file into uint8 (H, W).
 
         Raises:
-            FileFault: The file is missing or unreadable, has several channels, or holds values beyond a byte.
+            FileFault: The file is missing or unreadable, has several channels, or holds values outside 0..255.
         """
         mask = read_mask(path, ignored_values(self.ignore_value))
         values = _require_values(mask, path)
@@ -46,15 +46,15 @@ class IndexMasks:
 
 
 class ValueMasks:
-    """Reads single-channel masks in which each class has a value of its own, by a table of values.
+    """Reads single-channel masks by a table of class values.
 
     Args:
         values: The value of each class, in class order, in 0..65535.
-        ignore_value: A value that means "ignored", or several; None if there is none. 255 means it too, if it is no
-            class's.
+        ignore_value: One or more values that mean "ignored"; None if there are none. 255 also means it, unless it is
+            the value of a class.
 
     Raises:
-        ConfigError: A value is out of range or stands for two classes.
+        ConfigError: A value is out of range, belongs to two classes, or is both a class and ignored.
     """
 
     def __init__(self, values: Sequence[int], ignore_value: Ignored = None) -> None:
@@ -68,7 +68,7 @@ class ValueMasks:
         self._table[IGNORE_INDEX] = IGNORE_INDEX
         self._table[list(values)] = np.arange(len(values))
         self._values = tuple(values)
-        self._told = f"classes have {', '.join(map(str, values[:8]))}{', ...' if len(values) > 8 else ''}"
+        self._class_values = f"classes have {', '.join(map(str, values[:8]))}{', ...' if len(values) > 8 else ''}"
 
     def __call__(self, path: Path) -> UInt8Array:
         """Read one file into uint8 (H, W).
@@ -86,24 +86,24 @@ class ValueMasks:
             label = np.where(inside, self._table[np.where(inside, values, 0).astype(np.int64)], -1)
         label = _with_nothing(label, mask)
         if (label < 0).any():
-            raise _unknown(path, *np.unique(values[label < 0], return_counts=True), self._told)
+            raise _unknown(path, *np.unique(values[label < 0], return_counts=True), self._class_values)
         return label.astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class ThresholdMasks:
-    """Reads masks of one class whose edges are smoothed, or smeared by JPEG: from half of the range on it is the class.
+    """Reads masks of one class with antialiased or JPEG-blurred edges: values above half the range are the class.
 
     Attributes:
-        largest: The value of the class: 255, or 65535 in files of 16 bits.
-        ignore_value: A value that means "ignored", or several; None if there is none.
+        largest: The value of the class: 255, or 65535 in 16-bit files.
+        ignore_value: One or more values that mean "ignored"; None if there are none.
     """
 
     largest: int
     ignore_value: Ignored = None
 
     def __call__(self, path: Path) -> UInt8Array:
-        """Read one file into uint8 (H, W): 1 where the class is, 0 elsewhere.
+        """Read one file into uint8 (H, W): 1 for the class, 0 elsewhere, `IGNORE_INDEX` where ignored.
 
         Raises:
             FileFault: The file is missing or unreadable, or has several channels.
@@ -117,10 +117,10 @@ class ColorMasks:
 
     Args:
         colors: The RGB color of each class, in class order, each channel in 0..255.
-        ignore_color: The color of ignored pixels, or several, or None if every pixel has a class.
+        ignore_color: One or more colors of ignored pixels; None if every pixel has a class.
 
     Raises:
-        ConfigError: A color is malformed or stands for two classes.
+        ConfigError: A color is malformed, belongs to two classes, or is both a class and ignored.
 
     Examples:
         >>> import PIL.Image
@@ -161,62 +161,62 @@ class ColorMasks:
         unlisted = codes[wrong if mask.nothing is None else wrong & ~mask.nothing]
         if unlisted.size:
             values, counts = np.unique(unlisted, return_counts=True)
-            order = counts.argsort(kind="stable")[::-1][:_TOLD]
-            told = {_color_text(int(values[place])): int(counts[place]) for place in order}
-            color = next(iter(told))
+            order = counts.argsort(kind="stable")[::-1][:_MOST_COUNTED]
+            pixels = {_color_text(int(values[place])): int(counts[place]) for place in order}
+            color = next(iter(pixels))
             raise FileFault(
-                f"{path}: color {color} ({told[color]} pixels) stands for no class;"
+                f"{path}: color {color} ({pixels[color]} pixels) stands for no class;"
                 f" {len(values)} colors in this mask are not in the class table",
                 UNLISTED_COLOR,
-                {f"color {color}": count for color, count in told.items()},
+                {f"color {color}": count for color, count in pixels.items()},
             )
         return _with_nothing(self._classes[place], mask)
 
 
 def distinct_colors(count: int) -> UInt8Array:
-    """Colors to draw classes in, well apart for neighboring indices.
+    """Colors for drawing classes, well separated for neighboring indices.
 
     Returns:
         uint8 (count, 3), RGB.
     """
-    golden = 0.61803398875  # steps of the golden ratio spread hues evenly, whatever the count
+    golden = 0.61803398875  # golden ratio steps spread hues evenly for any count
     colors = [colorsys.hsv_to_rgb(i * golden % 1, (0.85, 0.55)[i % 2], (0.9, 0.65, 1.0)[i % 3]) for i in range(count)]
     return np.round(np.array(colors).reshape(count, 3) * 255).astype(np.uint8)
 
 
 def color_codes(picture: np.ndarray) -> np.ndarray:
-    """RGB (..., 3) as one number a pixel: uint32 (...), red in the highest of three bytes."""
+    """Pack RGB (..., 3) into one number per pixel: uint32 (...), 0xRRGGBB."""
     channels = picture.astype(np.uint32)
     return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
 
 
 def color_code(color: Sequence[int]) -> int:
-    """The same for one color of three numbers in 0..255."""
+    """Pack one color of three numbers in 0..255 into 0xRRGGBB."""
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
 def color_of(code: int) -> tuple[int, int, int]:
-    """The inverse."""
+    """The inverse of `color_code`."""
     return code >> 16, code >> 8 & 255, code & 255
 
 
 def ignored_colors(given: Sequence[int] | Sequence[Sequence[int]] | None) -> list[list[int]]:
-    """Several colors, from one, several or none."""
+    """A list of colors, from one, several or none."""
     if not given:
         return []
     return [[*given]] if all(isinstance(one, int) for one in given) else [[*one] for one in given]  # pyright: ignore
 
 
 def ignored_values(given: Ignored) -> tuple[float, ...]:
-    """Several values, from one, several or none."""
+    """A tuple of values, from one, several or none."""
     return () if given is None else (given,) if isinstance(given, (int, float)) else tuple(given)
 
 
 def colors_of(mask: MaskFile, path: Path) -> UInt8Array:
-    """What a mask shows, uint8 (H, W, 3), RGB.
+    """Colors of a mask as uint8 (H, W, 3), RGB; palettes are applied, gray becomes three equal channels.
 
     Raises:
-        FileFault: It holds numbers that are no gray values.
+        FileFault: The mask has values outside 0..255, which are not gray values.
     """
     if mask.colors is not None:
         return mask.colors
@@ -225,7 +225,7 @@ def colors_of(mask: MaskFile, path: Path) -> UInt8Array:
         return mask.palette[values]
     if values.size and (values.max() > IGNORE_INDEX or values.min() < 0):
         raise FileFault(
-            f"{path}: holds the values {values.min()}..{values.max()}, which are no gray values of 8 bits",
+            f"{path}: holds the values {values.min()}..{values.max()}, which are not 8-bit gray values",
             MASK_CHANNELS,
         )
     return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
@@ -246,17 +246,17 @@ def _with_nothing(label: np.ndarray, mask: MaskFile) -> np.ndarray:
 
 
 def _unknown(path: Path, values: np.ndarray, counts: np.ndarray, why: str) -> FileFault:
-    """The fault of values that are no class's, the most frequent first."""
-    order = counts.argsort(kind="stable")[::-1][:_TOLD]
-    told = {number_text(values[place].item()): int(counts[place]) for place in order}
-    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(told.items())[:3])
+    """Error for values that belong to no class, the most frequent first."""
+    order = counts.argsort(kind="stable")[::-1][:_MOST_COUNTED]
+    pixels = {number_text(values[place].item()): int(counts[place]) for place in order}
+    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(pixels.items())[:3])
     more = f" and {len(values) - 3} other values" if len(values) > 3 else ""
-    first = next(iter(told))
+    first = next(iter(pixels))
     return FileFault(
         f"{path}: {shown}{more} {'is' if len(values) == 1 else 'are'} no class's value, as {why};"
         f" dataset.ignore_value={first} ignores such pixels",
         UNKNOWN_VALUE,
-        {f"value {value}": count for value, count in told.items()},
+        {f"value {value}": count for value, count in pixels.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""Data sets as their publishers pack them: where the pieces lie, and what to say when one is missing."""
+"""Data sets in their published layout: finds files and folders, and says how to get missing ones."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from dmtc.data.lists import read_ids
 
 
 def find_piece(name: str, root: Path, piece: str, parents: Sequence[str], remedy: str) -> Path:
-    """Find a folder or file of a data set, whatever an archive tool has put around it.
+    """Find a folder or file of a data set, even inside extra folders added by an archive tool.
 
     Args:
         name: The data set's name, for messages.
-        root: The folder that was given.
+        root: The folder given by the user.
         piece: A path inside the data set.
-        parents: Folders inside `root`, as glob patterns, that may hold the piece where `root` itself does not.
-        remedy: What to do when it is missing, for the message.
+        parents: Folders inside `root`, as glob patterns, to search if `root` itself does not hold the piece.
+        remedy: What to do if the piece is missing, for the message.
 
     Raises:
         DataError: The piece is in none of these places, or in two of them.
@@ -29,9 +29,7 @@ def find_piece(name: str, root: Path, piece: str, parents: Sequence[str], remedy
     if not found:
         raise DataError(f"{name}: {root / piece} is missing; {remedy}")
     if len(found) > 1:
-        raise DataError(
-            f"{name}: {found[0]} and {found[1]} are both there; set dataset.root to the folder that is meant"
-        )
+        raise DataError(f"{name}: {found[0]} and {found[1]} both exist; set dataset.root to the right folder")
     return found[0]
 
 
@@ -59,21 +57,22 @@ def read_listed(
     decode_mask: Callable[[Path], UInt8Array],
     remedy: str,
 ) -> Dataset:
-    """Read the layout `images/{train,val}`, `labels/{train,val}`, `train.txt`, `val.txt`, and perhaps those of test.
+    """Read the layout `images/{train,val}`, `labels/{train,val}`, `train.txt`, `val.txt`, and the same for test.
 
-    A training id without a mask file is an unlabelled image. A test part may do without its list; images of it without
-    a mask are used for nothing.
+    A training id without a mask file is an unlabelled image. The test part and its list are optional; test images
+    without a mask are not used.
 
     Args:
-        root: The folder that holds all of it.
+        root: The folder that holds all of these.
         name: The data set's name.
         classes: Class names.
         palette: uint8 (C, 3), RGB.
         decode_mask: Reads one mask file.
-        remedy: What to do when something is missing, for the message.
+        remedy: What to do if something is missing, for the message.
 
     Raises:
-        DataError: A folder or list is missing, or an id of a list has no image, or one of `val.txt` has no mask.
+        DataError: A folder or list is missing, an id is in two parts, a listed id has no image, or an id of `val.txt`
+            has no mask.
     """
     images: dict[str, Path] = {}
     masks: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""Opening picture files with Pillow: files with an end, of the formats that are read, of any size that memory holds."""
+"""Opens pictures with Pillow: regular files, in supported formats, of any size that fits in memory."""
 
 import io
 import mmap
@@ -26,10 +26,10 @@ from dmtc.data.faults import TOO_LARGE, FileFault
 from dmtc.data.tiff import facts_of_tiff, is_tiff
 
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, MemoryError)
-"""What Pillow raises for files that are broken, or that claim to be larger than any picture."""
+"""Exceptions that Pillow raises for files that are broken or claim to be too large."""
 
 ORIENTATION = 0x0112
-"""The tag of EXIF that says how a picture is to be turned."""
+"""EXIF tag of the orientation."""
 
 _PLUGINS = (
     PngImagePlugin,
@@ -39,22 +39,23 @@ _PLUGINS = (
     GifImagePlugin,
     WebPImagePlugin,
     PpmImagePlugin,
-)  # importing them registers them
+)  # importing a plugin registers its format
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
-_LARGE = 1 << 26  # pixels from which on memory is asked for
+_LARGE = 1 << 26  # pixels from which free memory is checked
 _MOST_PIXELS = 1 << 30
-"""OpenCV's own limit, for pictures and masks alike."""
+"""OpenCV's own limit, applied to pictures and masks."""
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
-    """Open a picture as `Image.open` does, but of any size, and in the formats that data sets come in alone.
+    """Open a picture like `Image.open`, but of any size, and only in the formats used by data sets.
 
-    `Image.open` refuses pictures of more than 178,956,970 pixels, as files from strangers may claim to be huge;
-    orthophotos and slides are. The limit is a variable of the whole process, so it is passed by here and not changed:
-    other threads, and the program around, keep it. What does not fit into memory is told by `require_room`.
+    `Image.open` refuses pictures of more than 178,956,970 pixels, because untrusted files may claim to be huge; but
+    orthophotos and slides really are that large. The limit is global to the process, so it is bypassed here rather than
+    changed, and still protects other threads and the host program. Use `require_room` to refuse pictures that do not
+    fit in memory.
 
     Raises:
-        UnidentifiedImageError: It is of no such format.
+        UnidentifiedImageError: The file has none of these formats.
         Exception: One of `PILLOW_FAULTS`.
     """
     prefix = file.read(16)
@@ -64,14 +65,14 @@ def open_picture(file: BinaryIO) -> Image.Image:
         if accepted and not isinstance(accepted, str):
             file.seek(0)
             return factory(file, "")
-    raise UnidentifiedImageError("it is no image")
+    raise UnidentifiedImageError("it is not an image")
 
 
 def require_room(path: Path, height: int, width: int, bytes_of_pixel: float) -> None:
-    """Refuse a huge picture for which memory is short, before it is decoded.
+    """Refuse a huge picture that does not fit in memory, before it is decoded.
 
     Raises:
-        FileFault: It is larger than any picture may be, or than what is free.
+        FileFault: The picture exceeds the pixel limit, or needs more memory than is free.
     """
     pixels = height * width
     if pixels < _LARGE:
@@ -89,7 +90,7 @@ def require_room(path: Path, height: int, width: int, bytes_of_pixel: float) -> 
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
-    """Height and width, by the head of a file; None if it cannot be told."""
+    """Height and width from a file's header; None if they cannot be read."""
     try:
         with _head(path) as (file, content):
             if is_tiff(content[:4]):
@@ -102,7 +103,7 @@ def picture_size(path: Path) -> tuple[int, int] | None:
 
 
 def has_orientation(path: Path) -> bool:
-    """Whether a file carries an orientation tag by which viewers would turn it; only its head is read."""
+    """Whether a file has an orientation tag that makes viewers rotate or flip it; only the header is read."""
     try:
         with _head(path) as (file, content):
             return orientation_of(content if is_tiff(content[:4]) else file) not in (0, 1)
@@ -111,7 +112,7 @@ def has_orientation(path: Path) -> bool:
 
 
 def orientation_of(content: "bytes | mmap.mmap | BinaryIO") -> int:
-    """The orientation tag, 1 to 8; 1 where there is none that can be read."""
+    """The orientation tag, 1 to 8; 1 if there is no readable tag."""
     try:
         if isinstance(content, (bytes, mmap.mmap)) and is_tiff(content[:4]):
             return facts_of_tiff(content).orientation
@@ -123,7 +124,7 @@ def orientation_of(content: "bytes | mmap.mmap | BinaryIO") -> int:
 
 @contextmanager
 def _head(path: Path) -> Iterator[tuple[BinaryIO, mmap.mmap]]:
-    """A file, and its bytes without reading them all."""
+    """Yield an open file and its memory-mapped bytes, without reading all of them."""
     with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield file, content
 

@@ -1,4 +1,4 @@
-"""What parts of a data set are called: the names of folders and lists that say train, validation, test, unlabelled."""
+"""Recognizes the parts of a data set (train, validation, test, unlabelled) by names of folders and lists."""
 
 import re
 from itertools import pairwise
@@ -12,23 +12,23 @@ _NAMES: dict[Part, frozenset[str]] = {
     "unlabelled": frozenset({"unlabelled", "unlabeled", "unlabel", "nolabel", "nolabels"}),
     "train": frozenset({"train", "training", "trainset", "trn", "trainval"}),
 }
-"""In the order in which they count where a name, or a path, says several: what is tested on is never trained on."""
+"""In order of precedence for a name or path that matches several parts: test data are never trained on."""
 
 _WHOLE: dict[str, Part] = {"dev": "val", "devel": "val", "tr": "train", "te": "test", "ts": "test", "va": "val"}
-"""Names that say so only where nothing stands beside them."""
+"""Names that count only if they are the whole name."""
 
 _COMPANIONS = re.compile(
     "images?|imgs?|pictures?|photos?|inputs?|left|bit|masks?|labels?|labelled|annotations?|annot|gt|seg|segmentations?"
     "|targets?|data|dataset|sets?|subset|splits?|parts?|folds?|lists?|ids?|names?|files?|final|full|all|[a-z]"
 )
-"""What may stand beside the name of a part without making it the name of something else, such as a place."""
+"""Words that may accompany the name of a part. Any other word means something else, such as a place."""
 
 
 def part_of(name: str) -> Part | None:
-    """The part that the name of a folder or list (without suffix) says, in any case; None if it says none.
+    """The part that a folder or list (without suffix) belongs to by its name, in any case; None if to none.
 
-    A name that holds the word test is that of a test part, whatever else it holds; for the others only words such as
-    "images" or "set", single letters and numbers may stand beside.
+    A name that holds the word test always means a test part. Names of the other parts may be accompanied only by words
+    such as "images" or "set", single letters and numbers.
 
     Examples:
         >>> [part_of(name) for name in ("Test", "hold-out", "VALID", "train2017", "trainImages", "Val Gardena")]
@@ -48,12 +48,12 @@ def part_of(name: str) -> Part | None:
     found: list[Part] = [part for part, names in _NAMES.items() if names & set(words)]
     named = frozenset().union(*_NAMES.values())
     if found and all(word in named or _COMPANIONS.fullmatch(word) for word in words):
-        # train_val is what VOC calls trainval: both together, to train on.
+        # train_val is VOC's trainval: both together, for training.
         return "train" if {"val", "train"} == set(found) else found[0]
     return None
 
 
 def part_of_id(id: str) -> Part | None:
-    """The part that the folders of an id say; where they say several, test comes before val, and train last."""
-    said = {part_of(folder) for folder in id.split("/")[:-1]}
-    return next((part for part in _NAMES if part in said), None)
+    """The part that an id belongs to by its folders; if they match several, test comes before val, and train last."""
+    named = {part_of(folder) for folder in id.split("/")[:-1]}
+    return next((part for part in _NAMES if part in named), None)

@@ -1,7 +1,7 @@
-"""What the files of a data set hold, as far as a run depends on it: so that the same data are known at another place.
+"""Fingerprint of the data that a run depends on, to recognize the same data at another location.
 
-Of labelled and validation images the files are hashed. Unlabelled images may be many and are told by their names; the
-test part is not opened before it is scored, so of its files the sizes are kept.
+Files of labelled and validation images are hashed. Unlabelled images may be many and are identified by name. Test files
+are not opened before they are scored, so only their sizes are recorded.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from dmtc.core.files import read_regular
 from dmtc.data.dataset import Dataset, few
 
 Contents = Mapping[str, tuple[str, str]]
-"""By id, what tells its image and its mask: SHA-256 in hexadecimal, or a size; "unreadable" if the file is."""
+"""Fingerprints of image and mask by id: SHA-256 in hexadecimal, or a size; "unreadable" if the file cannot be read."""
 
 _READERS = 8
 _SHOWN = 3
@@ -26,13 +26,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class DataRecord:
-    """What a run depends on.
+    """Fingerprints of the data that a run depends on.
 
     Attributes:
-        classes: Class names in the order of their indices.
-        labelled: The labelled images.
-        val: The validation images.
-        test: The test images, by the sizes of their files.
+        classes: Class names in index order.
+        labelled: Hashes of the labelled images and masks.
+        val: Hashes of the validation images and masks.
+        test: File sizes of the test images and masks.
     """
 
     classes: tuple[str, ...]
@@ -42,21 +42,21 @@ class DataRecord:
 
     @property
     def sha256(self) -> str:
-        """One fingerprint of all."""
+        """Fingerprint of the whole record."""
         return _digest(self.to_json())
 
     @property
     def scored_sha256(self) -> str:
-        """One fingerprint of what networks are scored on: classes and validation images."""
+        """Fingerprint of what networks are scored on: classes and validation images."""
         return _digest({"classes": self.classes, "val": _plain(self.val)})
 
     @property
     def labelled_sha256(self) -> str:
-        """One fingerprint of the labelled images."""
+        """Fingerprint of the labelled images."""
         return _digest(_plain(self.labelled))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Convert to a JSON-serializable dict."""
         parts = {"labelled": self.labelled, "val": self.val, "test": self.test}
         return {"classes": list(self.classes)} | {name: _plain(part) for name, part in parts.items()}
 
@@ -66,17 +66,17 @@ class DataRecord:
 
         Raises:
             LookupError: A part is missing.
-            TypeError: A part is something else.
-            ValueError: Likewise.
+            TypeError: A part has the wrong type.
+            ValueError: An entry is not a pair.
         """
         parts = {name: _contents(content[name]) for name in ("labelled", "val", "test")}
         return cls(classes=tuple(content["classes"]), **parts)
 
 
 def record_data(dataset: Dataset, labelled: Sequence[str]) -> DataRecord:
-    """Read the files of the labelled and the validation images once, without decoding them.
+    """Read the files of the labelled and validation images once, without decoding them.
 
-    A file that cannot be read is recorded as such; whoever needs its pixels tells what is wrong with it.
+    An unreadable file is recorded as such; the error is raised later, by the code that needs its pixels.
 
     Args:
         dataset: The data set.
@@ -99,11 +99,11 @@ def record_data(dataset: Dataset, labelled: Sequence[str]) -> DataRecord:
 
 
 def data_differences(recorded: DataRecord, dataset: Dataset) -> list[str]:
-    """In what a data set differs from what a run began with; one remark each, empty if in nothing.
+    """List how a data set differs from the one that a run began with; empty if it does not.
 
     Args:
-        recorded: By `record_data`, earlier or elsewhere.
-        dataset: As it is now.
+        recorded: The record made when the run began, possibly on another machine.
+        dataset: The data set now.
     """
     differing = []
     if recorded.classes != dataset.classes:
@@ -111,11 +111,11 @@ def data_differences(recorded: DataRecord, dataset: Dataset) -> list[str]:
     labelled = {"labelled": (recorded.labelled, [id for id in recorded.labelled if id in dataset.train])}
     others = {"validation": (recorded.val, dataset.val), "test": (recorded.test, dataset.test)}
     for part, (before, now) in (labelled | others).items():
-        for ids, what in ((before.keys() - set(now), "not there"), (set(now) - before.keys(), "new")):
+        for ids, what in ((before.keys() - set(now), "missing"), (set(now) - before.keys(), "new")):
             if ids:
                 differing.append(f"{len(ids)} {part} images are {what}: {few(ids)}")
     if differing:
-        return differing  # no file needs to be read
+        return differing  # without reading any file
     now = record_data(dataset, list(recorded.labelled))
     for part, before, after, kind in (
         ("labelled", recorded.labelled, now.labelled, "holds something else"),
@@ -133,15 +133,15 @@ def data_differences(recorded: DataRecord, dataset: Dataset) -> list[str]:
     return differing
 
 
-def _read(dataset: Dataset, ids: Collection[str], telling: Any) -> Contents:
+def _read(dataset: Dataset, ids: Collection[str], fingerprint: Any) -> Contents:
     files = [(_file(dataset.images, id), _file(dataset.masks, id)) for id in ids]
-    with ThreadPoolExecutor(_READERS) as readers:  # hashing lets other threads go on
-        told = list(readers.map(lambda pair: (telling(pair[0]), telling(pair[1])), files))
-    return dict(zip(ids, told, strict=True))
+    with ThreadPoolExecutor(_READERS) as readers:  # hashing releases the GIL
+        prints = list(readers.map(lambda pair: (fingerprint(pair[0]), fingerprint(pair[1])), files))
+    return dict(zip(ids, prints, strict=True))
 
 
 def _file(files: Mapping[str, Path], id: str) -> Path | None:
-    """The file as it was given, where one made from it takes its place."""
+    """The original file, even if the data set reads a cached copy of it."""
     source = getattr(files, "source", files.get)
     return source(id)
 
@@ -166,7 +166,7 @@ def _plain(part: Contents) -> dict[str, list[str]]:
 
 def _contents(part: Mapping[str, Sequence[str]]) -> Contents:
     if not isinstance(part, Mapping):
-        raise TypeError("a part is no mapping from ids to hashes")
+        raise TypeError("a part is not a mapping from ids to hashes")
     found = {}
     for id, files in part.items():
         image, mask = files

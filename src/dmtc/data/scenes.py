@@ -1,9 +1,9 @@
-"""Drawing one synthetic scene.
+"""Draws one synthetic scene.
 
-A class is a shape together with a texture. Color helps but does not decide: a class only leans towards a hue, some of
-its objects have any hue, and they vary in size, proportion, rotation, texture period, contrast and light. So a few
-labelled images show only part of what a class can look like, which is what makes further images worth having. Plain
-objects of the same shapes, in any color, belong to the background.
+A class is a combination of shape and texture. Color helps but does not decide: a class tends toward a hue, but some of
+its objects have any hue, and objects vary in size, proportion, rotation, texture period, contrast and light. So a few
+labelled images show only part of what a class can look like, which makes more images worthwhile. Untextured objects of
+the same shapes, in any color, belong to the background.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ CLASSES = {
 """Class names in index order, with the colors to draw masks in. The last one is rare and small."""
 
 RARE_SHARE = 0.1
-"""Share of the images that hold the rare class."""
+"""Share of images with the rare class."""
 
 Shape = Callable[[np.random.Generator, float], np.ndarray]
 Texture = Callable[[np.random.Generator, np.ndarray, np.ndarray, float], np.ndarray]
@@ -99,7 +99,7 @@ def _rays(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, period: float)
 
 
 def _square(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """From a soft wave to a hard edge, at random."""
+    """Sharpen a wave by a random amount, from soft to hard edges."""
     return np.clip(0.5 + rng.uniform(0.5, 3) * wave, 0, 1)
 
 
@@ -114,16 +114,16 @@ _LOOKS: list[tuple[Shape, Texture]] = [
 """The look of class 1, 2, ..."""
 
 _FREQUENCY = np.array([0.28, 0.24, 0.18, 0.16, 0.14])
-"""How often each common class is drawn: the classes are imbalanced even before the rare one."""
+"""Relative frequency of each common class: the classes are imbalanced even without the rare one."""
 
 
 def draw_scene(rng: np.random.Generator, size: int, *, rare: bool) -> tuple[UInt8Array, UInt8Array]:
     """Draw one image with its mask.
 
     Args:
-        rng: The only source of chance.
+        rng: The only source of randomness.
         size: Height and width in pixels.
-        rare: Whether the rare class is in it; up to three objects, on top, so that they stay visible.
+        rare: Whether to draw the rare class: up to three objects, on top so that they stay visible.
 
     Returns:
         uint8 (size, size, 3), RGB, and uint8 (size, size) class indices, `IGNORE_INDEX` on thin lines.
@@ -141,7 +141,7 @@ def draw_scene(rng: np.random.Generator, size: int, *, rare: bool) -> tuple[UInt
 
 
 def _background(rng: np.random.Generator, size: int) -> Float32Array:
-    """Slow color changes plus grain of a random coarseness."""
+    """Smooth color gradients plus grain of random coarseness."""
     coarse = rng.uniform(70, 180, (3, 3, 3)).astype(np.float32)
     image = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     cells = max(4, int(size / rng.uniform(1.5, 8)))
@@ -151,7 +151,7 @@ def _background(rng: np.random.Generator, size: int) -> Float32Array:
 
 
 def _draw_object(rng: np.random.Generator, image: Float32Array, label: UInt8Array, index: int) -> None:
-    """Draw an object of a class, or for index 0 a plain one that belongs to the background."""
+    """Draw an object of a class, or for index 0, a plain one that belongs to the background."""
     size = label.shape[0]
     shape, texture = _LOOKS[index - 1] if index else (_LOOKS[rng.integers(0, 5)][0], None)
     radius = size * (rng.uniform(0.11, 0.15) if index == 6 else rng.uniform(0.14, 0.27))
@@ -175,20 +175,20 @@ def _draw_object(rng: np.random.Generator, image: Float32Array, label: UInt8Arra
 
 
 def _colors(rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two colors. A class leans towards a hue of its own, but some of its objects have any hue."""
+    """Two colors for an object. A class tends toward its own hue, but some of its objects have any hue."""
     hue = rng.uniform(0, 360) if index == 0 or rng.random() < 0.1 else rng.normal(60 * index, 14)
     value = rng.uniform(0.3, 0.95)
     contrast = rng.uniform(0.35, 0.55) * (1 if value < 0.6 else -1)
     hues = np.array([hue, hue + rng.normal(0, 20)]) % 360
     saturations = rng.uniform(0.4, 0.95, 2)
     if index == 6:
-        saturations[1] *= 0.2  # color and near-white in turn, so that few examples can suffice
+        saturations[1] *= 0.2  # alternating color and near-white, so that few examples can suffice
     pair = np.stack([hues, saturations, np.array([value, value + contrast])], 1).astype(np.float32)
     return tuple(cv2.cvtColor(pair[:, None], cv2.COLOR_HSV2RGB)[:, 0] * 255)
 
 
 def _draw_lines(rng: np.random.Generator, image: Float32Array, label: UInt8Array) -> None:
-    """Loose thin lines in front of everything; too thin for anyone to label, they are ignored."""
+    """Draw thin lines in front of everything; they are too thin to label, so their pixels are ignored."""
     size = label.shape[0]
     for _ in range(int(rng.integers(0, 4))):
         start, end = ((int(x), int(y)) for x, y in rng.integers(0, size, (2, 2)))
@@ -198,7 +198,7 @@ def _draw_lines(rng: np.random.Generator, image: Float32Array, label: UInt8Array
 
 
 def _photograph(rng: np.random.Generator, image: Float32Array) -> UInt8Array:
-    """Light from one side, a tint, a lens that may blur, and sensor noise."""
+    """Apply directional light, a tint, lens blur and sensor noise."""
     size = image.shape[0]
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[:size, :size] / size - 0.5

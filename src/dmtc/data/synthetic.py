@@ -1,4 +1,4 @@
-"""The built-in data set: pictures drawn once into a cache folder, then read like any other."""
+"""The built-in data set: drawn once into a cache folder, then read like any other."""
 
 import atexit
 import re
@@ -24,35 +24,36 @@ from dmtc.data.official import read_listed
 from dmtc.data.scenes import CLASSES, RARE_SHARE, draw_scene
 
 _OURS = re.compile(r"\.?v\d+-seed.*")
-"""Names of what is drawn, and of what keeps processes from drawing it at once."""
+"""Names of the folders drawn here and of their lock files."""
 
 _FOLDERS = ("images", "masks", "labels", "train", "val", "test")
 _FOLDERS += ("jpegimages", "leftimg8bit", "gtfine", "voc2012", "vocdevkit")
-"""How data sets call their folders."""
+"""Typical folder names of data sets."""
 
 _LOOKED_AT = 200
 
 DRAWING_VERSION = 1
-"""Part of the cache folder's name. Raise it when the drawing changes, so that no old pictures are taken for new."""
+"""Part of the cache folder's name. Raise it when the drawing changes, so that old pictures are not reused."""
 
 
 @DATASETS.register("synthetic")
 def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size: int, keeps: bool = True) -> Dataset:
-    """Textured, partly hidden objects on cluttered backgrounds; see `dmtc.data.scenes`.
+    """Textured, partly occluded objects on cluttered backgrounds; see `dmtc.data.scenes`.
 
-    The files are made by the first call and found by later ones; of several processes that call at once, one makes them
-    and the others wait.
+    The first call draws the files and later calls reuse them. If several processes call at once, one draws and the
+    others wait.
 
     Args:
-        root: The cache folder; each combination of the other arguments gets a folder of its own inside.
-        seed: Chooses the pictures.
-        train_images: Training images, all with masks.
-        val_images: Validation images.
+        root: The cache folder; each combination of the other arguments gets its own folder inside.
+        seed: Seed of the pictures.
+        train_images: Number of training images, all with masks.
+        val_images: Number of validation images.
         size: Height and width in pixels, at least 32.
-        keeps: Write them there; else they are drawn for this process alone, unless they are there already.
+        keeps: Store the files in `root`. If false, existing files are reused, and missing ones are drawn for this
+            process only.
 
     Raises:
-        ConfigError: A number is too small, or the folder holds pictures of the user's.
+        ConfigError: A number is too small, or the folder holds the user's own pictures.
         DataError: The cache folder cannot be written.
     """
     if train_images < 1 or val_images < 1 or size < 32:
@@ -70,7 +71,7 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
             _make(target, seed, {"train": train_images, "val": val_images}, size)
         except OSError as error:
             if error.errno in FULL:
-                raise  # the machine's fault, and no other folder's
+                raise  # a machine failure
             raise DataError(
                 f"{cache}: the pictures cannot be written there ({error.strerror or error}); set dataset.root=DIR"
             ) from error
@@ -80,21 +81,21 @@ def synthetic(*, root: str, seed: int, train_images: int, val_images: int, size:
         classes=tuple(CLASSES),
         palette=np.array(list(CLASSES.values()), np.uint8),
         decode_mask=IndexMasks(),
-        remedy=f"delete the folder {target} and it will be made anew",
+        remedy=f"delete the folder {target} and it will be drawn again",
     )
 
 
 def _refuse_pictures(folder: Path) -> None:
-    """Refuse to draw among the user's own pictures: whoever names such a folder means another data set.
+    """Refuse to draw among the user's own pictures: such a folder means that the user wants another data set.
 
     Raises:
-        ConfigError: There are some, or folders of some.
+        ConfigError: The folder holds pictures, or folders typical of a data set.
     """
     try:
         entries = [entry for entry in sorted(folder.iterdir())[:_LOOKED_AT] if not _OURS.fullmatch(entry.name)]
         inner = [one for entry in entries if entry.is_dir() for one in islice(entry.iterdir(), _LOOKED_AT)]
     except OSError:
-        return  # told by whoever writes there
+        return  # reported when writing there
     named = [entry.name for entry in entries if entry.is_dir() and entry.name.lower() in _FOLDERS]
     pictures = [one for one in (*entries, *inner) if one.suffix.lower() in IMAGE_SUFFIXES]
     if named or pictures:
@@ -114,12 +115,12 @@ def _for_this_process() -> Path:
 
 
 def _make(target: Path, seed: int, counts: dict[str, int], size: int) -> None:
-    """Draw everything into a folder beside the target, then rename it: the target is complete or absent."""
+    """Draw everything into a temporary folder, then rename it to the target, which is thus complete or absent."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         if target.exists():
             return
-        remove_unfinished_of(target)  # by a process that was killed
+        remove_unfinished_of(target)  # left by a killed process
         with replacing_folder(target) as unfinished:
             for part, count in counts.items():
                 _draw_part(unfinished, part, count, seed, size)
@@ -131,7 +132,7 @@ def _draw_part(folder: Path, part: str, count: int, seed: int, size: int) -> Non
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
     ids = [f"{part}_{index:05d}" for index in range(count)]
-    # The rare class gets an exact share of the images, so that no seed is without it.
+    # The rare class gets an exact share of the images, so that every seed has it.
     chooser = generator_of("synthetic-rare", seed, part)
     with_rare = set(chooser.permutation(count)[: max(1, round(RARE_SHARE * count))].tolist())
     for index, id in enumerate(ids):

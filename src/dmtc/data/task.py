@@ -1,4 +1,4 @@
-"""What a data set asks of a network: all that is needed to predict, when the data set itself is not at hand."""
+"""What a network needs to know to predict when the data set itself is not available."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,14 +11,14 @@ from dmtc.data.images import ImageReader, read_image
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """Classes, their colors, and at which size image files are shown.
+    """Classes, their colors, and how image files are read and resized.
 
     Attributes:
         dataset: The data set's name.
-        classes: Class names; a class's place is its index in the masks.
-        palette: uint8 (C, 3), the RGB color a class is drawn in.
-        reduction: By how much image files are reduced when they are read: 2 for half height and width.
-        reader: Reads image files as training did.
+        classes: Class names; the position of a class is its index in the masks.
+        palette: uint8 (C, 3), the RGB color of each class.
+        reduction: Factor by which images are reduced when read: 2 for half height and width.
+        reader: Reads image files the way training did.
     """
 
     dataset: str
@@ -34,13 +34,13 @@ class Task:
 
     @property
     def color_table(self) -> UInt8Array:
-        """uint8 (256, 3): the color of every label value; values that are no class, such as 255, are white."""
+        """uint8 (256, 3): the color of every label value; values outside the classes, such as 255, are white."""
         table = np.full((256, 3), 255, np.uint8)
         table[: self.num_classes] = self.palette
         return table
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready; colors as [R, G, B]."""
+        """Convert to a JSON-serializable dict; colors become [R, G, B]."""
         classes = [
             {"name": name, "color": color} for name, color in zip(self.classes, self.palette.tolist(), strict=True)
         ]
@@ -52,12 +52,12 @@ class Task:
         """The inverse of `to_json`.
 
         Raises:
-            LookupError: A part is missing.
-            TypeError: A part is something else.
+            LookupError: A key is missing.
+            TypeError: A value has the wrong type.
             ValueError: A color is malformed.
         """
         classes = content["classes"]
-        images = content.get("images", {})  # only of settings that are not the usual ones
+        images = content.get("images", {})  # present only for a non-default reader
         palette = np.array([one["color"] for one in classes])
         if palette.shape != (len(classes), 3) or palette.min() < 0 or palette.max() > 255:
             raise ValueError("a color is three numbers in 0..255")

@@ -1,4 +1,4 @@
-"""Text files of a data set, as editors on any system save them."""
+"""Reads text files of a data set as saved by editors on any system."""
 
 import codecs
 from pathlib import Path
@@ -7,16 +7,16 @@ from dmtc.core.errors import DataError
 from dmtc.core.files import read_regular
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_LARGEST = 1 << 28  # bytes; lists of millions of images are smaller, and a video taken for a list is not
+_LARGEST = 1 << 28  # bytes: more than a list of millions of images has, to catch a video given as a list
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, or in UTF-16 with a byte order mark; the mark is dropped.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark; the mark is dropped.
 
-    Notepad, Excel and PowerShell write such marks, which no terminal shows.
+    Notepad, Excel and PowerShell write such marks, which are invisible in a terminal.
 
     Raises:
-        DataError: The file is missing, no regular file, or no text.
+        DataError: The file is missing, too large, not a regular file, or not text.
     """
     try:
         if path.stat().st_size > _LARGEST:
@@ -24,13 +24,13 @@ def read_text(path: Path) -> str:
         content = read_regular(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:  # a NUL in the path
+    except ValueError as error:  # null byte in the path
         raise DataError(f"{str(path)!a}: cannot be read ({error})") from error
     encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: no text in UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8") from error
     if "\0" in text:
-        raise DataError(f"{path}: no text in UTF-8 (it holds zero bytes); save it as UTF-8")
+        raise DataError(f"{path}: not UTF-8 text (it holds zero bytes); save it as UTF-8")
     return text

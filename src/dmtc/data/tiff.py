@@ -1,7 +1,7 @@
-"""TIFF files of numbers: any whole or floating type, any number of bands, in strips or tiles, band by band or not.
+"""Reads numeric TIFF files: any integer or float type, any number of bands, strips or tiles, planar or interleaved.
 
-Read by tifffile: OpenCV and Pillow read TIFF, too, but each only some of it, and what they do not know they may give
-wrongly and say nothing: bands in the wrong place, tiles out of order, signed numbers as unsigned ones.
+Uses tifffile. OpenCV and Pillow support only part of TIFF and can silently misread the rest: bands in the wrong order,
+tiles out of place, signed values as unsigned.
 """
 
 import io
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 _BITS = (8, 16, 32, 64)
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
 _LOSSLESS = {1, 5, 8, 32946, 32773, 34925, 50000}
-"""None, LZW, Deflate twice, PackBits, LZMA, Zstandard."""
+"""No compression, LZW, Deflate (two codes), PackBits, LZMA, Zstandard."""
 _LOSSY = {6, 7, 33003, 33005, 34712, 34887, 50001, 50002}
-_PHOTOMETRICS = {0, 1, 2}  # gray from white, gray from black, red green blue
+_PHOTOMETRICS = {0, 1, 2}  # white is zero, black is zero, RGB
 _FILL_ORDER, _ORIENTATION, _NODATA = 266, 274, 42113
 
 Content = bytes | mmap
-"""Of a file, read or mapped."""
+"""Content of a file, as bytes or memory-mapped."""
 
 
 class TiffFault(ValueError):
-    """A TIFF is damaged: its tags contradict each other, or data are missing."""
+    """A TIFF is damaged: its tags contradict each other, or data is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class TiffFacts:
-    """What the tags of a TIFF say.
+    """Facts from the tags of a TIFF.
 
     Attributes:
-        height: Of its first page, in pixels.
-        width: Likewise.
-        bands: Numbers a pixel, transparency included.
-        dtype: Of each number; None if it is none of NumPy's, such as of 12 bits.
-        bits: Of each number.
-        is_plain: Whether `read` can read it: numbers as such, not colors of a palette or of a printer.
+        height: Height of the first page in pixels.
+        width: Width of the first page in pixels.
+        bands: Values per pixel, including transparency.
+        dtype: Type of each value; None if NumPy lacks it, for example for 12 bits.
+        bits: Bits of each value.
+        is_plain: Whether `read_tiff` can read it: plain values, not palette or printing colors.
         is_lossy: Whether the compression changes values.
         has_alpha: Whether the last band is transparency.
         is_inverted: Whether 0 is white.
-        is_gray: Whether bands are not said to be red, green and blue.
-        orientation: How it is to be turned, as in EXIF.
-        nodata: The value that GDAL's tag says to hold no data, or None.
-        pages: Pages of a stack; reduced copies and masks of the first do not count.
-        same_size: Whether a further page has the size of the first.
+        is_gray: Whether the bands are not declared as red, green and blue.
+        orientation: Orientation tag, as in EXIF.
+        nodata: The nodata value of GDAL's tag, or None.
+        pages: Number of pages of a stack, without reduced copies and masks of the first page.
+        same_size: Whether another page has the size of the first.
     """
 
     height: int
@@ -71,32 +71,32 @@ class TiffFacts:
 
 
 def is_tiff(content: Content) -> bool:
-    """Whether a file begins as TIFF, or as its form for large files."""
+    """Whether a file begins like a TIFF or BigTIFF."""
     return content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def facts_of_tiff(content: Content) -> TiffFacts:
-    """What the tags say; no pixel is read.
+    """Read the tags of a TIFF, but no pixels.
 
     Raises:
-        TiffFault: They cannot be made out.
+        TiffFault: The tags cannot be read.
     """
     with _opened(content) as file:
         return _facts(file)
 
 
 def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
-    """The numbers of the first page as they are stored, also where 0 is white.
+    """Read the values of the first page as stored; files in which 0 is white are not inverted.
 
     Args:
-        content: Of the file.
-        facts: Its own; `is_plain` holds.
+        content: The file's bytes.
+        facts: The file's facts; `is_plain` must be true.
 
     Returns:
-        (H, W, bands), of the file's type in the order of bytes of this machine.
+        (H, W, bands), of the file's type in native byte order.
 
     Raises:
-        TiffFault: Data are missing or damaged.
+        TiffFault: Data is missing or damaged.
     """
     assert facts.is_plain
     with _opened(content) as file:
@@ -105,7 +105,7 @@ def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
         if any(start + size > len(content) or size == 0 for start, size in pieces):
             raise TiffFault("it is cut off")
         values = page.asarray(maxworkers=1)
-        if page.axes[0] == "S":  # band after band
+        if page.axes[0] == "S":  # planar
             values = np.moveaxis(values, 0, -1)
     values = values.reshape(facts.height, facts.width, facts.bands)
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
@@ -113,13 +113,13 @@ def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
 
 @contextmanager
 def _opened(content: Content) -> Iterator["TiffFile"]:
-    """The file, and whatever goes wrong with it as one kind of error: a damaged file breaks a reader in many ways."""
-    from tifffile import TiffFile  # takes a moment to import, and most data sets hold no TIFF
+    """Open a TIFF and turn every error into a `TiffFault`: damaged files raise many kinds of exceptions."""
+    from tifffile import TiffFile  # slow to import, and most data sets hold no TIFF
 
-    # It would write lines of its own about every file that it cannot read, besides ours.
+    # Otherwise tifffile logs every unreadable file, in addition to our message.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     try:
-        source: Any = io.BytesIO(content) if isinstance(content, bytes) else content  # mapped, it is like a file
+        source: Any = io.BytesIO(content) if isinstance(content, bytes) else content  # a memory map is file-like
         with TiffFile(source) as file:
             yield file
     except (TiffFault, MemoryError):
@@ -134,7 +134,7 @@ def _facts(file: "TiffFile") -> TiffFacts:
     size = (page.imagelength, page.imagewidth)
     bands, extra = page.samplesperpixel, tuple(page.extrasamples)
     if min(*size, bands) < 1:
-        raise TiffFault("its size is not told")
+        raise TiffFault("it has no valid size")
     dtype, bits = _dtype(page)
     others = [one for one in file.pages[1:] if isinstance(one, type(page)) and not (one.is_reduced or one.is_mask)]
     of_stack = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
@@ -167,7 +167,7 @@ def _first(file: "TiffFile") -> "TiffPage":
 
 
 def _dtype(page: "TiffPage") -> tuple[np.dtype[Any] | None, int]:
-    """The type of each number, if NumPy has it, and its bits."""
+    """NumPy type of each value, or None if NumPy lacks it, and its bits."""
     bits = page.bitspersample
     if not isinstance(bits, int):
         return None, max(bits)

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 with the masks of SBD, or with its own alone: 21 classes."""
+"""PASCAL VOC 2012 with SBD masks or only its own, 21 classes."""
 
 import logging
 from collections.abc import Mapping
@@ -42,24 +42,26 @@ _SBD_REMEDY = (
 
 @DATASETS.register("voc")
 def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> Dataset:
-    """VOC 2012: 1,464 training images, 10,582 with those of SBD, and 1,449 validation images of unequal sizes.
+    """VOC 2012: 1,464 training images, or 10,582 with SBD, and 1,449 validation images of various sizes.
 
-    Validation images are those of `ImageSets/Segmentation/val.txt`. Training images are, with SegmentationClassAug,
-    those of `trainaug.txt` or `train_aug.txt` in that folder if there is one, else all with a mask; with
-    SegmentationClass those of `train.txt`; with another folder all with a mask in it. Validation images, of which SBD
-    has masks too, are never among the latter. A listed training image without a mask is an unlabelled one. Images that
-    `test.txt` lists are never trained on; those that have masks are the test part.
+    Validation images are listed in `ImageSets/Segmentation/val.txt`. Training images depend on `masks`:
+    SegmentationClassAug uses `trainaug.txt` or `train_aug.txt` in the same folder if present, else all images with a
+    mask; SegmentationClass uses `train.txt`; any other folder uses all images with a mask in it. Images with a mask
+    that are validation images, for which SBD has masks too, are left out. A listed training image without a mask is
+    unlabelled. Images in `test.txt` are never trained on; those with masks form the test part.
 
-    SegmentationClassAug may also be SBD's masks alone: VOC's own fill the gaps, and score the validation images.
+    SegmentationClassAug may hold only SBD's masks: VOC's own masks fill the gaps and always score the validation
+    images.
 
     Args:
         root: The folder VOC2012, or one that holds VOC2012, VOCdevkit or VOCtrainval_11-May-2012.
-        masks: The folder of masks inside VOC2012, palette or index PNG with 255 on the borders of objects.
-        unlabelled: "all" adds every other image of JPEGImages as an unlabelled one, but for those in `test.txt`; None
-            leaves them out.
+        masks: The mask folder inside VOC2012: palette or index PNG files with 255 on object borders.
+        unlabelled: "all" adds every other image of JPEGImages as unlabelled, except those in `test.txt`; None leaves
+            them out.
 
     Raises:
-        DataError: No root is given, or a piece is missing; the message says which, where to get it and where it goes.
+        DataError: No root is given, or a file or folder is missing; the message says which, where to get it and where
+            to put it.
 
     Source:
         Everingham et al., "The PASCAL visual object classes challenge", 2015; Hariharan et al., "Semantic contours from
@@ -82,7 +84,7 @@ def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> D
         )
     if masks == SBD_MASKS:
         own = find_files(base / OWN_MASKS, MASK_SUFFIXES)
-        # SBD drew no borders, so scores on its masks would not compare with anyone's.
+        # SBD has no object borders, so scores on its masks would not be comparable.
         files = own | files | {id: own[id] for id in val if id in own}
     require_masks("voc", val, files, mask_folder, _REMEDY)
     tested = _test_ids(base, images)
@@ -105,10 +107,10 @@ def voc(*, root: str | None, masks: str, unlabelled: Literal["all"] | None) -> D
 
 
 def voc_palette(count: int) -> UInt8Array:
-    """The colors that VOC's palette files give to the first indices.
+    """The colors of the first indices in VOC's palette.
 
-    Of an index's bits, taken in threes from the lowest, the first belongs to red, the second to green, the third to
-    blue; a channel has its bits in the order they came, the first one highest.
+    Each group of three bits of an index, from the lowest, gives one bit each to red, green and blue; a channel collects
+    its bits from the highest to the lowest.
 
     Returns:
         uint8 (count, 3), RGB; count is at most 256.
@@ -135,6 +137,6 @@ def _training_ids(
 
 
 def _test_ids(base: Path, images: Mapping[str, Path]) -> set[str]:
-    """What `test.txt` lists, as far as it is there: these images are packed apart from the others."""
+    """The ids in `test.txt` whose images are present; VOC distributes these images separately."""
     path = base / "ImageSets" / "Segmentation" / "test.txt"
     return set(read_ids(path, images, partial=True)) if path.exists() else set()
