@@ -79,12 +79,12 @@ def test_parse_ratio(value, total, count, text):
     [
         (
             "an eighth",
-            "split.ratio=an eighth is no label ratio; write a ratio such as 1/8 or 0.125, a count such as 100",
+            "split.ratio=an eighth is not a label ratio; write a ratio such as 1/8 or 0.125, a count such as 100",
         ),
-        ("1/0", "is no label ratio"),
-        ("", "is no label ratio"),
-        ("12.5%", "is no label ratio"),
-        (True, "is no label ratio"),
+        ("1/0", "is not a label ratio"),
+        ("", "is not a label ratio"),
+        ("12.5%", "is not a label ratio"),
+        (True, "is not a label ratio"),
         ("9/8", "not between 0 and 1"),
         (1.5, "not between 0 and 1"),
         (0.0, "not between 0 and 1"),

@@ -1,4 +1,4 @@
-"""Splits: which training images count as labelled. Importing this registers the rules."""
+"""Splits: which training images count as labelled. Importing this package registers the rules."""
 
 from dmtc.splits.lists import read_list
 from dmtc.splits.published import describe_published, published_sources, published_splits, set_sha256

@@ -1,4 +1,4 @@
-"""Lists of images in the layouts that papers publish."""
+"""Image lists in the layouts of published papers."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,18 +7,18 @@ from dmtc.data.lists import read_ids
 
 
 def read_list(path: Path, known: Collection[str]) -> tuple[str, ...]:
-    """Read a list of training images; see `dmtc.data.lists.read_ids`, by which every list is read.
+    """Read a list of training images with `dmtc.data.lists.read_ids`.
 
     Args:
-        path: A text file with one image a line, in the layout of DMT, UniMatch, ST++, CPS or U2PL.
+        path: A text file with one image per line, in the layout of DMT, UniMatch, ST++, CPS or U2PL.
         known: Every id that may be listed.
 
     Returns:
         The ids, in the order of the file.
 
     Raises:
-        DataError: The file cannot be read or is empty, an entry is none or could be several of the known ids, or an
-            image is listed twice.
+        DataError: The file cannot be read or is empty, an entry matches none or several of the known ids, or an image
+            is listed twice.
 
     Examples:
         >>> from tempfile import mkdtemp

@@ -1,7 +1,7 @@
-"""The splits that papers published, recognized by the images they label: counts and fingerprints, no lists of images.
+"""Published splits, recognized by their labelled images. Only counts and fingerprints are stored, no image lists.
 
-A set of images has one fingerprint whatever its order: the SHA-256 of its ids, sorted and one a line with a final
-newline, which is what `LC_ALL=C sort LIST | sha256sum` prints for a list of ids. `docs/splits.md` shows all of it.
+The fingerprint of a set of images does not depend on their order: it is the SHA-256 of the sorted ids, one per line
+with a final newline, as printed by `LC_ALL=C sort LIST | sha256sum` for a list of ids. `docs/splits.md` lists them all.
 """
 
 import json
@@ -18,12 +18,12 @@ class Source:
     """A repository that ships lists.
 
     Attributes:
-        name: What its method is called.
-        paper: Authors, title and where it appeared.
+        name: Name of its method.
+        paper: Authors, title and venue.
         repository: Owner and name on GitHub.
         commit: The commit whose lists were read.
         license: The repository's license.
-        layout: What a line of its lists holds.
+        layout: The content of a line of its lists.
     """
 
     name: str
@@ -40,8 +40,8 @@ class PublishedList:
 
     Attributes:
         source: The name of the `Source`.
-        name: What the pair is called there.
-        file: The path of the labelled list; the unlabelled one lies beside it.
+        name: The repository's name for the pair.
+        file: Path of the labelled list; the unlabelled list is in the same folder.
     """
 
     source: str
@@ -51,13 +51,13 @@ class PublishedList:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedSplit:
-    """One division of a data set, with every pair of lists that makes it.
+    """One split of a data set, with every pair of lists that gives it.
 
     Attributes:
         dataset: The data set, as in `dataset=...`.
         labelled: The number of labelled images.
         unlabelled: The number of unlabelled images.
-        on_both: How many images are on both lists, by mistake.
+        on_both: Number of images that are on both lists by mistake.
         labelled_sha256: Fingerprint of the labelled images.
         unlabelled_sha256: Fingerprint of the unlabelled images.
         lists: The lists, at least one pair.
@@ -77,7 +77,7 @@ class PublishedSplit:
 
 @cache
 def published_sources() -> tuple[Source, ...]:
-    """The repositories whose lists are known.
+    """Repositories whose lists are known.
 
     Examples:
         >>> [source.name for source in published_sources()][:2]
@@ -88,7 +88,7 @@ def published_sources() -> tuple[Source, ...]:
 
 @cache
 def published_splits() -> tuple[PublishedSplit, ...]:
-    """The known splits: VOC before Cityscapes, then by the number of labelled images.
+    """Known splits, VOC before Cityscapes, then by number of labelled images.
 
     Examples:
         >>> print(published_splits()[0])
@@ -101,7 +101,7 @@ def published_splits() -> tuple[PublishedSplit, ...]:
 
 
 def set_sha256(ids: Iterable[str]) -> str:
-    """The fingerprint of a set of images; their order does not count.
+    """Fingerprint of a set of images, independent of their order.
 
     Examples:
         >>> set_sha256(["b", "a"]) == set_sha256(["a", "b"])
@@ -111,7 +111,7 @@ def set_sha256(ids: Iterable[str]) -> str:
 
 
 def describe_published(split: Split) -> list[str]:
-    """Say which papers used a split, one sentence a line; none if no known list has the same labelled images.
+    """List the papers that used a split, one sentence each; empty if no known list has the same labelled images.
 
     Examples:
         >>> ids = ("2007_000032", "2007_000039")
@@ -120,7 +120,7 @@ def describe_published(split: Split) -> list[str]:
     """
     labelled, unlabelled = set_sha256(split.labelled), set_sha256(split.unlabelled)
     known = [published for published in published_splits() if published.labelled_sha256 == labelled]
-    # The exact match first.
+    # Exact matches come first.
     known.sort(key=lambda published: published.unlabelled_sha256 != unlabelled)
     return [
         f"published as {published}"

@@ -1,11 +1,11 @@
-"""How many images a label ratio such as `1/8` means."""
+"""Converts a label ratio such as `1/8` to a number of images."""
 
 import math
 import re
 
 from dmtc.core.errors import ConfigError
 
-# The two smallest published splits have names that round their ratio: 10582/105.82 and 2975/29.75 are 100 images each.
+# The names of the two smallest published splits are rounded: 10582/105.82 and 2975/29.75 both give 100 images.
 _PUBLISHED_DENOMINATORS = {(10582, 106.0): 105.82, (2975, 30.0): 29.75}
 
 _FRACTION = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
@@ -13,22 +13,22 @@ _FORMS = "write a ratio such as 1/8 or 0.125, a count such as 100, or full"
 
 
 def parse_ratio(value: str | int | float, total: int) -> tuple[int | None, str]:
-    """Read a label ratio.
+    """Parse a label ratio.
 
     Args:
         value: A fraction ("1/8"), a decimal (0.125), a whole number of images (100), or "full".
-        total: How many training images have masks.
+        total: Number of training images with masks.
 
     Returns:
         The number of labelled images, None for "full"; and the ratio as text, as it was written.
 
     Raises:
-        ConfigError: The value is none of these, or stands for no image or for more than there are.
+        ConfigError: The value is none of these, or means no image or more images than there are.
 
     Source:
-        DMT's random splits: the ratio's share is rounded down, and is one more if it leaves a remainder of 1 when
+        DMT's random splits: the number of images is rounded down, then raised by one if it leaves a remainder of 1 when
         divided by 8, so that no batch of eight ends in a single image, which batch normalization cannot use. The
-        published names 1/106 (VOC) and 1/30 (Cityscapes) stand for 100 images. A count is taken as it is.
+        published names 1/106 (VOC) and 1/30 (Cityscapes) mean 100 images. A count is used unchanged.
 
     Examples:
         >>> parse_ratio("1/8", 10582), parse_ratio("1/106", 10582), parse_ratio(100, 2975)
@@ -38,14 +38,14 @@ def parse_ratio(value: str | int | float, total: int) -> tuple[int | None, str]:
     if text == "full":
         return None, text
     if isinstance(value, bool):
-        raise ConfigError(f"split.ratio={value} is no label ratio; {_FORMS}")
+        raise ConfigError(f"split.ratio={value} is not a label ratio; {_FORMS}")
     if text.isdecimal():
         count = int(text)
         if not 1 <= count <= total:
             raise ConfigError(f"split.ratio={text} asks for {text} labelled images, but {total} images have masks")
         return count, text
     denominator = _denominator(text, total)
-    # Tolerance, so that 1/105.82 written as a decimal still gives the whole number it stands for.
+    # The tolerance lets 1/105.82 written as a decimal still give 100 images.
     count = math.floor(total / denominator + 1e-6)
     if count < 1:
         raise ConfigError(f"split.ratio={text} of {total} images with masks leaves no labelled image; {_FORMS}")
@@ -60,7 +60,7 @@ def _denominator(text: str, total: int) -> float:
     try:
         share = float(fraction[1]) / float(fraction[2]) if fraction else float(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"split.ratio={text} is no label ratio; {_FORMS}") from error
+        raise ConfigError(f"split.ratio={text} is not a label ratio; {_FORMS}") from error
     if not 0 < share <= 1:
         raise ConfigError(f"split.ratio={text} is not between 0 and 1; {_FORMS}")
     if fraction and float(fraction[1]) == 1:

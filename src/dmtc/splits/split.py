@@ -1,4 +1,4 @@
-"""A split as a value: the lists of ids, their fingerprint, and the checks that make them safe to train on."""
+"""A split as a value: lists of ids, their fingerprint, and checks to run before training."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ class Split:
     """Which training images are labelled.
 
     Attributes:
-        name: The rule that made it.
-        ratio: The label ratio as it was written, for reports.
+        name: The rule that made the split.
+        ratio: The label ratio as written by the user, for reports.
         labelled: Ids whose masks are used.
         unlabelled: Ids whose masks, if any, are never opened for training.
-        subsets: The labelled ids of each network by its letter; for most rules both have all of them.
+        subsets: The labelled ids of each network, by its letter; with most rules, each network has all of them.
 
     Examples:
         >>> split = Split(
@@ -39,20 +39,20 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """One fingerprint of all lists, their order included; name and ratio do not count."""
+        """Fingerprint of all lists including their order, but not of name and ratio."""
         lists = {"labelled": self.labelled, "unlabelled": self.unlabelled, "subsets": dict(self.subsets)}
         return hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The split as JSON text, to be read by `from_json`."""
+        """Convert to JSON text for `from_json`."""
         return json.dumps({**asdict(self), "sha256": self.sha256}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Split":
-        """Read what `to_json` wrote.
+        """The inverse of `to_json`.
 
         Raises:
-            DataError: The text is no split, or its lists were changed after it was written.
+            DataError: The text is not a split, or its lists were changed after it was written.
         """
         try:
             read = json.loads(text)
@@ -65,21 +65,22 @@ class Split:
             )
             written = read["sha256"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"this is no split written by dmtc ({type(error).__name__}: {error})") from error
+            raise DataError(f"this is not a split written by dmtc ({type(error).__name__}: {error})") from error
         if split.sha256 != written:
             raise DataError(f"the lists of split {split.name!r} do not match its sha256 {written}; they were changed")
         return split
 
     def check(self, ids: Collection[str], masked: Collection[str]) -> None:
-        """Make sure that the split fits a data set.
+        """Check that the split fits a data set.
 
         Args:
             ids: Every training id.
             masked: The training ids that have a mask.
 
         Raises:
-            DataError: Nothing is labelled, an id is listed twice, is both labelled and unlabelled, is no training id,
-                is labelled without having a mask, or is in a network's subset without being labelled.
+            DataError: Nothing is labelled, a network's subset is empty, or an id is listed twice, is both labelled and
+                unlabelled, is not a training id, is labelled but has no mask, or is in a network's subset but not
+                labelled.
         """
         if not self.labelled:
             raise DataError(f"split {self.name!r} has no labelled image")
@@ -103,7 +104,7 @@ class Split:
 
 
 def list_sha256(ids: Sequence[str]) -> str:
-    """SHA-256 of a list of ids, one a line with a final newline, as the published lists are fingerprinted.
+    """SHA-256 of a list of ids, one per line with a final newline; also the fingerprint of published lists.
 
     Examples:
         >>> list_sha256(["2007_000032", "2007_000039"])[:12]

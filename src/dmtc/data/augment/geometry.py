@@ -1,4 +1,4 @@
-"""Paired augmentation: image, label and confidence level go through one and the same geometric map."""
+"""Paired augmentation: image, label and confidence level get the same geometric transform."""
 
 from dataclasses import dataclass, replace
 
@@ -15,24 +15,24 @@ _CELL = 32  # the largest output stride
 class Augment:
     """Random scale, random crop and horizontal flip.
 
-    The part of the image that becomes the crop is cut out first, at whole pixels, and only it is resized. That gives
-    what resizing the whole image, padding it at the bottom and the right where it is smaller than the crop (image 0,
-    label `IGNORE_INDEX`, level 0), cropping and flipping would give, but for a shift below one pixel of the source and
-    a scale that differs by less than one pixel over the crop. Image values are interpolated linearly, labels and levels
-    take the nearest pixel. At scale 1 all values are exact copies.
+    The source region of the crop is cut out first, at whole pixels, and only this region is resized. The result equals
+    resizing the whole image, padding it at the bottom and right if it is smaller than the crop (image 0, label
+    `IGNORE_INDEX`, level 0), cropping and flipping, up to a shift of less than one source pixel and a scale difference
+    of less than one pixel over the crop. Images are interpolated linearly; labels and levels take the nearest pixel. At
+    scale 1, all values are exact copies.
 
     Attributes:
         crop: Height and width of the result in pixels.
-        scale: Smallest and largest factor; drawn uniformly.
+        scale: Smallest and largest scale factor; drawn uniformly.
         flip: Probability of a horizontal flip.
-        fit: Whether the crop is to be made to fit the images first, see `fitted`.
+        fit: Whether to shrink the crop to the usual image size first; see `fitted`.
 
     Raises:
-        ConfigError: A value is out of range; all faults in one message.
+        ConfigError: A value is out of range; one message lists all errors.
 
     Source:
-        The recipe of DMT and DMTC (scale 0.5 to 1.5, padding at the bottom and the right before the crop). Deviation:
-        they shrink with an antialiasing filter, here the linear filter keeps its width.
+        The recipe of DMT and DMTC (scale 0.5 to 1.5, padding at the bottom and right before the crop). Deviation: they
+        downscale with an antialiasing filter; here the linear filter keeps its width.
 
     Examples:
         >>> augment = Augment(crop=[2, 2], scale=[1.0, 1.0], flip=0.0)
@@ -58,14 +58,13 @@ class Augment:
         raise_faults(faults)
 
     def fitted(self, size: tuple[int, int] | None) -> "Augment":
-        """The same with a crop that is not larger than images usually are, so that it is not mostly padding.
+        """If `fit` is on, shrink the crop to the usual image size, so that it is not mostly padding.
 
         Args:
-            size: Usual height and width; None if that is not known, which changes nothing.
+            size: Usual height and width; None if unknown, which leaves the crop unchanged.
 
         Returns:
-            Height and width of the crop are at most those of `size`, rounded down to multiples of 32 pixels, but at
-            least 32; `fit` is off.
+            A copy with `fit` off. Its crop is at most `size` rounded down to multiples of 32 pixels, but at least 32.
         """
         if not self.fit or size is None:
             return replace(self, fit=False)
@@ -77,10 +76,10 @@ class Augment:
 
         Args:
             sample: Any size of at least one pixel.
-            rng: Four numbers are drawn from it, always: scale, top, left, flip.
+            rng: Always draws four numbers: scale, top, left, flip.
 
         Returns:
-            A sample of exactly the crop's size.
+            A sample of exactly the crop size.
         """
         draws = rng.random(4)
         height, width = sample.label.shape
@@ -110,7 +109,7 @@ class Augment:
 
 
 def _window(size: int, crop: int, scale: float, draw: float) -> tuple[slice, int]:
-    """Along one axis: the pixels of the source that are used, and how many of the crop they become."""
+    """Along one axis: the source pixels to use, and the number of crop pixels that they become."""
     scaled = max(1, int(scale * size))
     if scaled <= crop:
         return slice(0, size), scaled
