@@ -113,7 +113,7 @@ def test_building_opens_no_picture_and_makes_nothing(root, build, tmp_path, capl
     with caplog.at_level(logging.INFO, logger="dmtc"):
         build(root)
     assert not (tmp_path / "cache").exists()
-    assert f"half-size images are kept in {tmp_path / 'cache'}" in caplog.text
+    assert f"half-size images are cached in {tmp_path / 'cache'}" in caplog.text
 
 
 def test_each_half_size_image_is_made_once(root, build, tmp_path):

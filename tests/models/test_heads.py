@@ -196,7 +196,9 @@ def test_images_become_a_multiple_of_the_patch() -> None:
     "arch", ["resnet18", "swin_tiny_patch4_window7_224", "efficientnet_b0", "beit_base_patch16_224"]
 )
 def test_only_plain_transformers_of_any_size_are_one(arch: str) -> None:
-    with pytest.raises(ConfigError, match=f"{arch} is no plain vision transformer that takes images of any size; use"):
+    with pytest.raises(
+        ConfigError, match=f"{arch} is not a plain vision transformer that takes images of any size; use"
+    ):
         build("vit", "linear", backbone={"name": "vit", "arch": arch, "norm": True})
 
 

@@ -22,7 +22,7 @@ WEIGHTS = {"w": torch.zeros(2)}
         (b"", "it is empty"),
         (b'{"error": "gated"}', "it is text"),
         (b"\x1f\x8b123", "unpack it first"),
-        (b"hello world", "neither torch.save nor safetensors"),
+        (b"hello world", "not written by torch.save or safetensors"),
     ],
 )
 def test_what_is_no_file_of_weights_is_called_what_it_is(tmp_path, content, told):
@@ -50,7 +50,7 @@ def test_objects_cut_files_pipes_and_folders(tmp_path):
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     os.mkfifo(tmp_path / "pipe.pth")
     (tmp_path / "folder.pth").mkdir()
-    told = {"objects": "argparse.Namespace", "model": "objects of a program", "cut": "cut off or damaged"}
+    told = {"objects": "argparse.Namespace", "model": "a program's objects", "cut": "cut off or damaged"}
     told |= {"pipe": "is a pipe", "folder": "is a folder"}
     for name, text in told.items():
         with pytest.raises(WeightsError, match=text) as caught:

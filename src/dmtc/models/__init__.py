@@ -1,4 +1,4 @@
-"""The networks: backbones, heads, and where their weights come from."""
+"""Networks: backbones, heads and weights."""
 
 from dmtc.models import backbones, heads  # noqa: F401  (importing registers them)
 from dmtc.models.base import BACKBONES, MODELS, Backbone, Level, SegmentationModel, build_model, model_faults

@@ -1,4 +1,4 @@
-"""What a network consists of: a backbone, a decoder, a classifier, and for a contrastive loss a projection head."""
+"""Parts of a network: backbone, decoder, classifier, and a projection head for a contrastive loss."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +17,10 @@ from dmtc.models.tuning import TUNINGS, Group, Tuning
 
 
 class Level(NamedTuple):
-    """One feature map that a backbone can give.
+    """A feature map that a backbone can return.
 
     Attributes:
-        channels: Of the map.
+        channels: Number of channels.
         stride: Pixels per cell.
     """
 
@@ -31,17 +31,17 @@ class Level(NamedTuple):
 class Backbone(nn.Module):
     """Turns normalized images into feature maps. Subclass it and register the subclass in `BACKBONES`.
 
-    `forward` takes float (B, 3, H, W), already normalized, and returns the deepest map, (B, channels, h, w) with h
-    about H / stride. That, `channels`, `stride` and `normalization` are all that a subclass needs; one with several
-    maps also has `levels` and `features`. If its constructor takes `every_level`, it is told whether the head wants
-    more than the deepest map.
+    `forward` takes normalized float (B, 3, H, W) and returns the deepest map, (B, channels, h, w) with h about
+    H / stride. A subclass needs only that, `channels`, `stride` and `normalization`; one with several maps also defines
+    `levels` and `features`. If its constructor takes `every_level`, it receives whether the head needs more than the
+    deepest map.
 
     Attributes:
         channels: Channels of the deepest map.
         stride: Pixels per cell of the deepest map (the output stride).
-        normalization: The rule of the weights; the model applies it before the backbone.
-        multiple: Images come with a height and a width that are multiples of this; others are enlarged to the next.
-        weights_root: Beginning of the names under which published weights of this architecture lie in the state dict.
+        normalization: The normalization of the weights; the model applies it before the backbone.
+        multiple: The model enlarges images so that height and width are multiples of this.
+        weights_root: Prefix of published weights' names in the state dict.
     """
 
     channels: int
@@ -52,7 +52,7 @@ class Backbone(nn.Module):
 
     @property
     def levels(self) -> Sequence[Level]:
-        """The maps that `features` can give, nearest the image first, the deepest last."""
+        """The maps that `features` can return, from nearest the image to the deepest."""
         return (Level(self.channels, self.stride),)
 
     def features(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
@@ -63,17 +63,17 @@ class Backbone(nn.Module):
             levels: Indices into `levels`, ascending; the last is the deepest.
 
         Returns:
-            For each of them (B, channels, h, w), with its level's channels and about H / stride rows.
+            One map (B, channels, h, w) per level, with the level's channels and about H / stride rows.
         """
         assert list(levels) == [len(self.levels) - 1], "a backbone with several levels has its own `features`"
         return [self(images)]
 
     def depths(self) -> dict[str, int]:
-        """The layer of each parameter by its name, 0 nearest the image; for rates that fall from layer to layer."""
+        """Layer number of each parameter by name, 0 nearest the image; used by layer-wise learning rate decay."""
         return {name: 0 for name, _ in self.named_parameters()}
 
     def undecayed(self) -> set[str]:
-        """Names of parameters beside vectors that weight decay should leave alone, such as position embeddings."""
+        """Names of further parameters, besides vectors, to exempt from weight decay, such as position embeddings."""
         return set()
 
     def imagenet_state(self) -> dict[str, Tensor] | None:
@@ -81,26 +81,26 @@ class Backbone(nn.Module):
         return None
 
     def converted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """Weights of a file in the names and shapes of this architecture; None if it knows no other layout."""
+        """Convert a file's weights to this architecture's names and shapes; None if it knows no other layout."""
         return None
 
 
 class SegmentationModel(nn.Module):
-    """A backbone with a decoder, a classifier and perhaps a projection head.
+    """A backbone with a decoder, a classifier and an optional projection head.
 
-    Called with images it returns logits at the images' size, which is the whole interface for prediction. A training
-    loop calls `maps` and gets logits and embedding at the decoder's resolution.
+    For prediction, call it with images; it returns logits at the images' size. The training loop calls `maps` to get
+    logits and embedding at the decoder's resolution.
 
     Args:
         backbone: The feature extractor.
-        classifier: From what the decoder returns, (B, channels, h, w), to (B, C, h, w).
-        projection: From the same to (B, D, h, w), or None if no loss needs an embedding.
-        decoder: From the list of the chosen levels' maps to one map; None hands on the deepest.
-        levels: Indices into `backbone.levels` of the maps that the decoder wants; None is the deepest alone.
-        stride: Pixels per cell of what the decoder returns; None is the backbone's.
+        classifier: Maps the decoder's output (B, channels, h, w) to (B, C, h, w).
+        projection: Maps the decoder's output to (B, D, h, w); None if no loss needs an embedding.
+        decoder: Merges the list of maps of the chosen levels into one map; None passes on the deepest.
+        levels: Indices into `backbone.levels` of the decoder's inputs; None means only the deepest.
+        stride: Pixels per cell of the decoder's output; None means the backbone's stride.
 
     Attributes:
-        every_level: Of a subclass: whether it wants more of its backbone than the deepest map.
+        every_level: Whether a subclass needs more of its backbone than the deepest map.
         tuning: How the weights are trained.
     """
 
@@ -130,12 +130,12 @@ class SegmentationModel(nn.Module):
 
         Args:
             images: (B, 3, H, W) RGB; uint8, or float in [0, 1].
-            embedding: Whether to compute the embedding. None means in training mode only: validation and labelling
-                need none, and it is the costliest head.
+            embedding: Whether to compute the embedding. None means only in training mode: validation and labelling do
+                not need it, and it is the most expensive head.
 
         Returns:
-            Logits (B, C, h, w), and the embedding (B, D, h, w) or None; at least float32 under mixed precision too, so
-            that confidences near 1 stay apart. Gradients reach every parameter with `requires_grad`.
+            Logits (B, C, h, w), and the embedding (B, D, h, w) or None; at least float32 even under mixed precision, so
+            that confidences near 1 stay distinct. Gradients reach every parameter with `requires_grad`.
         """
         features = self._features(self.backbone.normalization(images))
         logits = _at_least_float32(self.classifier(features))
@@ -145,26 +145,26 @@ class SegmentationModel(nn.Module):
         return Maps(logits, _at_least_float32(self.projection(features)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, C, H, W) for images (B, 3, H, W), uint8 or float in [0, 1]; enlarged with aligned corners."""
+        """Logits (B, C, H, W) for images (B, 3, H, W), uint8 or float in [0, 1]; upsampled with aligned corners."""
         logits = self.maps(images, embedding=False).logits
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True)
 
     def train(self, mode: bool = True) -> "SegmentationModel":
-        """Choose training or evaluation mode; a frozen backbone stays in the latter, so its statistics stay too."""
+        """Set training or evaluation mode; a frozen backbone stays in evaluation mode to keep its statistics."""
         super().train(mode)
         if self.tuning.freezes_backbone:
             self.backbone.eval()
         return self
 
     def parameter_groups(self) -> list[nn.Parameter] | list[Group]:
-        """What is trained: parameters, or groups of them with `lr_scale`, a factor of the learning rate."""
+        """The parameters to train, or groups of them with `lr_scale`, a factor on the learning rate."""
         return self.tuning.groups(self)
 
     def _features(self, images: Tensor) -> Tensor:
-        # Enlarged and not padded: a map whose last cells lie beyond the image would be stretched over the image.
+        # Resize, don't pad: logits of padded cells would be stretched over the image.
         multiple = self.backbone.multiple
         if multiple > 1:
-            # Not by the floor of a negative number, which exporters of graphs get wrong.
+            # Not -(-extent // multiple): graph exporters get floor division of negative numbers wrong.
             height, width = ((extent + multiple - 1) // multiple * multiple for extent in images.shape[-2:])
             images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=True)
         if self.tuning.freezes_backbone:
@@ -179,21 +179,22 @@ class SegmentationModel(nn.Module):
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone", runtime=("every_level",))
-"""The known backbones, as in `model.backbone`."""
+"""The registered backbones, chosen by `model.backbone`."""
 
 MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", "backbone", "projection"))
-"""The known networks, as in `model`. The library passes `num_classes`, `backbone: Backbone` and `projection: bool`."""
+"""The registered networks, chosen by `model`. The library passes `num_classes`, `backbone: Backbone` and
+`projection: bool`."""
 
 _PARTS = ("backbone", "tuning", "weights", "normalization")
-"""What a specification holds beside the head's name and options."""
+"""Keys of a spec besides the head's name and options."""
 
 
 def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
-    """Everything that is wrong with the specification of a network, one sentence each; none of its parts is built.
+    """List every error in the spec of a network, one sentence each, without building anything.
 
     Args:
-        spec: `name`, the head's options, `backbone`, `tuning`; `weights` and `normalization` are left out of account.
-        where: Its place in the config, for the message, for example "model".
+        spec: `name`, the head's options, `backbone`, `tuning`; `weights` and `normalization` are ignored.
+        where: The spec's place in the config, for messages, for example "model".
 
     Examples:
         >>> import dmtc
@@ -212,26 +213,26 @@ def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
 
 
 def head_options(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Name and options of the head alone."""
+    """Name and options of the head, without the other parts of the spec."""
     return {key: value for key, value in spec.items() if key not in _PARTS}
 
 
 def build_model(
     spec: Mapping[str, Any], num_classes: int, projection: bool, seed: int, where: str = "model"
 ) -> SegmentationModel:
-    """Build a network with fresh weights that depend on nothing but the specification and the seed.
+    """Build a network with random initial weights that depend only on the spec and the seed.
 
     Args:
-        spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, `tuning` (left out:
-            all weights are trained alike), and `weights` and `normalization`, which are left to `load_weights`.
-        num_classes: Classes C to tell apart.
+        spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, `tuning` (default: all
+            weights at one learning rate), and `weights` and `normalization`, which `load_weights` handles.
+        num_classes: Number of classes C.
         projection: Whether a loss needs an embedding.
-        seed: Seed of the fresh weights. The global random state is left as it was.
-        where: The specification's place in the config, for messages.
+        seed: Seed of the initial weights. The global random state is not changed.
+        where: The spec's place in the config, for messages.
 
     Raises:
-        ConfigError: A part of the specification is unknown, missing, of the wrong type, or impossible; or the head does
-            not go with the backbone.
+        ConfigError: A part of the spec is unknown, missing, of the wrong type, or impossible; or the head does not fit
+            the backbone.
 
     Examples:
         >>> backbone = {"name": "tiny", "width": 8}
@@ -243,9 +244,9 @@ def build_model(
     """
     raise_faults(model_faults(spec, where))
     every_level = getattr(MODELS.builder(spec["name"]), "every_level", False)
-    # Weights are made on the CPU whatever the device, so a CPU and a GPU run start alike, and no other random state
-    # needs keeping.
-    with torch.random.fork_rng(devices=[]), _told_as(where):
+    # Always initialize on the CPU, so that CPU and GPU runs start from equal weights and only one random state has to
+    # be restored.
+    with torch.random.fork_rng(devices=[]), _naming(where):
         tuning = TUNINGS.build(spec.get("tuning", {"name": "full"}), where=f"{where}.tuning")
         torch.default_generator.manual_seed(seed)
         backbone = BACKBONES.build(spec["backbone"], where=f"{where}.backbone", every_level=every_level)
@@ -259,8 +260,8 @@ def build_model(
 
 
 @contextmanager
-def _told_as(where: str) -> Iterator[None]:
-    """Let messages about `model` name the place where this specification stands, such as `model_b`."""
+def _naming(where: str) -> Iterator[None]:
+    """Replace `model` in error messages by the spec's place in the config, such as `model_b`."""
     try:
         yield
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""The few layers that the heads share. Everything here takes maps of any size."""
+"""Layers shared by the heads. All of them take maps of any size."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from dmtc.core.errors import ConfigError
 
 PROJECTION_WIDTH = 256
-"""Channels between the two convolutions of the projection head; fixed by the published weights."""
+"""Hidden channels of the projection head; fixed by the published weights."""
 
 
 class PixelClassifier(nn.Module):
-    """Dropout of whole channels, then a score of every class for each cell: (B, channels, h, w) to (B, C, h, w)."""
+    """Channel dropout, then a 1x1 convolution to class logits: (B, channels, h, w) to (B, C, h, w)."""
 
     def __init__(self, channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class PixelClassifier(nn.Module):
         self.scores = nn.Conv2d(channels, num_classes, kernel_size=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits."""
+        """(B, channels, h, w) to logits (B, C, h, w)."""
         return self.scores(self.dropout(features))
 
 
 def projection_head(in_channels: int, out_channels: int) -> nn.Sequential:
-    """The head whose output the contrastive loss compares: (B, in_channels, h, w) to (B, out_channels, h, w).
+    """The head that computes embeddings for the contrastive loss: (B, in_channels, h, w) to (B, out_channels, h, w).
 
-    Source: Liu et al. 2022 (ReCo), section 3.1, as DMTC puts it on DeepLab v2.
+    Source: Liu et al. 2022 (ReCo), section 3.1, as DMTC adds it to DeepLab v2.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, PROJECTION_WIDTH, kernel_size=3, padding=1, bias=False),
@@ -38,7 +38,7 @@ def projection_head(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def conv_norm_relu(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size, batch normalization, and what is positive of it."""
+    """A size-preserving convolution, batch normalization and ReLU."""
     padding = dilation * (kernel_size // 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, bias=False),
@@ -48,10 +48,10 @@ def conv_norm_relu(in_channels: int, out_channels: int, kernel_size: int, dilati
 
 
 def pooled(in_channels: int, out_channels: int, cells: int) -> nn.Sequential:
-    """The map averaged to `cells` x `cells`, a 1x1 convolution, and what is positive of it.
+    """Average pooling to `cells` x `cells`, a 1x1 convolution and ReLU.
 
-    Without batch normalization, which one image of one cell has no statistics for: an `accumulate` or a batch that
-    leaves one image a part would stop the training.
+    No batch normalization, because a single image of one cell has no statistics: training would fail whenever the batch
+    size or `accumulate` leaves one image per part.
     """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(cells), nn.Conv2d(in_channels, out_channels, kernel_size=1), nn.ReLU(inplace=True)
@@ -59,15 +59,15 @@ def pooled(in_channels: int, out_channels: int, cells: int) -> nn.Sequential:
 
 
 def resized_like(features: Tensor, other: Tensor) -> Tensor:
-    """The map at another map's height and width, by bilinear interpolation with aligned corners."""
+    """Resize a map to another map's height and width, bilinearly with aligned corners."""
     return F.interpolate(features, size=other.shape[-2:], mode="bilinear", align_corners=True)
 
 
 def refuse_sizes(rates: Sequence[int] = (), dropout: float = 0.0, **channels: int) -> None:
-    """See that a head's options are possible.
+    """Check the options of a head.
 
     Raises:
-        ConfigError: They are not; one message for all.
+        ConfigError: An option is out of range; one message lists all errors.
     """
     faults = [f"model.{name} should be at least 1, but is {number}" for name, number in channels.items() if number < 1]
     if any(rate < 1 for rate in rates):

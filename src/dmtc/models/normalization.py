@@ -1,6 +1,6 @@
-"""From pictures to what a network's weights expect. The rule travels with the weights.
+"""Normalizes images as a network's weights expect. The normalization is stored with the weights.
 
-Loaders hand over uint8 RGB, and two networks that start from different weights normalize the same batch differently.
+Dataloaders return uint8 RGB, so two networks with different starting weights can normalize the same batch differently.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 class Normalization(nn.Module):
-    """Shifts, scales and orders the channels of RGB images, on the device.
+    """Shifts, scales and reorders the channels of RGB images, on the device.
 
-    The rule is kept in buffers, so it is saved and loaded together with the weights that need it.
+    Its parameters are buffers, so they are saved and loaded with the weights that need them.
 
     Args:
-        mean: Of the R, G and B channels, in units of [0, 1].
-        std: Of the R, G and B channels, in units of [0, 1]; 1/255 leaves values in 0..255.
-        bgr: Hand the channels over as B, G, R.
+        mean: Mean of the R, G and B channels, in units of [0, 1].
+        std: Standard deviation of the R, G and B channels, in units of [0, 1]; 1/255 gives values in 0..255.
+        bgr: Return the channels as B, G, R.
 
     Examples:
         >>> images = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2)
@@ -36,13 +36,13 @@ class Normalization(nn.Module):
         self.register_buffer("channel_order", torch.tensor([2, 1, 0] if bgr else [0, 1, 2]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalize.
+        """Normalize images.
 
         Args:
             images: (B, 3, H, W) RGB; uint8 in 0..255, or float in [0, 1].
 
         Returns:
-            (B, 3, H, W) in the dtype of the rule (float32 unless the model was cast). Gradients reach float images.
+            (B, 3, H, W) in the dtype of the buffers (float32 unless the model was cast). Gradients reach float images.
         """
         scale = 1 / 255 if images.dtype == torch.uint8 else 1.0
         images = images.to(self.mean.dtype) * scale
@@ -51,14 +51,14 @@ class Normalization(nn.Module):
 
 
 def imagenet() -> Normalization:
-    """The rule of torchvision's ImageNet weights."""
+    """Normalization of torchvision's ImageNet weights."""
     return Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def caffe() -> Normalization:
-    """The rule of weights that came from Caffe, such as DeepLab's COCO weights: BGR, 0..255, minus the mean pixel."""
+    """Normalization of Caffe weights, such as DeepLab's COCO weights: BGR, 0..255, minus the mean pixel."""
     return Normalization(mean=(122.675 / 255, 116.669 / 255, 104.008 / 255), std=(1 / 255,) * 3, bgr=True)
 
 
 NORMALIZATIONS = {"imagenet": imagenet, "caffe": caffe}
-"""The rules by the names that `model.normalization` takes, for weights that do not say theirs."""
+"""Choices of `model.normalization`, for weights that do not include their own normalization."""

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: a block's insides are computed again in the backward pass, in place of being kept for it."""
+"""Gradient checkpointing: recomputes a block's activations in the backward pass instead of storing them."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,17 +11,17 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 
 
 def recompute_blocks(backbone: nn.Module) -> int:
-    """Let a backbone keep no more than the inputs of its blocks for the backward pass.
+    """Make a backbone store only the inputs of its blocks for the backward pass.
 
-    Outputs, gradients and running statistics are those that it has without, bit for bit: the second computation draws
-    the same random numbers, and batch normalization does not count the batch twice. It costs about another
-    forward pass of the backbone. In evaluation mode and without gradients nothing changes.
+    Outputs, gradients and running statistics stay bit-identical: recomputation draws the same random numbers, and batch
+    normalization does not count the batch twice. The cost is about one more forward pass of the backbone. Nothing
+    changes in evaluation mode or without gradients.
 
     Args:
-        backbone: Changed in place; names and values of its weights stay.
+        backbone: Changed in place; its weights keep their names and values.
 
     Returns:
-        How many blocks it has.
+        The number of blocks.
 
     Examples:
         >>> from dmtc.models import BACKBONES
@@ -35,7 +35,7 @@ def recompute_blocks(backbone: nn.Module) -> int:
 
 
 class _Recomputed:
-    """A block's forward pass. An object and not a closure, so that a copy of the block has one of its own."""
+    """A block's forward pass with checkpointing. An object, not a closure, so that a copied block gets its own."""
 
     def __init__(self, block: nn.Module) -> None:
         self._block = block
@@ -54,7 +54,7 @@ class _Recomputed:
 
     @contextmanager
     def _statistics_kept(self) -> Iterator[None]:
-        """Let the second computation count its batch into copies of the running statistics."""
+        """Make the recomputation update copies of the running statistics."""
         kept = [(module, name, value) for module in self._statistics for name, value in module.named_buffers()]
         try:
             for module, name, value in kept:
@@ -66,7 +66,7 @@ class _Recomputed:
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
-    """The innermost members of sequences that have several layers themselves: residual blocks, transformer blocks."""
+    """The innermost members of sequences that contain several layers: residual blocks, transformer blocks."""
     found: list[nn.Module] = []
     for child in module.children():
         inside = _blocks(child)

@@ -1,7 +1,7 @@
-"""How the weights of a network are trained: all alike, the heads alone, or the deeper the faster.
+"""How the weights of a network are trained: all at one rate, only the heads, or deeper layers faster.
 
-Pretrained backbones, vision transformers above all, lose what they know when a small labelled set moves all of their
-layers as fast as a fresh head must move.
+Pretrained backbones, especially vision transformers, forget what they learned if a small labelled set trains all of
+their layers at the learning rate that a new head needs.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry
 
 Group: TypeAlias = dict[str, Any]
-"""A group of parameters as torch's optimizers take it: `params`, `lr_scale`, and `weight_decay` where it differs."""
+"""A parameter group for torch's optimizers: `params`, `lr_scale`, and `weight_decay` if it differs from the default."""
 
 
 class _Layered(Protocol):
@@ -24,7 +24,7 @@ class _Layered(Protocol):
 
 
 class Tunable(Protocol):
-    """What is asked of a network: its parameters, and how deep each of its backbone's lies."""
+    """What tuning needs of a network: its parameters, and the layer numbers of its backbone's parameters."""
 
     @property
     def backbone(self) -> _Layered:
@@ -44,31 +44,31 @@ class Tuning:
     """Trains all weights at the phase's learning rate. Subclass it and register the subclass in `TUNINGS`.
 
     Attributes:
-        freezes_backbone: Whether the backbone keeps its weights; it then stays in evaluation mode too.
+        freezes_backbone: Whether to keep the backbone's weights fixed and the backbone in evaluation mode.
     """
 
     freezes_backbone: bool = False
 
     def groups(self, model: Tunable) -> list[nn.Parameter] | list[Group]:
-        """The parameters to train: a plain list, or groups with a factor `lr_scale` of the learning rate."""
+        """The parameters to train: a plain list, or groups with `lr_scale`, a factor on the learning rate."""
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 TUNINGS: Registry[Tuning] = Registry("tuning")
-"""The known ways, as in `model.tuning`."""
+"""The registered tunings, chosen by `model.tuning`."""
 
 
 @TUNINGS.register("full")
 def full() -> Tuning:
-    """All weights at the phase's learning rate, as in all published recipes."""
+    """Train all weights at the phase's learning rate, as in all published recipes."""
     return Tuning()
 
 
 @TUNINGS.register("frozen")
 class Frozen(Tuning):
-    """The backbone keeps its weights and running statistics; the heads alone are trained.
+    """Train only the heads; the backbone keeps its weights and running statistics.
 
-    Nothing of the backbone is kept for the backward pass, which saves time and most of the memory.
+    No backbone activations are stored for the backward pass, which saves time and most of the memory.
     """
 
     freezes_backbone = True
@@ -77,18 +77,19 @@ class Frozen(Tuning):
 @TUNINGS.register("layer_decay")
 @dataclass(frozen=True, kw_only=True)
 class LayerDecay(Tuning):
-    """A learning rate that falls from layer to layer towards the image.
+    """Layer-wise learning rate decay toward the image.
 
-    Of n layers, the i-th from the image has the rate times `backbone_rate` times `decay` to the power of n - i + 1; the
-    heads have the rate itself. Layers are timm's: the stem with the position embeddings, then each block.
+    Of n layers, the i-th from the image trains at the phase's rate times `backbone_rate` times `decay` to the power of
+    n - i + 1; the heads train at the phase's rate. Layers are timm's: the stem with the position embeddings, then each
+    block.
 
     Args:
         decay: In (0, 1]; 1 gives all layers the same rate.
-        backbone_rate: Above 0: a factor of the rate of the whole backbone.
-        decay_vectors: Whether weight decay also acts on biases, norms and embeddings.
+        backbone_rate: Factor on the rate of the whole backbone, above 0.
+        decay_vectors: Whether weight decay also applies to biases, norms and embeddings.
 
     Raises:
-        ConfigError: Another number.
+        ConfigError: `decay` or `backbone_rate` is out of range.
 
     Source: Clark et al. 2020 (ELECTRA); Bao et al. 2022 (BEiT), where vectors have no weight decay either.
     """
@@ -104,7 +105,7 @@ class LayerDecay(Tuning):
             raise ConfigError(f"model.tuning.backbone_rate should be above 0, but is {self.backbone_rate}")
 
     def groups(self, model: Tunable) -> list[Group]:
-        """One group for each layer of the backbone and one for the heads, each in two if vectors do not decay."""
+        """One group per backbone layer and one for the heads, each split in two if vectors do not decay."""
         depths, undecayed = model.backbone.depths(), model.backbone.undecayed()
         layers = max(depths.values()) + 1
         groups: dict[tuple[float, bool], Group] = {}

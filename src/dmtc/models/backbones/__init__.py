@@ -1,4 +1,4 @@
-"""The backbones. Importing this package registers every one of them in `BACKBONES`."""
+"""The backbones. Importing this package registers all of them in `BACKBONES`."""
 
 from dmtc.models.backbones import resnet, timm_backbone, tiny, vit
 

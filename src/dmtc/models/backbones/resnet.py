@@ -14,24 +14,24 @@ _DILATED_STAGES = {8: [False, True, True], 16: [False, False, True], 32: [False,
 
 
 class ResNet(Backbone):
-    """A ResNet of bottleneck blocks up to its last stage; names of the weights are torchvision's.
+    """A ResNet of bottleneck blocks up to its last stage, with torchvision's weight names.
 
-    Dilation replaces the stride of the last one (output stride 16) or two (8) stages. Shallower ResNets, whose blocks
-    torchvision cannot dilate, are there by `model/backbone=timm`.
+    Dilation replaces the stride of the last stage (output stride 16) or the last two (8). Shallower ResNets, whose
+    blocks torchvision cannot dilate, are available through `model/backbone=timm`.
 
     Args:
         arch: Name in torchvision.
         output_stride: Pixels per cell of the feature map: 8, 16 or 32.
 
     Raises:
-        ConfigError: Another output stride.
+        ConfigError: The output stride is not 8, 16 or 32.
 
     Source: He et al. 2016; Chen et al. 2017 (DeepLab v2), section 3.1, for the dilation.
     """
 
     def __init__(self, arch: str, output_stride: int) -> None:
         super().__init__()
-        from torchvision.models import get_model  # takes seconds to import, which other backbones need not wait for
+        from torchvision.models import get_model  # takes seconds to import, and other backbones do not need it
 
         if output_stride not in _DILATED_STAGES:
             raise ConfigError(f"model.backbone.output_stride of {arch} should be 8, 16 or 32, but is {output_stride}")
@@ -46,7 +46,7 @@ class ResNet(Backbone):
 
     @property
     def levels(self) -> Sequence[Level]:
-        """The stem's map before its pooling, then those of the four stages."""
+        """The stem's map before pooling, then the maps of the four stages."""
         strides = [min(stride, self.stride) for stride in (2, 4, 8, 16, 32)]
         return [Level(*level) for level in zip((64, 256, 512, 1024, self.channels), strides, strict=True)]
 
@@ -56,7 +56,7 @@ class ResNet(Backbone):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def features(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
-        """Normalized (B, 3, H, W) to a map (B, channels, h, w) for each of the levels."""
+        """Normalized (B, 3, H, W) to one map (B, channels, h, w) per level."""
         maps = [self.relu(self.bn1(self.conv1(images)))]
         x = self.maxpool(maps[0])
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -65,13 +65,13 @@ class ResNet(Backbone):
         return [maps[level] for level in levels]
 
     def depths(self) -> dict[str, int]:
-        """The stem 0, then each block."""
+        """The stem is 0; each block is one layer."""
         block = {name: re.match(r"layer\d\.\d+", name) for name, _ in self.named_parameters()}
         order = list(dict.fromkeys(match[0] for match in block.values() if match))
         return {name: 1 + order.index(match[0]) if match else 0 for name, match in block.items()}
 
     def imagenet_state(self) -> dict[str, Tensor]:
-        """Download torchvision's first ImageNet weights, those the published numbers start from (not "V2")."""
+        """Download torchvision's "V1" ImageNet weights, which published results start from (not "V2")."""
         from torchvision.models import get_model_weights
 
         weights = get_model_weights(self.arch)["IMAGENET1K_V1"]

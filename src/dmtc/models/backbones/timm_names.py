@@ -1,4 +1,4 @@
-"""What timm knows of its architectures beside building them. It is slow to import, so each function does for itself."""
+"""Queries about timm's architectures. timm is slow to import, so each function imports it when called."""
 
 import difflib
 import importlib
@@ -13,21 +13,21 @@ from dmtc.models.normalization import Normalization, imagenet
 
 
 def refuse_unknown(arch: str) -> None:
-    """See that timm knows an architecture.
+    """Check that timm has an architecture.
 
     Raises:
-        ConfigError: It does not; the nearest names are told.
+        ConfigError: It does not; the message gives the closest matches.
     """
     import timm
 
     if not timm.is_model(arch):
         nearest = difflib.get_close_matches(arch, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-        raise ConfigError(f"model.backbone.arch: timm knows no {arch!r}.{hint}")
+        raise ConfigError(f"model.backbone.arch: timm has no {arch!r}.{hint}")
 
 
 def normalization_of(arch: str) -> Normalization:
-    """The rule of an architecture's published weights."""
+    """Normalization of an architecture's published weights."""
     import timm
 
     rule = timm.get_pretrained_cfg(arch)
@@ -35,7 +35,7 @@ def normalization_of(arch: str) -> Normalization:
 
 
 def whole_model(arch: str) -> nn.Module:
-    """The architecture as its published weights are saved, with any weights."""
+    """The complete architecture, as its published weights are saved, with arbitrary weights."""
     import timm
 
     with torch.random.fork_rng(devices=[]):
@@ -43,14 +43,14 @@ def whole_model(arch: str) -> nn.Module:
 
 
 def layers_of(whole: Any, names: Iterable[str]) -> dict[str, int]:
-    """Divide parameters into layers as timm does.
+    """Assign parameters to timm's layers.
 
     Args:
         whole: The architecture.
-        names: Of the parameters to divide, as in `whole`, or flattened as timm's feature extractors have them.
+        names: Names of the parameters, as in `whole` or as flattened by timm's feature extractors.
 
     Returns:
-        For each the number of its layer, 0 nearest the image, without gaps; all 0 if timm divides it in no way.
+        Layer number by name, 0 nearest the image, without gaps; all 0 if timm defines no layers for the architecture.
     """
     from timm.models import group_parameters
 
@@ -65,15 +65,15 @@ def layers_of(whole: Any, names: Iterable[str]) -> dict[str, int]:
 
 
 def converted(arch: str, whole: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """Let timm bring weights into its own names and shapes, as it does with its downloads.
+    """Convert weights to timm's names and shapes, as timm does for its own downloads.
 
     Args:
         arch: Name in timm.
-        whole: The architecture, with position embeddings of the size that is wanted.
-        state: Tensors as their authors published them, or timm's own for another image size.
+        whole: The architecture, with position embeddings of the target size.
+        state: Tensors as published by their authors, or timm's own for another image size.
 
     Returns:
-        Tensors by timm's names, or None if it has no rule for the architecture or the rule does not fit.
+        Tensors by timm's names; None if timm has no conversion for the architecture or the conversion fails.
     """
     import timm
 
@@ -83,7 +83,7 @@ def converted(arch: str, whole: nn.Module, state: Mapping[str, Tensor]) -> dict[
         return None
     try:
         tensors = rule(dict(state), whole)
-    # The rules are written for the authors' files, and stumble over others in every way.
+    # Conversions are written for the authors' files and fail in arbitrary ways on others.
     except Exception:
         return None
     return {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}

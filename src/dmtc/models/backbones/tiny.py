@@ -1,4 +1,4 @@
-"""A small convolutional backbone of our own, for the built-in data set, tests and first looks on a CPU."""
+"""A small convolutional backbone for the built-in data set, tests and quick trials on a CPU."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from dmtc.models.normalization import imagenet
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; a dilation widens the view without losing cells."""
+    """Two 3x3 convolutions with a shortcut; dilation enlarges the receptive field without losing resolution."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -24,13 +24,13 @@ class ResidualBlock(nn.Module):
 
 @BACKBONES.register("tiny")
 class Tiny(Backbone):
-    """Residual blocks of growing dilation on a stem of stride 4.
+    """A stem of stride 4, then residual blocks of increasing dilation.
 
     Args:
         width: Channels of the feature map, a positive even number.
 
     Raises:
-        ConfigError: No such width.
+        ConfigError: The width is not a positive even number.
     """
 
     stride = 4
@@ -59,11 +59,11 @@ class Tiny(Backbone):
         return self.blocks(self.stem(images))
 
     def depths(self) -> dict[str, int]:
-        """The stem 0, then each block."""
+        """The stem is 0; each block is one layer."""
         names = [name.split(".") for name, _ in self.named_parameters()]
         return {".".join(parts): 1 + int(parts[1]) if parts[0] == "blocks" else 0 for parts in names}
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    # Batch normalization follows, so a bias would do nothing.
+    # No bias: batch normalization follows and would cancel it.
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=dilation, dilation=dilation, bias=False)

@@ -1,4 +1,4 @@
-"""The heads. Importing this package registers every one of them in `MODELS`."""
+"""The heads. Importing this package registers all of them in `MODELS`."""
 
 from dmtc.models.heads import deeplabv2, deeplabv3plus, dpt, linear, segformer, upernet
 

@@ -1,4 +1,4 @@
-"""DeepLab v2: a sum of dilated convolutions on a backbone, with an optional projection head for contrast."""
+"""DeepLab v2: a sum of dilated convolutions on a backbone, with an optional projection head for contrastive losses."""
 
 from torch import Tensor, nn
 
@@ -8,21 +8,21 @@ from dmtc.models.layers import projection_head
 
 
 class AtrousPyramid(nn.Module):
-    """Atrous spatial pyramid pooling of DeepLab v2: class scores are a sum over 3x3 convolutions of several rates.
+    """Atrous spatial pyramid pooling of DeepLab v2: logits are a sum of 3x3 convolutions with several rates.
 
-    Weights start as PyTorch's convolutions do, as in DMT's code (a uniform draw within 1 / sqrt(fan-in)); the Caffe
-    original draws normally with a standard deviation of 0.01. For ResNet-101 the two differ by a factor of two; the
-    former also suits narrow backbones.
+    Weights are initialized like PyTorch's convolutions, as in DMT's code (uniform within 1 / sqrt(fan-in)); the Caffe
+    original uses a normal distribution with standard deviation 0.01. For ResNet-101, the two differ by a factor of two;
+    the former also suits narrow backbones.
 
     Args:
         in_channels: Channels of the feature map.
-        num_classes: Classes C.
+        num_classes: Number of classes C.
         rates: Dilation of each branch.
-        branches: How many of the branches are summed, from the first. The others exist, so that weights made for all
-            rates load, but are neither computed nor trained.
+        branches: How many branches to sum, from the first. The others exist, so that weights for all rates can be
+            loaded, but are neither computed nor trained.
 
-    Source: Chen et al. 2017 (DeepLab v2), section 3.2, there with all four rates. The published DMT and DMTC code sums
-        only two; `branches` offers both.
+    Source: Chen et al. 2017 (DeepLab v2), section 3.2, with all four rates. The published DMT and DMTC code sums only
+        two; `branches` allows both.
     """
 
     def __init__(self, in_channels: int, num_classes: int, rates: list[int], branches: int) -> None:
@@ -31,7 +31,7 @@ class AtrousPyramid(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, num_classes, kernel_size=3, padding=rate, dilation=rate) for rate in rates
         )
-        # A parameter without gradient would still be reported as trainable, and stall gradient checks.
+        # Otherwise parameters without a gradient would count as trainable and fail gradient checks.
         self.convs[branches:].requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -47,15 +47,15 @@ class DeepLabV2(SegmentationModel):
     """DeepLab v2 without its CRF and its three-scale input.
 
     Args:
-        num_classes: Classes C.
+        num_classes: Number of classes C.
         backbone: The feature extractor.
         projection: Whether a loss needs an embedding.
         aspp_rates: Dilation of each branch of the head, in cells of the feature map.
-        aspp_branches: How many of them are summed; the published DMT and DMTC numbers were made with 2 of 4.
+        aspp_branches: How many branches to sum; the published DMT and DMTC results use 2 of 4.
         embedding_channels: Channels D of the embedding.
 
     Raises:
-        ConfigError: No such number of branches, or a size below 1.
+        ConfigError: The number of branches is out of range, or a size is below 1.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DeepLabV2(SegmentationModel):
             )
         if embedding_channels < 1:
             raise ConfigError(f"model.embedding_channels should be at least 1, but is {embedding_channels}")
-        # The classifier comes first: whether a loss needs an embedding must not change its fresh weights.
+        # Create the classifier first: its initial weights must not depend on whether a loss needs an embedding.
         classifier = AtrousPyramid(backbone.channels, num_classes, aspp_rates, aspp_branches)
         head = projection_head(backbone.channels, embedding_channels) if projection else None
         super().__init__(backbone, classifier, head)

@@ -1,4 +1,4 @@
-"""DeepLab v3+: parallel dilated convolutions on the deepest map, sharpened by a map at stride 4."""
+"""DeepLab v3+: parallel dilated convolutions on the deepest map, refined by a map at stride 4."""
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +9,14 @@ from dmtc.models.layers import PixelClassifier, conv_norm_relu, pooled, projecti
 
 
 class AtrousPyramidPooling(nn.Module):
-    """Atrous spatial pyramid pooling of DeepLab v3: branches of several rates and the map's mean, merged.
+    """Atrous spatial pyramid pooling of DeepLab v3: merges branches of several rates and global average pooling.
 
     Args:
         in_channels: Channels of the feature map.
-        channels: Of each branch, and of what comes out.
-        rates: Dilation of each 3x3 branch; a 1x1 branch comes beside.
+        channels: Channels of each branch and of the output.
+        rates: Dilation of each 3x3 branch; there is also a 1x1 branch.
 
-    Source: Chen et al. 2017 (DeepLab v3), section 3.3. Deviation: the mean's branch has no batch normalization.
+    Source: Chen et al. 2017 (DeepLab v3), section 3.3. Deviation: the pooling branch has no batch normalization.
     """
 
     def __init__(self, in_channels: int, channels: int, rates: list[int]) -> None:
@@ -34,7 +34,7 @@ class AtrousPyramidPooling(nn.Module):
 
 
 class EdgeDecoder(nn.Module):
-    """Brings the pooled deepest map to the size of one at stride 4, and merges the two.
+    """Upsamples the pooled deepest map to the size of a map at stride 4, and merges the two.
 
     Source: Chen et al. 2018 (DeepLab v3+), section 3.1 and figure 2. Deviation: plain 3x3 convolutions, not separable.
     """
@@ -58,17 +58,17 @@ class DeepLabV3Plus(SegmentationModel):
     """DeepLab v3+ on any backbone that has a map at stride 4 and deeper ones; logits at stride 4.
 
     Args:
-        num_classes: Classes C.
+        num_classes: Number of classes C.
         backbone: The feature extractor.
         projection: Whether a loss needs an embedding.
         aspp_rates: Dilation of each 3x3 branch, in cells of the deepest map.
-        channels: Of the head's maps.
-        low_channels: To which the map at stride 4 is reduced.
-        dropout: Share of channels that are dropped before the classifier, in [0, 1).
-        embedding_channels: Channels D of the embedding, which is computed from what the classifier sees.
+        channels: Channels of the head's maps.
+        low_channels: Channels to which the map at stride 4 is reduced.
+        dropout: Share of channels dropped before the classifier, in [0, 1).
+        embedding_channels: Channels D of the embedding, which is computed from the classifier's input.
 
     Raises:
-        ConfigError: A size below 1, a share outside [0, 1), or a backbone without such maps.
+        ConfigError: A size is below 1, the dropout is outside [0, 1), or the backbone lacks such maps.
     """
 
     every_level = True

@@ -1,4 +1,4 @@
-"""DPT: a transformer's maps made into a pyramid and fused from the coarsest to the finest."""
+"""DPT: turns a transformer's maps into a pyramid and fuses them from coarsest to finest."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from dmtc.models.layers import conv_norm_relu, resized_like
 
 
 class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, each after what is positive of its input."""
+    """Two 3x3 convolutions with a shortcut, each preceded by ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Adds a finer map to what the coarser ones have become."""
+    """Adds a finer map to the fused coarser ones."""
 
     def __init__(self, channels: int, deepest: bool) -> None:
         super().__init__()
@@ -42,11 +42,11 @@ class Fusion(nn.Module):
 
 
 class FusionDecoder(nn.Module):
-    """Four maps to one at the size of the finest.
+    """Fuses four maps into one at the size of the finest.
 
     Args:
-        reassembled: Brings them to one number of channels, and to four sizes.
-        channels: That number.
+        reassembled: Converts the maps to `channels` channels and four sizes.
+        channels: Channels of the maps.
     """
 
     def __init__(self, reassembled: Reassembled, channels: int) -> None:
@@ -72,11 +72,11 @@ class FusionDecoder(nn.Module):
 class DPT(FourLevelModel):
     """The head of the dense prediction transformer, for plain transformers and hierarchical backbones.
 
-    Args and errors: those of `FourLevelModel`.
+    For arguments and errors, see `FourLevelModel`.
 
     Source: Ranftl et al. 2021 (DPT), section 3, its segmentation head. Deviations: logits have a quarter of the patch's
-        stride (3.5 pixels for a patch of 14), where the last fusion doubles the size once more; the class token is
-        dropped, where DPT adds it to every patch; all four maps have the same number of channels.
+        stride (3.5 pixels for a patch of 14), whereas DPT's last fusion doubles the size once more; the class token is
+        dropped, whereas DPT adds it to every patch; all four maps have the same number of channels.
     """
 
     head = "dpt"

@@ -1,4 +1,4 @@
-"""Networks whose head merges four maps of its backbone into one; each head is a decoder."""
+"""Base of networks whose head merges four maps of the backbone; a head is defined by its decoder."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -11,28 +11,29 @@ from dmtc.models.layers import PixelClassifier, projection_head, refuse_sizes
 
 
 class FourLevelModel(SegmentationModel):
-    """Four maps of one number of channels, a decoder that merges them, a classifier; logits at the finest map's stride.
+    """Converts four maps to equal channels, merges them and classifies; logits at the finest map's stride.
 
     Subclass it with a decoder, and register the subclass in `MODELS`.
 
     Args:
-        num_classes: Classes C.
+        num_classes: Number of classes C.
         backbone: The feature extractor, with at least four maps.
         projection: Whether a loss needs an embedding.
-        levels: Numbers of four maps (blocks of a plain transformer), from 0, the last the deepest; None takes the four
-            deepest, of a plain transformer evenly spread ones.
-        channels: Of the head's maps.
-        dropout: Share of channels that are dropped before the classifier, in [0, 1).
-        embedding_channels: Channels D of the embedding, which is computed from what the classifier sees.
+        levels: Indices of four maps (blocks of a plain transformer), from 0, the last being the deepest; None takes the
+            four deepest, or evenly spaced ones for a plain transformer.
+        channels: Channels of the head's maps.
+        dropout: Share of channels dropped before the classifier, in [0, 1).
+        embedding_channels: Channels D of the embedding, which is computed from the classifier's input.
 
     Attributes:
-        head: Its name in the registry, for messages.
-        decoder_of: Makes the decoder, from what brings the maps to one number of channels, and that number. It takes
-            the list of four maps (B, c_i, h_i, w_i), and returns (B, channels, h, w) at the size of the finest.
-        needs_pyramid: Whether the maps must have different strides, which those of a plain transformer have not.
+        head: The head's name in the registry, for messages.
+        decoder_of: Builds the decoder from a `Reassembled` and the number of channels. The decoder takes the list of
+            four maps (B, c_i, h_i, w_i) and returns (B, channels, h, w) at the size of the finest.
+        needs_pyramid: Whether the maps must have different strides, unlike those of a plain transformer.
 
     Raises:
-        ConfigError: A size below 1, a share outside [0, 1), no such levels, or a backbone that does not suit.
+        ConfigError: A size is below 1, the dropout is outside [0, 1), a level does not exist, or the backbone does not
+            fit.
     """
 
     every_level = True

@@ -1,4 +1,4 @@
-"""Which of a backbone's maps a head takes, and what it says where they do not go together."""
+"""Chooses the backbone's maps for a head, and reports backbones that do not fit."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from dmtc.core.errors import ConfigError
 from dmtc.models.base import Backbone
 
 LOW_STRIDE = 4
-"""Pixels per cell of the map that gives DeepLab v3+ its edges."""
+"""Pixels per cell of the map that refines edges in DeepLab v3+."""
 
 
 def is_plain(backbone: Backbone) -> bool:
-    """Whether all of several maps have the same stride, as those of a plain vision transformer."""
+    """Whether the backbone has several maps, all of the same stride, like a plain vision transformer."""
     strides = {level.stride for level in backbone.levels}
     return len(backbone.levels) > 1 and len(strides) == 1
 
@@ -21,18 +21,18 @@ def several_levels(backbone: Backbone, levels: Sequence[int] | None, count: int,
     """Choose maps for a head that merges several.
 
     Args:
-        backbone: Whose maps.
-        levels: Indices that the user gives; None takes the deepest ones, of a plain transformer evenly spread ones.
-        count: How many the head wants.
-        head: Its name, for the message.
+        backbone: The backbone.
+        levels: Indices given by the user; None takes the deepest, or evenly spaced ones for a plain transformer.
+        count: Number of maps that the head needs.
+        head: The head's name, for messages.
 
     Raises:
-        ConfigError: There are not so many, or the user's are none.
+        ConfigError: The backbone has fewer maps, or the given indices are invalid.
     """
     known = len(backbone.levels)
     if known < count:
         raise ConfigError(
-            f"model={head} needs {count} feature maps of its backbone, but {named(backbone)} gives {known}; choose "
+            f"model={head} needs {count} feature maps from its backbone, but {named(backbone)} has {known}; choose "
             "another model/backbone, such as resnet50, convnext_tiny, swin_tiny, mit_b0 or dinov2_small, or a model "
             "that needs one map (deeplabv2 or linear)"
         )
@@ -44,10 +44,10 @@ def several_levels(backbone: Backbone, levels: Sequence[int] | None, count: int,
 
 
 def given_levels(backbone: Backbone, levels: Sequence[int], count: int | None = None) -> list[int]:
-    """Check the indices that a user gives.
+    """Check the indices given by the user.
 
     Raises:
-        ConfigError: They are not ascending indices of maps with the deepest last, or not so many.
+        ConfigError: They are not ascending indices with the deepest map last, or not `count` of them.
     """
     known = len(backbone.levels)
     ascending = list(levels) == sorted(set(levels)) and len(levels) == (count or len(levels)) and len(levels) > 0
@@ -61,10 +61,10 @@ def given_levels(backbone: Backbone, levels: Sequence[int], count: int | None = 
 
 
 def pyramid_levels(backbone: Backbone, levels: Sequence[int] | None, count: int, head: str) -> list[int]:
-    """The same for a head that needs maps at different strides.
+    """Choose maps like `several_levels`, for a head that needs maps at different strides.
 
     Raises:
-        ConfigError: Also if all maps have one stride.
+        ConfigError: As for `several_levels`, or all maps have the same stride.
     """
     if is_plain(backbone):
         raise _no_pyramid(backbone, head)
@@ -72,10 +72,10 @@ def pyramid_levels(backbone: Backbone, levels: Sequence[int] | None, count: int,
 
 
 def low_and_deep(backbone: Backbone, head: str) -> list[int]:
-    """The deepest map at stride 4, and the deepest of all.
+    """Indices of the deepest map at stride 4 and of the deepest map of all.
 
     Raises:
-        ConfigError: They are not two maps.
+        ConfigError: The backbone has no map at stride 4, or no deeper one.
     """
     if is_plain(backbone):
         raise _no_pyramid(backbone, head)
@@ -90,19 +90,19 @@ def low_and_deep(backbone: Backbone, head: str) -> list[int]:
 
 
 def named(backbone: Backbone) -> str:
-    """What a backbone is called in messages."""
+    """Name of a backbone for messages."""
     return f"the backbone {getattr(backbone, 'arch', type(backbone).__name__)}"
 
 
 class Reassembled(nn.ModuleList):
-    """Brings four maps to one number of channels; those of a plain transformer also to four sizes.
+    """Converts four maps to the same number of channels; maps of a plain transformer are also resampled to four sizes.
 
-    They become four times and twice as large as the grid of patches, as large, and half as large.
+    Their sizes become four, two, one and half times the patch grid.
 
     Args:
-        backbone: Whose maps.
-        levels: Their indices.
-        channels: Of each map that comes out.
+        backbone: The backbone.
+        levels: Indices of the maps.
+        channels: Channels of each output map.
 
     Source: Ranftl et al. 2021 (DPT), section 3 ("reassemble").
     """
@@ -124,7 +124,7 @@ class Reassembled(nn.ModuleList):
         self.stride = first / 4 if is_plain(backbone) else first
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """(B, c_i, h_i, w_i) each to (B, channels, h_i', w_i'), the finest first."""
+        """Each (B, c_i, h_i, w_i) to (B, channels, h_i', w_i'), the finest first."""
         return [reassemble(each) for reassemble, each in zip(self, maps, strict=True)]
 
 

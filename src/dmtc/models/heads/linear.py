@@ -1,4 +1,4 @@
-"""A linear classifier of each cell: what a backbone's maps tell by themselves."""
+"""A linear classifier per cell, a probe of the backbone's maps."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from dmtc.models.layers import PixelClassifier, projection_head, refuse_sizes
 
 
 class NormalizedMaps(nn.Module):
-    """Maps of one size side by side, each channel normalized over the batch."""
+    """Concatenates maps of one size and applies batch normalization."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -26,16 +26,16 @@ class Linear(SegmentationModel):
     """Batch normalization and a 1x1 convolution, on any backbone; logits at its stride.
 
     Args:
-        num_classes: Classes C.
+        num_classes: Number of classes C.
         backbone: The feature extractor.
         projection: Whether a loss needs an embedding.
-        levels: Numbers of the maps that are put side by side (blocks of a plain transformer), from 0, the last the
-            deepest; None takes the deepest alone.
-        dropout: Share of channels that are dropped before the classifier, in [0, 1).
-        embedding_channels: Channels D of the embedding, which is computed from what the classifier sees.
+        levels: Indices of the maps to concatenate (blocks of a plain transformer), from 0, the last being the deepest;
+            None takes only the deepest.
+        dropout: Share of channels dropped before the classifier, in [0, 1).
+        embedding_channels: Channels D of the embedding, which is computed from the classifier's input.
 
     Raises:
-        ConfigError: A size below 1, a share outside [0, 1), or no such levels, or of different strides.
+        ConfigError: A size is below 1, the dropout is outside [0, 1), or the levels do not exist or differ in stride.
 
     Source: Oquab et al. 2024 (DINOv2), section 7.4 ("linear").
     """

@@ -1,4 +1,4 @@
-"""SegFormer's head: every map projected to the same channels, enlarged, and merged by a 1x1 convolution."""
+"""SegFormer's head: projects every map to the same channels, upsamples it, and merges all by a 1x1 convolution."""
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,11 @@ from dmtc.models.layers import conv_norm_relu, resized_like
 
 
 class PerceptronDecoder(nn.Module):
-    """Four maps to one at the size of the finest.
+    """Merges four maps into one at the size of the finest.
 
     Args:
-        reassembled: Brings them to one number of channels.
-        channels: That number.
+        reassembled: Converts the maps to `channels` channels.
+        channels: Channels of the maps.
     """
 
     def __init__(self, reassembled: Reassembled, channels: int) -> None:
@@ -30,9 +30,9 @@ class PerceptronDecoder(nn.Module):
 
 @MODELS.register("segformer")
 class SegFormer(FourLevelModel):
-    """The MLP head of SegFormer, for hierarchical backbones; logits at the stride of the finest map, mostly 4.
+    """The MLP head of SegFormer, for hierarchical backbones; logits at the stride of the finest map, usually 4.
 
-    Args and errors: those of `FourLevelModel`.
+    For arguments and errors, see `FourLevelModel`.
 
     Source: Xie et al. 2021 (SegFormer), section 3.2, with its 256 channels for the smallest networks. Deviation: none.
     """

@@ -1,4 +1,4 @@
-"""UPerNet: a pooling pyramid on the deepest map, and a feature pyramid down to the finest."""
+"""UPerNet: a pooling pyramid on the deepest map and a feature pyramid down to the finest."""
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +9,15 @@ from dmtc.models.heads.levels import Reassembled
 from dmtc.models.layers import conv_norm_relu, pooled, resized_like
 
 _CELLS = (1, 2, 3, 6)
-"""Sides of the grids over which the deepest map is averaged."""
+"""Grid sizes to which the deepest map is average-pooled."""
 
 
 class UnifiedDecoder(nn.Module):
-    """Four maps to one at the size of the finest.
+    """Merges four maps into one at the size of the finest.
 
     Args:
-        reassembled: Brings them to one number of channels, and those of a plain transformer to four sizes.
-        channels: That number.
+        reassembled: Converts the maps to `channels` channels, and those of a plain transformer to four sizes.
+        channels: Channels of the maps.
     """
 
     def __init__(self, reassembled: Reassembled, channels: int) -> None:
@@ -43,12 +43,12 @@ class UnifiedDecoder(nn.Module):
 
 @MODELS.register("upernet")
 class UPerNet(FourLevelModel):
-    """UPerNet's head, for hierarchical backbones, and for plain transformers whose maps are first made into a pyramid.
+    """UPerNet's head, for hierarchical backbones, and for plain transformers, whose maps are made into a pyramid first.
 
-    Args and errors: those of `FourLevelModel`.
+    For arguments and errors, see `FourLevelModel`.
 
     Source: Xiao et al. 2018 (UPerNet), section 3.1; Bao et al. 2022 (BEiT), for the pyramid of a plain transformer.
-        Deviations: the averaged maps have no batch normalization; there is no auxiliary head.
+        Deviations: the pooled maps have no batch normalization; there is no auxiliary head.
     """
 
     head = "upernet"

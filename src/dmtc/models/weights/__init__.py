@@ -1,4 +1,4 @@
-"""Where weights come from and go to: starting weights, files of weights, and those that a run has written itself."""
+"""Weights: starting weights, weight files, and the weights that a run saves."""
 
 from dmtc.models.weights.files import read_weights, save_weights
 from dmtc.models.weights.starting import WeightsReport, load_weights

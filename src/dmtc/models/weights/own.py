@@ -1,4 +1,4 @@
-"""Loading weights that the library has written: all of them, into the network that they are of, or not at all."""
+"""Loads weights written by this library: all tensors into the matching network, or an error."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,17 +11,17 @@ from dmtc.models.weights.files import read_weights, sha256_of
 
 
 def load_own_weights(model: SegmentationModel, path: Path, sha256: str | None, remedy: str) -> None:
-    """Load a file by `save_weights` into a network, in place.
+    """Load a file written by `save_weights` into a network, in place.
 
     Args:
-        model: Built as the one that was saved.
+        model: A network built like the saved one.
         path: The file.
-        sha256: What was recorded of it, in hexadecimal; None if nothing was.
-        remedy: What to do if it is missing or damaged, for the message.
+        sha256: The recorded hash in hexadecimal; None if there is none.
+        remedy: What to do if the file is missing or damaged, for the message.
 
     Raises:
-        WeightsError: The file is missing or not the one that was recorded, or a tensor is missing, left over, or of
-            another shape or type.
+        WeightsError: The file is missing or does not match the hash, or a tensor is missing, unexpected, or of another
+            shape or dtype.
     """
     if not path.is_file():
         raise WeightsError(f"there is no {path}; {remedy}")
@@ -30,19 +30,19 @@ def load_own_weights(model: SegmentationModel, path: Path, sha256: str | None, r
 
 
 def require_sha256(path: Path, sha256: str | None, remedy: str) -> None:
-    """See that a file is the one that was recorded.
+    """Check a file against its recorded hash.
 
     Args:
         path: The file.
-        sha256: What was recorded of it; None to take any.
-        remedy: What to do if it is another one, for the message.
+        sha256: The recorded hash; None accepts any file.
+        remedy: What to do on a mismatch, for the message.
 
     Raises:
-        WeightsError: It is another one.
+        WeightsError: The hash differs.
     """
     if sha256 is not None and (found := sha256_of(path)) != sha256:
         raise WeightsError(
-            f"{path} is damaged or another file than was written: its SHA-256 begins with {found[:8]} in place of"
+            f"{path} is damaged or another file than was written: its SHA-256 begins with {found[:8]} instead of"
             f" {sha256[:8]}; {remedy}"
         )
 
@@ -52,11 +52,11 @@ def load_exactly(model: SegmentationModel, tensors: Mapping[str, Tensor], where:
 
     Args:
         model: The network.
-        tensors: By name.
-        where: Where they come from, for messages.
+        tensors: Tensors by name.
+        where: Source of the tensors, for messages.
 
     Raises:
-        WeightsError: A tensor is missing, left over, or of another shape or type.
+        WeightsError: A tensor is missing, unexpected, or of another shape or dtype.
     """
     own = model.state_dict()
     wrong = sorted(own.keys() ^ tensors.keys())

@@ -1,8 +1,8 @@
-"""Starting weights: from a download, from anybody's file, or from a network of ours, with an account of what fitted.
+"""Starting weights from a download, any published file, or our own files, with a report of what matched.
 
-Published files name the same tensors in many ways. What is done about it, and nothing more: a common beginning of the
-names is taken off (`module.`, `student.encoder.`, ...), names are looked for in the whole model and in its backbone,
-dots and underscores count as equal, and the few names of DeepLab heads in circulation are known.
+Published files name the same tensors in many ways. Names are matched in exactly these ways: a common prefix is stripped
+(`module.`, `student.encoder.`, ...), names are looked up in the whole model and in its backbone, dots and underscores
+are equal, and the few common names of DeepLab heads are known.
 """
 
 import logging
@@ -22,7 +22,7 @@ from dmtc.models.weights.files import read_weights, sha256_of
 log = logging.getLogger(__name__)
 
 IMAGENET = "imagenet"
-"""The source that stands for a download of a backbone's published weights, most of which come from ImageNet."""
+"""The source that means downloading a backbone's published weights, most of which come from ImageNet."""
 
 _HEADS = {
     "classifier.0.convs.": "classifier.convs.",  # DMT and DMTC
@@ -38,18 +38,18 @@ _NORMALIZATION = "backbone.normalization."
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport:
-    """What became of a file of weights. Names are the model's, but the file's in `unexpected`.
+    """Which tensors of a weight file were loaded. Names are the model's, except in `unexpected`.
 
     Attributes:
-        source: "imagenet", a file, or None for fresh weights.
-        sha256: Of the file, in hexadecimal; None without one. torchvision and timm check their downloads themselves.
-        matched: Tensors taken over.
-        missing: Tensors the source lacks; they stay fresh. Counters and the normalization rule are not mentioned: they
-            are bookkeeping that foreign files do not carry.
-        unexpected: Tensors of the file that have no place in the model.
-        mismatched: Tensors whose shape differs, with both shapes; they stay fresh.
-        backbone_tensors: How many tensors the backbone has, and
-        backbone_matched: how many of them were taken over.
+        source: "imagenet", a file, or None for random weights.
+        sha256: Hash of the file in hexadecimal; None without a file. torchvision and timm verify their downloads.
+        matched: Tensors that were loaded.
+        missing: Tensors that the source lacks; they keep their random weights. Batch counters and the normalization
+            are not listed, because foreign files do not contain them.
+        unexpected: Names of the file's tensors that match nothing in the model.
+        mismatched: Tensors whose shape differs, with both shapes; they keep their random weights.
+        backbone_tensors: Number of tensors of the backbone.
+        backbone_matched: Number of backbone tensors that were loaded.
     """
 
     source: str | None
@@ -63,11 +63,11 @@ class WeightsReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every tensor of the model was taken over."""
+        """Whether every tensor of the model was loaded."""
         return self.source is not None and not self.missing and not self.mismatched
 
     def summary(self) -> str:
-        """One line for the log."""
+        """Summarize in one line, for the log."""
         if self.source is None:
             return "fresh weights"
         counts = f"{self.backbone_matched} of {self.backbone_tensors} backbone tensors matched"
@@ -79,23 +79,23 @@ class WeightsReport:
 
 
 def load_weights(model: SegmentationModel, source: str | None, normalization: str | None = None) -> WeightsReport:
-    """Give a network its starting weights, in place.
+    """Load starting weights into a network, in place.
 
     Args:
-        model: As made by `build_model`.
-        source: None to keep the fresh weights; "imagenet" to download the backbone's; or a file (see `read_weights`),
-            of a backbone or of a whole network. A file by `save_weights` restores everything, the normalization rule
-            included. The COCO weights of DeepLab v2 bring Caffe's rule with them. Files that timm knows to convert fit
-            too: their authors' own of many architectures, and position embeddings for another image size.
-        normalization: A name in `NORMALIZATIONS`, for weights that do not bring their rule; None takes what they bring,
-            and the backbone's own where they bring none.
+        model: A network from `build_model`.
+        source: None keeps the random weights; "imagenet" downloads the backbone's weights; otherwise a file (see
+            `read_weights`) of a backbone or a whole network. A file written by `save_weights` restores everything,
+            including the normalization. The COCO weights of DeepLab v2 imply Caffe's normalization. Files that timm can
+            convert also work: original weights of many architectures, and position embeddings for another image size.
+        normalization: A name in `NORMALIZATIONS`, for weights that do not include theirs; None takes the one that comes
+            with the weights, else the backbone's.
 
     Returns:
-        What fitted and what did not. Heads that do not fit stay fresh.
+        What matched and what did not. Heads that do not match keep their random weights.
 
     Raises:
         WeightsError: The file is unusable, the download fails, or the file belongs to another architecture: less than
-            half of the backbone's tensors are in it, or some have another shape.
+            half of the backbone's tensors match, or some have another shape.
 
     Examples:
         >>> from tempfile import mkdtemp
@@ -132,13 +132,13 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
 
 
 def _suits(report: WeightsReport) -> bool:
-    """Whether it is the backbone's architecture: at least half of its tensors are there, and none has another shape."""
+    """Whether the file fits the backbone: at least half of its tensors match, and none has another shape."""
     enough = 2 * report.backbone_matched >= report.backbone_tensors
     return enough and not any(name.startswith("backbone.") for name in report.mismatched)
 
 
 def _fit(model: SegmentationModel, source: str, found: Mapping[str, Tensor]) -> tuple[WeightsReport, Mapping[str, str]]:
-    """What of the tensors found fits, and their names by the model's."""
+    """Report which tensors match; also return the file's names by the model's names."""
     state = model.state_dict()
     assigned, mismatched, unexpected = _assign(found, state, model.backbone.weights_root)
     expected = [name for name in state if not _is_bookkeeping(name)]
@@ -165,9 +165,9 @@ def _download(model: SegmentationModel) -> dict[str, Tensor]:
     architecture = getattr(model.backbone, "arch", type(model.backbone).__name__)
     _announce(architecture)
     try:
-        with _without_retries_told():
+        with _without_retry_warnings():
             state = model.backbone.imagenet_state()
-    # torchvision and timm fetch by several libraries, and each has its own idea of a network error.
+    # torchvision and timm download with several libraries, each with its own network errors.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0].partition(". ")[0].rstrip(".")
         raise WeightsError(
@@ -180,13 +180,13 @@ def _download(model: SegmentationModel) -> dict[str, Tensor]:
 
 @cache
 def _announce(architecture: str) -> None:
-    """Say once what may take a while: without a connection the libraries try for a minute."""
-    log.info("getting the ImageNet weights of %s, by a download if they are not here yet", architecture)
+    """Log once per architecture, because it may take a while: without a connection, libraries retry for a minute."""
+    log.info("loading the ImageNet weights of %s, downloading them if necessary", architecture)
 
 
 @contextmanager
-def _without_retries_told() -> Iterator[None]:
-    """Keep back what the download's library says of every attempt; that it failed is told once, by us."""
+def _without_retry_warnings() -> Iterator[None]:
+    """Silence the download library's message about every attempt; we report a failure once."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -199,10 +199,10 @@ def _without_retries_told() -> Iterator[None]:
 def _assign(
     found: Mapping[str, Tensor], state: Mapping[str, Tensor], weights_root: str
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Find the model's name of each tensor found.
+    """Find the model's name of each tensor of a file.
 
     Returns:
-        The file's names by the model's, where the shapes agree; the same where they do not; the file's remaining names.
+        The file's names by the model's names, for equal shapes; the same for different shapes; the file's other names.
     """
     by_canonical_name = {_canonical(name): name for name in state}
     best: tuple[dict[str, str], dict[str, str]] = ({}, {})
@@ -227,7 +227,7 @@ def _assign(
 
 
 def _beginnings(names: Iterable[str]) -> list[str]:
-    """Every dotted beginning of the names, up to three parts, the empty one first."""
+    """Every dotted prefix of the names, up to three parts, the empty one first."""
     beginnings = {"": None}  # a dict, for its order
     for name in names:
         parts = name.split(".")[:-1]
@@ -243,7 +243,7 @@ def _with_our_head(name: str) -> str:
 
 
 def _canonical(name: str) -> str:
-    # timm's feature extractors call `stages_0` what the published file calls `stages.0`.
+    # timm's feature extractors write `stages_0` for `stages.0` of the published file.
     return name.replace("_", ".")
 
 
