@@ -96,7 +96,7 @@ def test_a_head_that_needs_a_pyramid_refuses_a_plain_transformer_in_one_line(fam
 @pytest.mark.parametrize("head", ["deeplabv3plus", "dpt", "upernet", "segformer"])
 def test_a_head_that_needs_levels_refuses_a_backbone_with_one(head: str) -> None:
     with pytest.raises(
-        ConfigError, match=f"^model={head} needs .*the backbone Tiny gives .*choose another model/backbone"
+        ConfigError, match=f"^model={head} needs .*the backbone Tiny has .*choose another model/backbone"
     ):
         build("vit", head, backbone={"name": "tiny", "width": 8})
 

@@ -222,7 +222,7 @@ def test_json_round_trip():
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1, "subsets": []}'])
 def test_other_json_is_refused(text):
-    with pytest.raises(DataError, match="no split written by dmtc"):
+    with pytest.raises(DataError, match="not a split written by dmtc"):
         Split.from_json(text)
 
 

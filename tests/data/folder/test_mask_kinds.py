@@ -330,7 +330,7 @@ def test_values_that_no_class_has_are_counted(tmp_path):
     write(tmp_path, DRAWN)
     dataset = read(tmp_path, mask_kind="values", values=[0, 1, 2], classes=["a", "b", "c"])
     with pytest.raises(
-        DataError, match=r"3 \(576 pixels\) is no class's value, as classes have 0, 1, 2; dataset\.ignore_value=3"
+        DataError, match=r"3 \(576 pixels\) is not in the classes, as classes have 0, 1, 2; dataset\.ignore_value=3"
     ) as caught:
         dataset.mask("0")
     assert caught.value.counts == {"value 3": int((DRAWN[0] == 3).sum())}

@@ -111,7 +111,7 @@ def test_a_folder_to_validate_on(tmp_path):
     dataset = read(root=tmp_path, val=tmp_path / "test", unlabelled=tmp_path / "test/images")
     disjoint(dataset)
     assert set(dataset.images) == {"a", "b", "c", "test/x", "test/y"}
-    assert any("1 of them lie among the training images too" in note for note in dataset.notes)
+    assert any("1 of them are also among the training images" in note for note in dataset.notes)
     (tmp_path / "test/masks/y.png").unlink()
     with pytest.raises(DataError, match=r"1 of 2 images in .* have no mask: y"):
         read(root=tmp_path, val=tmp_path / "test")

@@ -1,4 +1,4 @@
-"""`dataset=folder`: any folders of images and masks, and all that is found out about them."""
+"""`dataset=folder`: arbitrary folders of images and masks, whose structure is recognized automatically."""
 
 from dmtc.data.folder.dataset import folder
 

@@ -1,4 +1,4 @@
-"""Reading `classes.yaml` and `classes.txt`: names of the classes, their colors or values, and what is ignored."""
+"""Reads `classes.yaml` and `classes.txt`: class names, their colors or values, and what is ignored."""
 
 import difflib
 import math
@@ -14,27 +14,27 @@ from dmtc.data.folder.ignore_words import without_labelmes
 from dmtc.data.listed import read_lines
 
 NAMES = ("classes.yaml", "classes.yml", "classes.txt")
-"""What a file of classes is called, in order of preference."""
+"""Names of class files, in order of preference."""
 
 _FORM = (
-    "it should hold `classes:`, a list of names or of mappings such as {name: road, color: [128, 64, 128]}, and perhaps"
-    " `ignore:`, a value, a color, the name of a class, or a list of such"
+    "it should hold `classes:`, a list of names or of mappings such as {name: road, color: [128, 64, 128]}, and"
+    " optionally `ignore:`, a value, a color, the name of a class, or a list of these"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassList:
-    """What is known of the classes before a mask is opened.
+    """What is known about the classes before a mask is opened.
 
     Attributes:
-        names: In index order; None if the masks are to tell.
+        names: Class names in index order; None to infer them from the masks.
         colors: The RGB color of each class, or None.
-        values: The mask value of each class, or None where it is the index.
-        places: The index of each class in masks of indices, where that is not its place in `names`, as one of the list
-            is ignored; or None.
-        ignore_values: Further values, besides 255, that mean "ignored".
-        ignore_colors: The colors that mean it, in masks of colors.
-        source: Where this is from, for messages.
+        values: The mask value of each class; None if it is the index.
+        places: The index of each class in index masks, if it differs from the position in `names` because a listed
+            class is ignored; else None.
+        ignore_values: Values that mean "ignored", besides 255.
+        ignore_colors: Colors that mean "ignored" in color masks.
+        source: Origin of the list, for messages.
     """
 
     names: tuple[str, ...] | None = None
@@ -47,23 +47,24 @@ class ClassList:
 
 
 def find_class_list(folders: Iterable[Path]) -> Path | None:
-    """The first file of classes in some folders, or None."""
+    """The first class file in some folders, or None."""
     candidates = (folder / name for folder in folders for name in NAMES)
     return next((path for path in candidates if path.exists()), None)
 
 
 def read_class_list(path: Path) -> ClassList:
-    """Read a file of classes: YAML, or text with one name a line.
+    """Read a class file: YAML, or text with one name per line.
 
-    A `classes.yaml` holds `classes`, a list whose entries are names or mappings with `name` and perhaps `color` (three
-    numbers, or "#rrggbb") and `value` (in the mask files; without it the place in the list); and perhaps `ignore`: a
-    value, a color, the name of one of the classes, which then is none, or a list of such. Three different numbers are a
-    color in masks of colors, and three values in others if no class has a color.
+    A `classes.yaml` holds `classes`, a list of names or of mappings with `name` and optionally `color` (three numbers,
+    or "#rrggbb") and `value` (in the mask files; default: the position in the list). It may also hold `ignore`: a
+    value, a color, the name of a listed class, which then no longer counts as a class, or a list of these. Three
+    different numbers are a color in color masks; in other masks they are also three values, if no class has a color.
 
-    labelme's `__ignore__` at the beginning or the end is left out: it stands for 255.
+    labelme's `__ignore__` at the beginning or end is dropped: it means 255.
 
     Raises:
-        DataError: It is missing, no such file, or says something twice or by halves.
+        DataError: The file is missing, malformed, or contradicts itself, or gives colors or values to only some
+            classes.
     """
     if path.suffix not in (".yaml", ".yml"):
         return ClassList(names=_checked(without_labelmes(read_lines(path), str(path)), path), source=str(path))
@@ -107,7 +108,7 @@ class _Ignored:
 
 
 def _ignored(given: Any, names: tuple[str, ...], have_colors: bool, path: Path) -> _Ignored:
-    """What `ignore` says, in any of its forms."""
+    """Parse `ignore` in any of its forms."""
     ignored = _Ignored([], [], [])
     if isinstance(given, list) and not _is_color(given):
         parts = given
@@ -119,7 +120,7 @@ def _ignored(given: Any, names: tuple[str, ...], have_colors: bool, path: Path) 
         if isinstance(part, (int, float)) and not isinstance(part, bool):
             if math.isinf(part) or (abs(part) < 1 << 53 and part != part // 1 and not math.isnan(part)):
                 raise DataError(f"{path}: an ignored value is a whole number, but is {part!r}")
-            ignored.values.extend([] if math.isnan(part) else [part])  # NaN always is
+            ignored.values.extend([] if math.isnan(part) else [part])  # NaN is always ignored
         elif isinstance(part, str) and part.strip() in names:
             ignored.places.append(names.index(part.strip()))
         elif isinstance(part, str) and not part.startswith("#"):
@@ -141,7 +142,7 @@ def _entry(entry: Any, place: int, path: Path) -> dict[str, Any]:
         entry = {"name": entry}
     _refuse_unknown(entry, ("name", "color", "value"), path, f" of {where}")
     name, value, color = entry.get("name"), entry.get("value"), entry.get("color")
-    # YAML reads names such as 7, yes and null as something else than text.
+    # YAML does not read names such as 7, yes and null as text.
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{path}: the name of {where} should be text, in quotes if need be, but is {name!r}; {_FORM}")
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 16):

@@ -1,4 +1,4 @@
-"""Any folders of images and masks; an image without a mask is an unlabelled one."""
+"""Arbitrary folders of images and masks; an image without a mask is unlabelled."""
 
 import logging
 from pathlib import Path
@@ -50,50 +50,49 @@ def folder(
 ) -> Dataset:
     """Pair `images/<id>.<suffix>` with `masks/<id>.<suffix>`; folders may be nested.
 
-    Parts are known by the names of folders, at any depth, and of lists in `root`, in any case: `train`; `val`, `valid`,
-    `validation`, `eval`; `test`, `testing`, `holdout`; `unlabelled`. What `val`, `test` and `unlabelled` name comes
-    before lists, and lists before folders. Without any validation part a share of the images with masks is held out.
-    Images in no part are training images; where there is a list of these, only images without masks are, besides.
-    Images of a test part are never trained on, unless `unlabelled` names them.
+    Parts are recognized by names of folders, at any depth, and of lists in `root`, in any case: `train`; `val`,
+    `valid`, `validation`, `eval`; `test`, `testing`, `holdout`; `unlabelled`. The settings `val`, `test` and
+    `unlabelled` take precedence over lists, and lists over folders. Without a validation part, a share of the images
+    with masks is held out. Images in no part are training images; if there is a training list, only those without masks
+    are added to it. Images of a test part are never trained on, unless `unlabelled` names them.
 
-    What is recognized (kind of masks, classes) is returned as the arguments that say so, in `Dataset.found`; given
-    these, no mask is opened before it is needed.
+    What is inferred (kind of masks, classes) is returned as equivalent arguments in `Dataset.found`; given these, no
+    mask is opened before it is needed.
 
     Args:
-        root: The folder that holds `images` and `masks` (or `labels`), or parts with these, and perhaps `classes.yaml`
-            and lists such as `val.txt`.
-        images: The folder of images, or several, if it is not `root/images`. JPEG, PNG, WebP, TIFF, BMP,
-            GIF, PPM or PGM.
-        masks: The folder of masks, or several, if it is neither `root/masks` nor `root/labels`. The same formats;
-            JPEG and lossy WebP for a single class alone; also arrays of NumPy (.npy).
-        unlabelled: A folder of further images without masks, or several.
-        image_prefix: What the name of an image begins with and that of its mask does not, such as "img_".
-        image_suffix: What it ends with, such as "_sat".
-        mask_prefix: What the name of a mask begins with and that of its image does not.
-        mask_suffix: What it ends with, such as "_mask".
-        pairing: Patterns of the names of an image and of its mask, in place of these: see `Pairing`. None tries equal
-            names first and then what makes all masks fit, if that is beyond doubt.
-        mask_kind: See `MaskKind`; "auto" looks at the masks.
+        root: The folder that holds `images` and `masks` (or `labels`), or parts with these, and optionally
+            `classes.yaml` and lists such as `val.txt`.
+        images: One or more image folders, if not `root/images`. JPEG, PNG, WebP, TIFF, BMP, GIF, PPM or PGM.
+        masks: One or more mask folders, if neither `root/masks` nor `root/labels`. The same formats, but JPEG and lossy
+            WebP only for a single class; also NumPy arrays (.npy).
+        unlabelled: One or more folders of additional images without masks.
+        image_prefix: Beginning of image names that is absent from mask names, such as "img_".
+        image_suffix: End of image names that is absent from mask names, such as "_sat".
+        mask_prefix: Beginning of mask names that is absent from image names.
+        mask_suffix: End of mask names that is absent from image names, such as "_mask".
+        pairing: Name patterns of an image and its mask, instead of prefixes and suffixes; see `Pairing`. None tries
+            equal names first, then a pattern that fits all masks, if exactly one exists.
+        mask_kind: See `MaskKind`; "auto" infers it from the masks.
         classes: Class names in index order, or a file (see `read_class_list`). None looks for `classes.yaml` and
-            `classes.txt` in `root`, or without it in the folders of masks and around them; without such a file every
-            mask is opened once, and the classes are called after what they are in the masks.
-        values: The mask value of each class, where it is not the index.
-        colors: The RGB color of each class: in the masks, or only to draw them in.
-        ignore_value: A further value, besides 255, that means "ignored", or several; None if there is none. NaN, and
-            what a TIFF says to hold no data, is ignored unless `values` has it.
-        ignore_color: The color that means "ignored" in masks of colors, or several; None if there is none.
-        bands: See `ImageReader`, as `value_range`.
-        value_range: The values of images that become black and white.
+            `classes.txt` in `root`, or without `root`, in the mask folders and their parents; without such a file,
+            every mask is opened once, and classes are named after their values or colors.
+        values: The mask value of each class, if it is not the index.
+        colors: The RGB color of each class, in the masks or only for drawing.
+        ignore_value: One or more values that mean "ignored", besides 255; None if there are none. NaN and the nodata
+            value of a TIFF are ignored, unless `values` contains the latter.
+        ignore_color: One or more colors that mean "ignored" in color masks; None if there are none.
+        bands: See `ImageReader`.
+        value_range: Image values that become black and white; see `ImageReader`.
         val: A text file with validation ids (see `read_ids`), or a folder with images and masks.
-        test: Likewise, of the images that are scored once at the end.
-        val_fraction: Share of the images with masks to validate on, in (0, 1), where nothing else tells them.
-        val_seed: Chooses among them. An image keeps its draw when others come or go.
-        open_test: Whether masks of the test part may be opened to see what they are.
+        test: The same for the images that are scored once at the end.
+        val_fraction: Share of the images with masks to validate on, in (0, 1), if nothing else determines them.
+        val_seed: Seed of that random choice. An image keeps its draw when other images are added or removed.
+        open_test: Whether masks of the test part may be opened to infer their kind and classes.
 
     Raises:
-        ConfigError: An option is out of range or does not fit the others.
-        DataError: A folder is missing or empty, no image has a mask, the masks cannot be made out, or a validation id
-            is unknown.
+        ConfigError: An option is out of range or conflicts with others.
+        DataError: A folder is missing or empty, no image has a mask, the masks cannot be interpreted, or a validation
+            id is unknown.
     """
     if root is None and images is None:
         raise DataError("folder needs dataset.root=DIR with the folders images and masks, or dataset.images and .masks")

@@ -1,4 +1,4 @@
-"""Which images of `dataset=folder` are trained on, which are scored, and which are kept out."""
+"""Divides the images of `dataset=folder` into those trained on, those scored and those kept out."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ class Division:
     """The parts of a data set; no id is in two of them.
 
     Attributes:
-        images: Image file by id, of all parts.
-        masks: Mask file by id, of all parts; no image that is to be unlabelled has one.
+        images: Image file by id, for all parts.
+        masks: Mask file by id, for all parts except images used as unlabelled.
         train: Ids to train on.
-        val: Ids to choose and score on; each should have a mask.
-        test: Ids to score on once; each has a mask.
-        notes: How they were found, for a person: a line each.
+        val: Ids for validation and model selection; each should have a mask.
+        test: Ids to score once; each has a mask.
+        notes: How the parts were found, one line each, for the user.
     """
 
     images: dict[str, Path]
@@ -43,7 +43,7 @@ class Division:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DivisionSettings:
-    """What the settings say of parts; see `dmtc.data.folder.dataset.folder`."""
+    """The settings about parts; see `dmtc.data.folder.dataset.folder`."""
 
     val: str | None
     test: str | None
@@ -53,7 +53,7 @@ class DivisionSettings:
 
 
 def divide(root: Path | None, paired: Paired, settings: DivisionSettings, mask_suffixes: Sequence[str]) -> Division:
-    """Tell the parts apart: what a setting names comes first, then lists in `root`, then names of folders.
+    """Find the parts. Settings take precedence over lists in `root`, and lists over folder names.
 
     Raises:
         DataError: A list or folder cannot be used, an image is in two parts, or there are too few masks to hold one
@@ -74,7 +74,7 @@ class _Divider:
         self.masks = dict(paired.masks)
         self.by_folder: dict[str, Part | None] = {id: part_of_id(id) for id in paired.images}
         self.out: set[str] = set()  # ids that are not used
-        self.asked_for: set[str] = set()  # ids in test parts that dataset.unlabelled names
+        self.requested: set[str] = set()  # ids in test parts that dataset.unlabelled names
         self.notes: list[str] = []
         self.lists = lists_in(root) if root is not None else {}
 
@@ -96,16 +96,16 @@ class _Divider:
         if listed["test"]:
             self._keep_out(listed["test"] - test - val, "that a list called test names")
         for part in ("test", "val"):
-            rest = {id for id, said in self.by_folder.items() if said == part} - test - val - further
+            rest = {id for id, own in self.by_folder.items() if own == part} - test - val - further
             self._keep_out(rest, f"in folders called {_CALLED[part]}")
         train = self._training(listed["train"], test | val | further)
-        again = self._same_files((train | further) - self.asked_for, test | val)
+        again = self._same_files((train | further) - self.requested, test | val)
         train, further = train - again, further - again
         val = val or self._held_out(train)
         test = self._test(test)
         for id in further:
             self.masks.pop(id, None)
-        self._tell_rest(train - val)
+        self._note_rest(train - val)
         used = train | val | test | further
         return Division(
             images={id: path for id, path in sorted(self.images.items()) if id in used},
@@ -117,7 +117,7 @@ class _Divider:
         )
 
     def _named(self, part: Part, given: str | None) -> set[str] | None:
-        """The ids that `dataset.val` or `dataset.test` names; None if it names none."""
+        """The ids that `dataset.val` or `dataset.test` names; None if the setting is not given."""
         if given is None:
             return None
         path = Path(given).expanduser()
@@ -129,8 +129,8 @@ class _Divider:
         return ids
 
     def _own(self, part: Part, path: Path) -> Collection[str]:
-        """The ids that a list may speak of: those in folders of the part and in none, if these are enough."""
-        near = [id for id, said in self.by_folder.items() if said in (part, None)]
+        """The ids that a list may contain: those in folders of its part or of no part, if the list matches these."""
+        near = [id for id, own in self.by_folder.items() if own in (part, None)]
         if len(near) == len(self.by_folder):
             return near
         try:
@@ -141,7 +141,7 @@ class _Divider:
 
     @cached_property
     def _also(self) -> dict[str, list[str]]:
-        """Ids by other names: without what all images have, such as `_sat`, and by their masks' names."""
+        """Ids by alternative names: without a fixed affix such as `_sat`, and by the names of their masks."""
         names: dict[str, list[str]] = {}
         for id in self.images:
             key = self.pairing.image_key(id)
@@ -152,7 +152,7 @@ class _Divider:
         return names
 
     def _of_folder(self, part: Part, folder: Path) -> set[str]:
-        """The images of a folder that a setting names: known ones in it, or those of a folder with masks of its own."""
+        """The images of a folder that a setting names: known ones in it, or those of a folder with its own masks."""
         found = folder_to_score(folder, part, _CALLED[part], self.images, self.masks, self.pairing, self.mask_suffixes)
         again = sum(any(self.by_folder[id] in (None, "train") for id in ids) for ids in found.withdrawn.values())
         self.out |= {id for ids in found.withdrawn.values() for id in ids}
@@ -161,12 +161,12 @@ class _Divider:
         self.by_folder |= dict.fromkeys(found.images, part)
         note = f"{_CALLED[part]}: the {len(found.ids)} images of {found.folder}"
         if again:
-            note += f"; {again} of them lie among the training images too and are not trained on"
+            note += f"; {again} of them are also among the training images and are not trained on"
         self.notes.append(note)
         return found.ids
 
     def _unlabelled(self, scored: set[str]) -> set[str]:
-        """The ids of `dataset.unlabelled`, and those of folders called so; their masks are not used."""
+        """The ids of `dataset.unlabelled` and of folders called unlabelled; their masks are not used."""
         own = {id for id, part in self.by_folder.items() if part == "unlabelled" and id not in scored}
         if self.settings.unlabelled is None:
             if own:
@@ -181,12 +181,12 @@ class _Divider:
         )
         self.images |= found.images
         self.by_folder |= dict.fromkeys(found.images, "unlabelled")
-        self.asked_for = found.named
+        self.requested = found.named
         self.notes += found.notes
         return own | found.named | found.images.keys()
 
     def _listed(self, part: Part) -> set[str] | None:
-        """The ids of lists in the root; None if there is no such list, or a setting takes its place."""
+        """The ids of lists in the root; None if there is no such list, or a setting overrides it."""
         paths = self.lists.get(part, [])
         if not paths or (part == "val" and self.settings.val is not None):
             return None
@@ -198,7 +198,7 @@ class _Divider:
         return ids
 
     def _require_distinct(self, listed: Mapping[Part, set[str] | None]) -> None:
-        """Refuse lists that contradict each other, or name images of a folder called test."""
+        """Refuse lists that contradict each other, or that name images in a folder of a scored part."""
         pairs: tuple[tuple[Part, Part], ...] = (("val", "test"), ("train", "test"), ("train", "val"))
         for one, other in pairs:
             both = (listed[one] or set()) & (listed[other] or set())
@@ -218,13 +218,13 @@ class _Divider:
                 )
 
     def _in_folders(self, part: Part, taken: set[str]) -> set[str]:
-        ids = {id for id, said in self.by_folder.items() if said == part and id not in self.out} - taken
+        ids = {id for id, own in self.by_folder.items() if own == part and id not in self.out} - taken
         if ids:
             self.notes.append(f"{_CALLED[part]}: the {len(ids)} images of {self._where(ids)}")
         return ids
 
     def _where(self, ids: Iterable[str]) -> str:
-        """The folders that say the part of some ids."""
+        """The folders whose names determine the part of some ids."""
         folders = set()
         for id in ids:
             pieces = id.split("/")
@@ -235,7 +235,7 @@ class _Divider:
         return few(folders)
 
     def _scorable(self, val: set[str]) -> set[str]:
-        """Validation images by folder: all of them have masks, or none and then they are only kept out."""
+        """Validation images by folder; if none of them has a mask, keep them out."""
         without = val - self.masks.keys()
         if without and without == val:
             self.notes[-1] += ", which have no masks: they are kept out"
@@ -244,14 +244,14 @@ class _Divider:
         return val
 
     def _keep_out(self, ids: set[str], where: str) -> None:
-        """Take ids out that nothing names, and say so."""
+        """Mark the ids as unused and add a note."""
         rest = ids - self.out
         if rest:
             self.out |= rest
             self.notes.append(f"kept out: {len(rest)} images {where} are not used: {few(rest)}")
 
     def _same_files(self, train: set[str], scored: set[str]) -> set[str]:
-        """The training images whose very file is scored, under another name."""
+        """Training images whose file is also scored under another name."""
         there = {one for id in scored if (one := identity(self.images[id])) is not None}
         again = {id for id in train if identity(self.images[id]) in there} if there else set()
         if again:
@@ -291,9 +291,9 @@ class _Divider:
                 self.notes[at] = self.notes[at].partition(", never")[0] + ", which have no masks: they are kept out"
         return test - without
 
-    def _tell_rest(self, train: set[str]) -> None:
-        """Images in no part, beside parts that are called training."""
-        said = [id for id in train if self.by_folder[id] == "train"]
+    def _note_rest(self, train: set[str]) -> None:
+        """Note training images that are in no part although there is a training folder."""
+        named = [id for id in train if self.by_folder[id] == "train"]
         rest = [id for id in train if self.by_folder[id] is None]
-        if said and rest and "train" not in self.lists:
+        if named and rest and "train" not in self.lists:
             self.notes.append(f"training: also {len(rest)} images in no folder called after a part: {few(rest)}")

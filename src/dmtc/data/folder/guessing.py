@@ -1,4 +1,4 @@
-"""Finding how the names of masks differ from those of their images, where nobody said it and it is beyond doubt."""
+"""Infers how mask names differ from image names, if no setting says so and there is no ambiguity."""
 
 import re
 from collections import Counter
@@ -11,26 +11,27 @@ _MASK_WORD = re.compile(
     r"|manual|lab|lbl|targets?)(?![^\W\d_])",
     re.IGNORECASE,
 )
-_TRIED = 8  # images that are held against the first mask
-_PROBED = 50  # masks that a candidate must fit before all are tried
+_TRIED = 8  # images compared with the first mask
+_PROBED = 50  # masks that a candidate must fit before all are checked
 _MOST_CUTS = 10
 _SEPARATORS = frozenset("_-. ")
 
 
 def guess(images: Collection[str], masks: Collection[str], given: Pairing) -> list[Pairing]:
-    """The pairings under which each mask has an image of its own, and no image two; simplest first.
+    """Find the pairings that give each mask its own image, and no image two masks; simplest first.
 
-    A constant piece of the name may differ, at its beginning, its end, at both, or inside; it holds a word, and cuts no
-    word or number in two. Leading zeros and the spelling of parts do not count. Pairings that make the same pairs are
-    one.
+    Names may differ by a constant piece at the beginning, at the end, at both, or inside. The piece must contain a word
+    and must not split a word or number. Leading zeros and the spelling of parts are ignored. Pairings that produce the
+    same pairs count as one.
 
     Args:
-        images: Ids.
-        masks: Ids.
-        given: What the settings say; what contradicts it is not tried.
+        images: Image ids.
+        masks: Mask ids.
+        given: The pairing from the settings; candidates that contradict it are skipped.
 
     Returns:
-        None: nothing fits. One: beyond doubt, if there are two masks or more. Several: somebody has to choose.
+        An empty list if nothing fits; one pairing if it is unambiguous, given at least two masks; several if the user
+        must choose.
     """
     fitting: dict[tuple[tuple[str, str], ...], Pairing] = {}
     for pairing in _candidates(images, masks):
@@ -43,9 +44,9 @@ def guess(images: Collection[str], masks: Collection[str], given: Pairing) -> li
 
 
 def propose(images: Collection[str], masks: Collection[str]) -> list[tuple[Pairing, int]]:
-    """The pairings under which some masks have an image of their own, and how many; most pairs first, three at most.
+    """Pairings that give some masks their own image, with the number of pairs; most pairs first, at most three.
 
-    For a message: nothing says that they are right.
+    These are suggestions for a message and may be wrong.
     """
     found: dict[Pairing, int] = {}
     endings = Counter(_ending(id) for id in masks)
@@ -65,7 +66,7 @@ def propose(images: Collection[str], masks: Collection[str]) -> list[tuple[Pairi
 
 
 def look_like_masks(names: Iterable[str]) -> list[str]:
-    """Of the files in a folder that holds images and masks, those whose name holds a word such as mask or label."""
+    """In a folder of images and masks, the files whose names contain a word such as mask or label."""
     return [id for id in names if _MASK_WORD.search(id.rpartition("/")[2])]
 
 
@@ -75,7 +76,7 @@ def _ending(id: str) -> str:
 
 
 def _with_separators(pairing: Pairing, masks: Collection[str]) -> Pairing:
-    """The same with `_sat` in place of `sat`, where the wildcard always stands for something that ends so."""
+    """Move a separator that every wildcard match ends (or begins) with into the pattern: `_sat` instead of `sat`."""
     if pairing.image.count("*") > 1:
         return pairing
     cores = [key[1] for id in masks if (key := pairing.mask_key(id)) is not None]
@@ -91,7 +92,7 @@ def _with_separators(pairing: Pairing, masks: Collection[str]) -> Pairing:
 
 
 def _pairs(pairing: Pairing, images: Collection[str], masks: Collection[str]) -> tuple[tuple[str, str], ...] | None:
-    """Mask and image of every pair, or None if a mask has none or shares it."""
+    """All pairs of mask and image, or None if a mask has no image or shares it."""
     probe = {pairing.mask_key(id, loose=True) for id in sorted(masks)[:_PROBED]}
     if None in probe or len(probe) < min(len(masks), _PROBED):
         return None
@@ -109,7 +110,7 @@ def _pairs(pairing: Pairing, images: Collection[str], masks: Collection[str]) ->
 
 
 def _candidates(images: Collection[str], masks: Collection[str]) -> Iterator[Pairing]:
-    """What the first masks and the images most like them suggest."""
+    """Candidates from comparing one mask with the images most similar to it."""
     names = [[id.rpartition("/")[2] for id in ids] for ids in (images, masks)]
     heads, tails = [_common(of) for of in names], [_common([name[::-1] for name in of])[::-1] for of in names]
     seen: set[Pairing] = set()
@@ -122,7 +123,7 @@ def _candidates(images: Collection[str], masks: Collection[str]) -> Iterator[Pai
 
 
 def _inside(image: str, mask: str) -> Iterator[Pairing]:
-    """One piece is another one, between what both have in common."""
+    """Pairings in which one piece differs between a common beginning and a common end."""
     for head in range(len(_common([image, mask])), -1, -1):
         left = min(len(image), len(mask)) - head
         for tail in range(len(_common([image[::-1][:left], mask[::-1][:left]])), -1, -1):
@@ -134,7 +135,7 @@ def _inside(image: str, mask: str) -> Iterator[Pairing]:
 
 
 def _around(image: str, mask: str, heads: Sequence[str], tails: Sequence[str]) -> Iterator[Pairing]:
-    """A beginning and an end that all images have, and others that all masks have."""
+    """Pairings with a beginning and end common to all images, and others common to all masks."""
     cores = [
         {
             (head, tail): without_zeros(name[len(head) : len(name) - len(tail)])
@@ -152,14 +153,14 @@ def _around(image: str, mask: str, heads: Sequence[str], tails: Sequence[str]) -
 
 
 def _cuts(name: str, text: str, from_end: bool) -> list[str]:
-    """The beginnings of a text, or its ends, that cut no word of a name in two; shortest first."""
+    """Beginnings (or ends) of a text that split no word of the name; shortest first."""
     pieces = [text[len(text) - length :] if from_end else text[:length] for length in range(len(text) + 1)]
     places = [len(name) - len(piece) if from_end else len(piece) for piece in pieces]
     return [piece for piece, at in zip(pieces, places, strict=True) if _is_border(name, at)][:_MOST_CUTS]
 
 
 def _is_border(name: str, at: int) -> bool:
-    """Whether no word and no number is on both sides of a place in a name."""
+    """Whether cutting a name at a position splits no word and no number."""
     if at in (0, len(name)):
         return True
     before, after = name[at - 1], name[at]
@@ -169,12 +170,12 @@ def _is_border(name: str, at: int) -> bool:
 
 
 def _has_word(*pieces: str) -> bool:
-    """Whether a difference may be that between images and masks: a word, not a number that counts something."""
+    """Whether a difference contains a word; a difference in numbers alone does not separate images from masks."""
     return any(letter.isalpha() for piece in pieces for letter in piece)
 
 
 def _common(names: Collection[str]) -> str:
-    """The beginning that all have."""
+    """The longest common beginning."""
     first, last = min(names), max(names)
     length = next(
         (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))

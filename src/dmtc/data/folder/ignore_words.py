@@ -1,4 +1,4 @@
-"""Names in lists of classes that are no class's: the words by which annotation tools mean "ignored"."""
+"""Names in class lists that are not classes: words that mean "ignored" in annotation tools."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dmtc.core.errors import DataError
 
 LABELME = "__ignore__"
-"""The first line of labelme's lists; it stands for 255, and the second line for 0."""
+"""First line of labelme's lists; it means 255, and the second line means 0."""
 
 _WORDS = {
     *("ignore", "ignored", "ignorelabel", "void", "nolabel", "unlabel", "unlabeled", "unlabelled", "notlabeled"),
@@ -16,7 +16,7 @@ _WORDS = {
 
 
 def is_ignore_word(name: str) -> bool:
-    """Whether a name says that such pixels are no class: ignore, void, unlabeled, ???, ..., however it is written.
+    """Whether a name means "not a class": ignore, void, unlabeled, ???, ..., in any spelling.
 
     Examples:
         >>> [is_ignore_word(name) for name in ("Void", "__ignore__", "don't care", "???", "road", "background")]
@@ -27,10 +27,10 @@ def is_ignore_word(name: str) -> bool:
 
 
 def without_labelmes(names: Sequence[str], source: str) -> list[str]:
-    """The names without labelme's `__ignore__`, which is 255 in its masks and so moves no other class.
+    """Drop labelme's `__ignore__`, which is 255 in its masks and therefore shifts no other class.
 
     Raises:
-        DataError: It stands in the middle, where it would.
+        DataError: It is in the middle of the list, where it would shift classes.
     """
     if LABELME not in names:
         return list(names)
@@ -44,7 +44,7 @@ def without_labelmes(names: Sequence[str], source: str) -> list[str]:
 
 
 def ignore_warning(names: Sequence[str], source: str) -> str | None:
-    """A line for classes that are called as if they were none, or None."""
+    """A warning for classes whose names mean "ignored", or None."""
     suspect = [f"{place} is called {name!r}" for place, name in enumerate(names) if is_ignore_word(name)]
     if not suspect:
         return None

@@ -1,4 +1,4 @@
-"""What the values or colors of masks mean: decided from how they are stored and what is known of the classes."""
+"""Decides what the values or colors of masks mean, from their storage and from what is known about the classes."""
 
 from typing import Literal
 
@@ -10,20 +10,20 @@ from dmtc.data.folder.mask_survey import Survey
 from dmtc.data.folder.smoothing import mixed_of
 from dmtc.data.masks import color_code, color_of
 
-_FEW_PIXELS = 0.05  # share that smoothing may touch
-_SPARSE = 3  # values are no indices if the largest is as many times their number
+_FEW_PIXELS = 0.05  # maximum share of pixels changed by smoothing
+_SPARSE = 3  # values are not indices if the largest is at least this many times their number
 
 
 def recognize(survey: Survey, classes: ClassList, kind: MaskKind | Literal["auto"]) -> MaskReading:
-    """Decide how masks are read, and which classes there are if nobody has named them.
+    """Decide how to read masks, and infer the classes if they are not named.
 
     Args:
-        survey: How they are stored.
-        classes: What is known of the classes.
-        kind: What a person says they are, or "auto".
+        survey: How the masks are stored.
+        classes: What is known about the classes.
+        kind: The kind set by the user, or "auto".
 
     Raises:
-        DataError: That cannot be told, or they name fewer than two classes; says what to do.
+        DataError: The kind cannot be determined, or there are fewer than two classes; the message says what to do.
     """
     if kind == "auto":
         kind = _kind_of(survey, classes)
@@ -35,7 +35,7 @@ def recognize(survey: Survey, classes: ClassList, kind: MaskKind | Literal["auto
             f"dataset.mask_kind={kind} is for masks of one channel, but {survey.files} of"
             f" {survey.files + survey.others} masks hold colors"
         )
-    seen = sorted(survey.values)  # ignored ones are left out already
+    seen = sorted(survey.values)  # without ignored values
     if kind in ("binary", "threshold"):
         return two_values(survey, classes, kind)
     if kind == "values":
@@ -51,21 +51,21 @@ def _kind_of(survey: Survey, classes: ClassList) -> MaskKind:
     if classes.colors is not None and _colors_speak(survey, classes):
         return "rgb"
     if survey.layout == "palette" and survey.palette is None:
-        return "rgb"  # an index that has another color in another file means nothing by itself
+        return "rgb"  # palettes differ between files, so only the colors have a meaning
     if classes.places is not None:
         return "values"
     seen, names = sorted(survey.values), classes.names
     if names is None or len(names) <= 2:
         if _is_gray_ramp(survey) and _is_smoothed(survey, classes):
             return "threshold"
-        # Of palette files, too: ImageJ writes such masks with a palette of its own.
+        # Also for palette files: ImageJ writes such masks with its own palette.
         largest = max(seen, default=0)
         if set(seen) == {0, largest} and largest in (IGNORE_INDEX, 0xFFFF):
             return "binary"
     if survey.lossy:
         raise DataError(
             "masks saved as JPEG or lossy WebP have lost their class values, and only those of one class (0 and 255)"
-            " can be made out again; save them as PNG"
+            " can be recovered; save them as PNG"
         )
     zero_ignored = "0" in survey.ignored or 0 in classes.ignore_values
     below = [value for value in seen if value != IGNORE_INDEX]
@@ -79,7 +79,7 @@ def _kind_of(survey: Survey, classes: ClassList) -> MaskKind:
 
 
 def _refuse_smoothed(survey: Survey, classes: ClassList, kind: MaskKind) -> None:
-    """Refuse masks most of whose colors or gray levels are mixtures, unless somebody has listed them as classes."""
+    """Refuse masks whose colors or gray levels are mostly mixtures, unless they are listed as classes."""
     if kind == "rgb":
         if classes.colors is not None:
             return
@@ -88,16 +88,16 @@ def _refuse_smoothed(survey: Survey, classes: ClassList, kind: MaskKind) -> None
     elif kind in ("index", "values") and classes.values is None and survey.layout == "gray":
         below = [value for value in survey.values if value != IGNORE_INDEX]
         if classes.names is not None and (not below or max(below) < len(classes.names)):
-            return  # each is a class with a name
+            return  # each value is a named class
         mixed = mixed_of(survey.values, survey.areas, gray=True)
         shown, count, what = mixed or [], len(survey.values), "gray levels"
     else:
         return
     if mixed is not None:
-        told = ", ".join(map(str, shown[:12])) + (", ..." if len(shown) > 12 else "")
+        pure = ", ".join(map(str, shown[:12])) + (", ..." if len(shown) > 12 else "")
         raise DataError(
             f"most of the {count if count < 1000 else '1000 or more'} {what} of the masks are rare mixtures of a few"
-            f" ({told}): the edges were smoothed when masks were drawn or scaled, or saved as JPEG; export them without"
+            f" ({pure}): the edges were smoothed when masks were drawn or scaled, or saved as JPEG; export them without"
             " antialiasing and scale them by the nearest pixel, or, if they are classes after all, list each with its"
             f" {'color' if kind == 'rgb' else 'value'} in classes.yaml"
         )
@@ -108,7 +108,7 @@ def _plain(survey: Survey) -> Literal["index", "palette"]:
 
 
 def _colors_speak(survey: Survey, classes: ClassList) -> bool:
-    """Whether masks of one channel are to be read by the colors that the classes have, not by their values."""
+    """Whether to read single-channel masks by the colors of the classes instead of by values."""
     assert classes.colors is not None
     table = [color_code(color) for color in classes.colors]
     known = {*table} | {color_code(color) for color in classes.ignore_colors}
@@ -121,7 +121,7 @@ def _colors_speak(survey: Survey, classes: ClassList) -> bool:
 
 
 def _is_gray_ramp(survey: Survey) -> bool:
-    """Whether values are gray levels: without a palette, or with one from black to white or the other way round."""
+    """Whether values are gray levels: no palette, or a palette from black to white or from white to black."""
     palette = (survey.palette or {}).items()
     return (
         survey.layout == "gray"
@@ -131,7 +131,7 @@ def _is_gray_ramp(survey: Survey) -> bool:
 
 
 def _is_smoothed(survey: Survey, classes: ClassList) -> bool:
-    """Whether nearly all pixels have one of two values and the others lie all over the range between them."""
+    """Whether nearly all pixels have one of two values and the rest spread over the range between them."""
     if classes.ignore_values or not survey.values:
         return False
     top = 0xFFFF if max(survey.values) > IGNORE_INDEX else IGNORE_INDEX

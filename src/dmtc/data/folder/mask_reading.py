@@ -1,4 +1,4 @@
-"""How masks of each kind are read, and the names and tables of their classes."""
+"""How to read masks of each kind, and the names and tables of their classes."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from dmtc.data.folder.mask_survey import Survey
 from dmtc.data.masks import ColorMasks, IndexMasks, ThresholdMasks, ValueMasks, color_code, color_of
 
 MaskKind = Literal["index", "palette", "binary", "threshold", "values", "rgb"]
-"""How a mask names classes.
+"""How a mask encodes classes.
 
-index      the value is the class; palette: the same, and the file says in which color to draw it
+index      the value is the class; palette: the same, and the file's palette gives the drawing colors
 binary     two values, 0 and the largest one: background and the only class
-threshold  the same with values between, from smoothing or JPEG: the nearer one counts
-values     each class has some value, by a table
-rgb        each class has a color, by a table
+threshold  like binary, with values in between from smoothing or JPEG: the nearer one counts
+values     each class has a value, given by a table
+rgb        each class has a color, given by a table
 """
 
 _MOST_COLORS = 64
@@ -26,12 +26,12 @@ _MOST_COLORS = 64
 
 @dataclass(frozen=True, slots=True)
 class MaskReading:
-    """How masks are read.
+    """How to read masks.
 
     Attributes:
         kind: See `MaskKind`.
-        classes: With names, and with the table that the kind needs.
-        why: What was seen that speaks for the kind, for a person.
+        classes: The classes, with names and with the table that the kind needs.
+        why: Evidence for the kind, for the user.
     """
 
     kind: MaskKind
@@ -45,10 +45,10 @@ class MaskReading:
         return self.classes.names
 
     def decoder(self) -> Callable[[Path], UInt8Array]:
-        """Reads a mask file into class indices.
+        """Return a function that reads a mask file into class indices.
 
         Raises:
-            ConfigError: The table that the kind needs is missing, or names something twice.
+            ConfigError: The table that the kind needs is missing or has duplicates.
         """
         classes = self.classes
         if self.kind in ("index", "palette"):
@@ -65,7 +65,7 @@ class MaskReading:
 
 
 def two_values(survey: Survey, classes: ClassList, kind: Literal["binary", "threshold"]) -> MaskReading:
-    """Masks of 0 and one other value."""
+    """Reading of masks with 0 and one other value."""
     largest = max(survey.values)
     if largest > 1:
         largest = 0xFFFF if largest > IGNORE_INDEX else IGNORE_INDEX
@@ -81,25 +81,25 @@ def two_values(survey: Survey, classes: ClassList, kind: Literal["binary", "thre
 
 
 def by_value(survey: Survey, classes: ClassList, seen: Sequence[int]) -> MaskReading:
-    """Masks in which each class has some value; `seen` are those that occur, without the ignored one."""
+    """Reading of masks in which each class has a value; `seen` are the values that occur, without ignored ones."""
     values, zero_ignored = classes.values or classes.places, "0" in survey.ignored or 0 in classes.ignore_values
     if values is None:
         negative = {value: survey.values[value] for value in seen if value < 0}
         if negative:
             value, count = max(negative.items(), key=lambda item: item[1])
             raise DataError(
-                f"the masks hold {value} ({count} pixels), which is no class's value; dataset.ignore_value={value}"
+                f"the masks hold {value} ({count} pixels), which is not a class; dataset.ignore_value={value}"
                 " ignores such pixels"
             )
         named = classes.names is not None
         if not named and IGNORE_INDEX in seen and not zero_ignored and len(seen) > 2:
             raise DataError(
-                f"the masks hold the gray values {_listed(seen)}, which are no indices, and 255 may be a class or mean"
+                f"the masks hold the gray values {_listed(seen)}, which are not indices, and 255 may be a class or mean"
                 " ignored: give each class its value in classes.yaml, or set dataset.ignore_value=255"
             )
         values = [value for value in seen if value != IGNORE_INDEX or named]
         if classes.names is not None and zero_ignored and IGNORE_INDEX not in seen:
-            # The first name may be of the ignored value; only a mask with the last value tells.
+            # The first name may belong to the ignored value; only a mask with the last value can tell.
             values = range(1, len(classes.names) + 1) if max(seen, default=0) == len(classes.names) else seen
     _require_two(values, survey)
     names = classes.names or tuple(f"value {value}" for value in values)
@@ -114,7 +114,7 @@ def by_value(survey: Survey, classes: ClassList, seen: Sequence[int]) -> MaskRea
 
 
 def by_index(survey: Survey, classes: ClassList, kind: Literal["index", "palette"], seen: Sequence[int]) -> MaskReading:
-    """Masks whose values or palette indices are the classes; `seen` are those that occur, without the ignored one."""
+    """Reading of masks whose values or palette indices are the classes; `seen` are those that occur, minus ignored."""
     indices = [value for value in seen if value != IGNORE_INDEX]
     names = classes.names
     if set(seen) == {0, 1, IGNORE_INDEX} and survey.of_255[0] and not survey.of_255[1]:
@@ -145,7 +145,7 @@ def by_index(survey: Survey, classes: ClassList, kind: Literal["index", "palette
 
 
 def by_color(survey: Survey, classes: ClassList) -> MaskReading:
-    """Masks in which each class has a color."""
+    """Reading of masks in which each class has a color."""
     colors = classes.colors
     shown = survey.colors or {value * 0x010101: count for value, count in survey.values.items() if value < 256}
     if colors is None:
@@ -160,10 +160,10 @@ def by_color(survey: Survey, classes: ClassList) -> MaskReading:
             )
         colors = [list(color_of(code)) for code in codes]
         if classes.names is not None:
-            told = ", ".join(str(color) for color in colors[:8]) + (", ..." if len(colors) > 8 else "")
+            shown_colors = ", ".join(str(color) for color in colors[:8]) + (", ..." if len(colors) > 8 else "")
             raise DataError(
-                f"{classes.source} names {len(classes.names)} classes but no colors, and the masks hold colors ({told})"
-                ": give each class its color, and ignored pixels theirs if there are any, in classes.yaml"
+                f"{classes.source} names {len(classes.names)} classes but no colors, and the masks hold colors"
+                f" ({shown_colors}): give each class its color, and ignored pixels theirs if there are any, in classes.yaml"
             )
         _require_two(codes, survey)
     names = classes.names or tuple(f"#{color_code(color):06x}" for color in colors)
@@ -183,7 +183,7 @@ def _require_two(classes: Collection[int], survey: Survey) -> None:
 
 
 def _ignored_text(survey: Survey) -> str:
-    """What else is ignored, by a setting or because a TIFF says that it holds no data."""
+    """Further ignored values, from a setting or from nodata tags of TIFF files, for messages."""
     if not survey.ignored:
         return ""
     return (
@@ -193,7 +193,7 @@ def _ignored_text(survey: Survey) -> str:
 
 
 def _palette_colors(palette: Mapping[int, int], count: int) -> list[list[int]] | None:
-    """The palette's colors of the classes, unless two look alike or a class is never seen."""
+    """The palette's colors of the classes; None if two are equal or a class never occurs."""
     if not all(index in palette for index in range(count)):
         return None
     codes = [palette[index] for index in range(count)]
@@ -201,12 +201,12 @@ def _palette_colors(palette: Mapping[int, int], count: int) -> list[list[int]] |
 
 
 def _listed(values: Sequence[int]) -> str:
-    """Values for a message: runs as `0..10`."""
+    """Format values for a message; runs become `0..10`."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:
             runs[-1].append(value)
         else:
             runs.append([value])
-    told = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
-    return ", ".join(told[:12]) + (", ..." if len(told) > 12 else "") or "none"
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
+    return ", ".join(texts[:12]) + (", ..." if len(texts) > 12 else "") or "none"

@@ -1,4 +1,4 @@
-"""What settings and files say of masks and classes, and what the masks themselves add to that."""
+"""Combines settings, class files and the masks themselves into a reading of masks and classes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ from dmtc.data.masks import ColorMasks, Ignored, ignored_colors, ignored_values
 log = logging.getLogger(__name__)
 
 _SURVEYED = 100
-"""Masks that are opened to see what they are, where the classes are named. Where they are not, all are."""
+"""Number of masks to open if the classes are named. If they are not, all masks are opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskSettings:
-    """The settings of `dataset=folder` that say something about masks and classes; see there.
+    """The settings of `dataset=folder` about masks and classes; see `dmtc.data.folder.dataset.folder`.
 
     Raises:
-        ConfigError: They contradict each other.
+        ConfigError: The settings contradict each other.
     """
 
     kind: Literal["auto"] | MaskKind
@@ -43,10 +43,10 @@ class MaskSettings:
             )
 
     def class_list(self, around: Sequence[Path]) -> ClassList:
-        """What is known of the classes: settings come before the file, and names in the settings in place of it.
+        """What is known about the classes. Settings override the class file; names in the settings replace it.
 
         Args:
-            around: Folders in which a file of classes may lie.
+            around: Folders to search for a class file.
 
         Raises:
             ConfigError: A name or color is given twice or malformed.
@@ -74,18 +74,18 @@ class MaskSettings:
         if warning is not None:
             log.warning("%s", warning)
         if listed.colors is not None:
-            ColorMasks(listed.colors, listed.ignore_colors)  # refuses colors that are malformed or given twice
+            ColorMasks(listed.colors, listed.ignore_colors)  # refuses malformed and duplicate colors
         return listed
 
     def reading(self, masks: Mapping[str, Path], given: ClassList) -> tuple[MaskReading, str]:
-        """How masks are read, and a line about it. They are opened only where that is not said.
+        """Decide how to read masks, with a note about it. Opens masks only if the settings leave this open.
 
         Args:
-            masks: Files by id.
-            given: From `class_list`.
+            masks: Mask files by id.
+            given: The result of `class_list`.
 
         Raises:
-            DataError: No mask can be read, or they do not tell how.
+            DataError: No mask can be read, or the masks are ambiguous.
         """
         kind = self.kind
         if given.places is not None and kind in ("index", "palette"):
@@ -108,7 +108,7 @@ class MaskSettings:
 
 
 def _without_ignored(listed: ClassList) -> ClassList:
-    """Leave out names such as void whose place in the list is an ignored value."""
+    """Drop names such as void whose position in the list is an ignored value."""
     names, colors = listed.names, listed.colors
     if names is None or listed.values is not None or listed.places is not None:
         return listed
@@ -124,7 +124,7 @@ def _without_ignored(listed: ClassList) -> ClassList:
 
 
 def found_settings(reading: MaskReading) -> dict[str, Any]:
-    """The settings that would have said what was found out."""
+    """The settings equivalent to a reading."""
     classes = reading.classes
     values, colors = classes.ignore_values, classes.ignore_colors
     return {
@@ -138,7 +138,7 @@ def found_settings(reading: MaskReading) -> dict[str, Any]:
 
 
 def classes_note(names: tuple[str, ...], given: ClassList) -> str:
-    """What the classes are and who says so, in a line."""
+    """A note with the classes and where they come from."""
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     source = (
         f"from {given.source}" if given.names is not None else "called after the masks; classes.yaml would name them"

@@ -1,4 +1,4 @@
-"""Looking at many masks, to see how they are stored: layout, values and colors. What they mean is decided elsewhere."""
+"""Surveys how masks are stored: layout, values and colors. `mask_kinds` decides what they mean."""
 
 import os
 from collections import Counter
@@ -18,9 +18,9 @@ from dmtc.data.masks import color_codes
 
 T = TypeVar("T")
 
-_MANY = 6  # values or colors of one mask from which on some may be made by smoothing
+_MANY = 6  # number of values or colors in a mask from which some may result from smoothing
 
-_COLORS_KEPT = 1000  # of a file; a photograph has many more, and none of them means anything
+_COLORS_KEPT = 1000  # per file; a photograph has many more, all meaningless
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,13 @@ class MaskFacts:
     Attributes:
         layout: One channel (or equal ones), a palette, or colors.
         lossy: Whether the format may change values.
-        values: Pixels by value; of a palette file by index. Empty for colors.
-        colors: Pixels by color, as `color_codes` writes it; of a palette file by the color shown. Empty for gray ones.
+        values: Number of pixels by value, or by index in a palette file. Empty for color masks.
+        colors: Number of pixels by color code (`color_codes`), or by displayed color in a palette file. Empty for gray
+            masks.
         palette: The color code of each index in the mask. Empty for files without a palette.
-        ignored: Pixels that hold nothing, by what they hold; they count nowhere else.
-        is_either: Whether it has three channels that are equal, and so may be one of colors too.
-        areas: How much of each value or color lies among its like; None where there are few of them anyway.
+        ignored: Number of pixels without data, by value; they are not counted elsewhere.
+        is_either: Whether it has three equal channels, and so may also be a color mask.
+        areas: How many pixels of each value or color are surrounded by equal ones; None if there are few values.
     """
 
     layout: Layout
@@ -53,16 +54,16 @@ class Survey:
     """How the masks of a data set are stored, as far as they agree.
 
     Attributes:
-        files: How many are stored so.
-        others: How many are not, or cannot be read.
-        layout: Of most files; files with and without a palette count as one kind, and as "gray" together.
-        lossy: Whether some are of a format that may change values.
-        values: Pixels by value or index.
-        colors: Pixels by color code.
-        palette: Color code by index, of the indices that are used; None if two files disagree.
-        ignored: Pixels that hold nothing, by what they hold: NaN, ignored values, and what files say to hold no data.
-        areas: How much of each color or value lies among its like, in masks of many.
-        of_255: How many files hold 255 beside nothing but 0, and how many beside anything else.
+        files: Number of masks that agree.
+        others: Number of masks that differ or cannot be read.
+        layout: Layout of most files; files with and without a palette count as one kind, together as "gray".
+        lossy: Whether some have a format that may change values.
+        values: Number of pixels by value or index.
+        colors: Number of pixels by color code.
+        palette: Color code by used index; None if two files disagree.
+        ignored: Number of pixels without data, by value: NaN, ignored values, and nodata values of files.
+        areas: How many pixels of each color or value are surrounded by equal ones, in masks with many of them.
+        of_255: How many files hold 255 with only 0 besides, and how many hold 255 with other values.
     """
 
     files: int
@@ -78,15 +79,15 @@ class Survey:
 
 
 def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: Collection[int] = ()) -> Survey:
-    """Read masks in threads and put together what they have in common; those that cannot be read are only counted.
+    """Read masks in threads and summarize what they have in common; unreadable masks are only counted.
 
     Args:
         paths: The files.
-        ignored: As in `read_mask`.
-        kept: Likewise.
+        ignored: As for `read_mask`.
+        kept: As for `read_mask`.
 
     Raises:
-        DataError: None of them can be read; says why the first cannot.
+        DataError: No mask can be read; the message gives the reason for the first.
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(lambda path: _facts_or_fault(path, ignored, kept), paths))
@@ -95,7 +96,7 @@ def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: C
         raise DataError(f"no mask can be read: {next(iter(results), 'there is none')}")
     colored = [one for one in facts if one.layout == "color"]
     single = [one for one in facts if one.layout != "color" and not one.is_either]
-    # A mask with nothing but background is gray in three channels, whatever colors the others have.
+    # A color mask with only background may be gray in three channels, so such masks agree with either kind.
     agreeing = [one for one in facts if one.is_either] + (colored if len(colored) > len(single) else single)
     layouts: set[Layout] = {"color"} if len(colored) > len(single) else {one.layout for one in agreeing}
     layout: Layout = layouts.pop() if len(layouts) == 1 else "gray"
@@ -124,7 +125,7 @@ def _facts_or_fault(path: Path, ignored: Collection[float], kept: Collection[int
 
 
 def facts_of(mask: MaskFile) -> MaskFacts:
-    """How a mask is stored."""
+    """Collect how a mask is stored."""
     if mask.values is None:
         assert mask.colors is not None
         codes = color_codes(mask.colors)
@@ -140,14 +141,14 @@ def facts_of(mask: MaskFile) -> MaskFacts:
             colors[palette[index]] += count
         return MaskFacts("palette", mask.is_lossy, counts, dict(colors), palette, mask.ignored)
     colors = Counter({value * 0x010101: n for value, n in counts.items()} if mask.is_either else {})
-    # Indices without gaps are no gray levels, and there are many masks of these.
+    # Indices without gaps are not gray levels. Such masks are common, so skip the slow count for them.
     may_be_levels = len(counts) >= _MANY and max(counts) >= 1.2 * len(counts)
     areas = areas_of(mask.values) if may_be_levels else None
     return MaskFacts("gray", mask.is_lossy, counts, colors, {}, mask.ignored, mask.is_either, areas)
 
 
 def _all_areas(facts: Iterable[MaskFacts], layout: Layout) -> Areas:
-    """Of all masks, by color where the layout is of colors and by value elsewhere."""
+    """Sum the areas of all masks, by color if the layout is "color", else by value."""
     looked: Counter[int] = Counter()
     inside: Counter[int] = Counter()
     for one in facts:

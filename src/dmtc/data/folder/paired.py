@@ -1,4 +1,4 @@
-"""Pairing the images and masks of `dataset=folder` by their names."""
+"""Pairs the images and masks of `dataset=folder` by name."""
 
 import logging
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ from dmtc.data.listed import IMAGE_SUFFIXES, find_files
 
 log = logging.getLogger(__name__)
 
-_LEAST = 2  # masks that must fit before a pairing that nobody has named is believed
+_LEAST = 2  # masks that must fit before an inferred pairing is accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Paired:
 
     Attributes:
         images: Every image.
-        masks: The masks of some of them.
-        orphans: Masks that no image has the name of.
-        pairing: How names belong together.
-        notes: What was found out about the names; a line each.
+        masks: The masks of some of the images.
+        orphans: Masks that match no image.
+        pairing: How names correspond.
+        notes: Findings about the names, one line each.
     """
 
     images: Mapping[str, Path]
@@ -40,20 +40,20 @@ class Paired:
 def pair_files(
     places: Sequence[Place], pairing: Pairing, mask_suffixes: Sequence[str], guessing: bool = False
 ) -> Paired:
-    """Pair images and masks by their path inside their folders.
+    """Pair images and masks by their paths inside their folders.
 
-    The id of an image is the beginning of its place and its path inside the folder, without its suffix. Two files
-    belong together if they lie in the same folder inside theirs and their names fit; those that are then left, if names
-    of parts are written otherwise (`Val`, `valid`) or numbers have leading zeros. No mask ever gets two images.
+    The id of an image is its place's prefix plus the path inside the folder, without suffix. An image and a mask match
+    if they are in the same subfolder and their names correspond. Files left over are matched ignoring the spelling of
+    parts (`Val`, `valid`) and leading zeros. No mask ever gets two images.
 
     Args:
-        places: Where they lie.
-        pairing: What their names are.
+        places: Folders of images and masks.
+        pairing: How names correspond.
         mask_suffixes: File suffixes of masks.
-        guessing: Find another pairing where nothing fits, if it is beyond doubt.
+        guessing: If nothing matches, infer another pairing, provided it is unambiguous.
 
     Raises:
-        DataError: A folder holds two images of one name, or two masks or two images fit each other.
+        DataError: Two images have the same id, a mask fits two images, or an image has two masks.
     """
     first = _pair(places, pairing, mask_suffixes)
     if first.masks or not first.images or not guessing:
@@ -63,15 +63,15 @@ def pair_files(
     if len(found) != 1:
         return first
     paired = _pair(places, found[0], mask_suffixes)
-    note = f"names: {found[0].setting}, as each of the {len(masks)} masks then has an image of its own"
+    note = f"names: {found[0].setting}, because each of the {len(masks)} masks then has its own image"
     return Paired(paired.images, paired.masks, paired.orphans, found[0], (note, *paired.notes))
 
 
 def require_pairs(paired: Paired, places: Sequence[Place], mask_suffixes: Sequence[str]) -> None:
-    """See that there are images and masks, and tell of masks without an image.
+    """Check that there are images and masks, and warn about masks without an image.
 
     Raises:
-        DataError: There are none; the message says what might have been meant.
+        DataError: There are no images or no pairs; the message suggests settings.
     """
     images = few([str(place.images) for place in places])
     if not paired.images:
@@ -99,7 +99,7 @@ def require_pairs(paired: Paired, places: Sequence[Place], mask_suffixes: Sequen
 
 
 def further_images(folders: Sequence[tuple[Path, str]], known: Mapping[str, Path]) -> dict[str, Path]:
-    """Images of further folders, each with what their ids begin with, but for those that are known already.
+    """Images of further folders, given with their id prefixes, without images that are already known.
 
     Raises:
         DataError: Another image has the same id.
@@ -120,7 +120,7 @@ def further_images(folders: Sequence[tuple[Path, str]], known: Mapping[str, Path
 
 
 def _images_of(place: Place, pairing: Pairing) -> dict[str, Path]:
-    """Images of a place by their path inside it; masks beside them or in a folder inside it are none."""
+    """Images of a place by their path inside it, without masks in the same folder or in a mask folder inside it."""
     shared = place.is_shared
     inside = [masks.resolve() for masks in place.masks if not shared]
     inside = [masks for masks in inside if masks.is_relative_to(place.images.resolve())]
@@ -144,7 +144,7 @@ def _masks_in(folder: Path, places: Sequence[Place], pairing: Pairing, suffixes:
 
 
 def _by_folder(places: Sequence[Place]) -> dict[Path, list[Place]]:
-    """The places that masks of each folder may belong to."""
+    """For each mask folder, the places that its masks may belong to."""
     of: dict[Path, list[Place]] = defaultdict(list)
     for place in places:
         for folder in place.masks:
@@ -175,7 +175,7 @@ def _pair(places: Sequence[Place], pairing: Pairing, mask_suffixes: Sequence[str
                 remedy = (
                     "name as many folders in dataset.masks as in dataset.images, in the same order"
                     if len(targets) > 1
-                    else "a mask has one image: rename one, or say dataset.pairing otherwise"
+                    else "a mask has one image: rename one, or change dataset.pairing"
                 )
                 raise DataError(f"{path} fits {few(fitting)}; {remedy}")
             if fitting:
@@ -215,10 +215,10 @@ def _give(masks: dict[str, Path], id: str, path: Path) -> None:
 
 
 def _names(places: Sequence[Place], pairing: Pairing, suffixes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names of images and of masks, so that those of one pair have the same folder."""
+    """Names of images and of masks, such that both names of a pair have the same folder."""
     images: list[str] = []
     masks: list[str] = []
-    told: set[Path] = set()
+    listed: set[Path] = set()
     everything = Pairing()
     for place in places:
         several = len(_by_folder(places).get(place.masks[0], [])) > 1 if place.masks else False
@@ -231,7 +231,7 @@ def _names(places: Sequence[Place], pairing: Pairing, suffixes: Sequence[str]) -
             continue
         images += [beginning + name for name in names]
         for folder in place.masks:
-            if folder not in told:
-                told.add(folder)
+            if folder not in listed:
+                listed.add(folder)
                 masks += [beginning + name for name in find_files(folder, suffixes, any_name=True)]
     return images, masks

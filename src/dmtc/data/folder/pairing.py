@@ -1,4 +1,4 @@
-"""How names of images and masks belong together: two patterns, which the settings give."""
+"""How names of images and masks correspond: two patterns, given by the settings."""
 
 import re
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from dmtc.core.errors import ConfigError
 from dmtc.data.part_names import part_of
 
 Key = tuple[str, ...]
-"""What the names of an image and its mask have in common: the folder, then what each wildcard stands for."""
+"""What the names of an image and its mask share: the folder, then the match of each wildcard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What the names of an image and its mask are; they belong together if what the wildcards stand for is the same.
+    """Name patterns of an image and its mask; the two correspond if their wildcards match the same text.
 
     Attributes:
-        image: A pattern in which `*` stands for any text.
-        mask: Likewise, with as many wildcards.
+        image: A pattern in which `*` matches any text.
+        mask: The same for masks, with as many wildcards.
 
     Examples:
         >>> Pairing("*_sat", "*_mask").image_key("city/7_sat")
@@ -31,27 +31,27 @@ class Pairing:
     mask: str = "*"
 
     def image_key(self, id: str, loose: bool = False) -> Key | None:
-        """What an image has in common with its mask; None if its name is not so.
+        """The key that an image shares with its mask; None if its name does not match the pattern.
 
         Args:
             id: Folder and name of the file, without suffix.
-            loose: Names of parts are the same in any case and spelling, and numbers without their leading zeros.
+            loose: Ignore case and spelling of part names, and leading zeros of numbers.
         """
         return _key(self.image, id, loose)
 
     def mask_key(self, id: str, loose: bool = False) -> Key | None:
-        """Likewise, of a mask."""
+        """The same for a mask."""
         return _key(self.mask, id, loose)
 
     def is_mask(self, id: str) -> bool:
-        """Whether a file is rather a mask than an image, where both lie in one folder."""
+        """Whether a file in a folder of images and masks is a mask."""
         if self.mask_key(id) is None:
             return False
         return self.image_key(id) is None or len(self.mask) > len(self.image)
 
     @property
     def setting(self) -> str:
-        """As it is typed in."""
+        """The settings to type for this pairing."""
         if self.image.count("*") > 1:
             return f"dataset.pairing=[{self.image},{self.mask}]"
         pieces = []
@@ -65,10 +65,11 @@ class Pairing:
 def given_pairing(
     patterns: Sequence[str] | None, image_prefix: str, image_suffix: str, mask_prefix: str, mask_suffix: str
 ) -> Pairing:
-    """What the settings say; equal names where they say nothing.
+    """The pairing from the settings; equal names by default.
 
     Raises:
-        ConfigError: The patterns are not two, have no or different wildcards, or do not fit the prefixes and suffixes.
+        ConfigError: There are not two patterns, they have no or differing numbers of wildcards, or they contradict the
+            prefixes and suffixes.
     """
     affixes = Pairing(f"{image_prefix}*{image_suffix}", f"{mask_prefix}*{mask_suffix}")
     for name, text in (("image", affixes.image), ("mask", affixes.mask)):
@@ -96,13 +97,13 @@ def given_pairing(
 
 
 def says(pattern: str, less: str) -> bool:
-    """Whether a pattern says all that another one does, which has a single wildcard."""
+    """Whether a pattern implies another one, `less`, which has a single wildcard."""
     head, _, tail = less.partition("*")
     return pattern.startswith(head) and pattern.endswith(tail)
 
 
 def without_zeros(text: str) -> str:
-    """A text whose numbers have no leading zeros."""
+    """Remove leading zeros from all numbers in a text."""
     return re.sub(r"(?<!\d)0+(?=\d)", "", text)
 
 

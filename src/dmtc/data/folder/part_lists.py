@@ -1,4 +1,4 @@
-"""Finding the lists of parts that lie in the root of a data set: train.txt, val.txt, test.txt and their like."""
+"""Finds the lists of parts in the root of a data set: train.txt, val.txt, test.txt and similar."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _SUFFIXES = (".txt", ".lst", ".list")
 
 
 def lists_in(root: Path) -> dict[Part, list[Path]]:
-    """The lists of parts in a root: those of the first folder that has any; of the test part, all."""
+    """Lists by part: those of the first folder that has any; for the test part, those of all folders."""
     found: dict[Part, list[Path]] = {}
     for name in _FOLDERS:
         folder = root / name
@@ -29,6 +29,6 @@ def lists_in(root: Path) -> dict[Part, list[Path]]:
 
 
 def _is_joint(stem: str) -> bool:
-    """Whether a list is of training and validation together, as VOC's trainval.txt: the two tell more."""
+    """Whether a list joins training and validation, like VOC's trainval.txt; the separate lists are used instead."""
     letters = "".join(letter for letter in stem.lower() if letter.isalpha())
     return "trainval" in letters or "valtrain" in letters

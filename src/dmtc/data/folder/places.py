@@ -1,4 +1,4 @@
-"""Where the images and masks of `dataset=folder` lie: folders that the settings name, or that are called so."""
+"""Finds the image and mask folders of `dataset=folder`: named by settings, or recognized by name."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from dmtc.data.part_names import Part, part_of
 
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos")
 _MASKS = ("masks", "labels", "mask", "label", "segmentationclass", "annotations", "annotation", "gt")
-"""What folders of images and of masks are called, in small letters and in order of preference."""
+"""Usual names of mask folders; like `_IMAGES`, in lower case and in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Place:
 
     Attributes:
         images: The folder.
-        masks: Folders in which their masks may lie; the same one, where they lie beside the images.
-        beginning: What the ids of its images begin with.
+        masks: Folders that may hold their masks; the same folder, if masks are mixed with images.
+        beginning: Prefix of the images' ids.
     """
 
     images: Path
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def is_shared(self) -> bool:
-        """Whether masks lie beside the images."""
+        """Whether masks are in the same folder as the images."""
         return any(os.path.samefile(self.images, masks) for masks in self.masks)
 
 
@@ -41,12 +41,12 @@ def named_folders(given: str | Sequence[str], key: str, what: str) -> list[Path]
     """The folders that a setting names.
 
     Args:
-        given: What the setting says.
-        key: The setting, for messages.
-        what: What should lie there, for messages.
+        given: The setting's value.
+        key: The setting's name, for messages.
+        what: The expected content, for messages.
 
     Raises:
-        DataError: One is missing or named twice, or there is none.
+        DataError: A folder is missing or named twice, or none is named.
     """
     folders = [Path(one).expanduser() for one in ([given] if isinstance(given, str) else given)]
     for place, folder in enumerate(folders):
@@ -62,21 +62,21 @@ def named_folders(given: str | Sequence[str], key: str, what: str) -> list[Path]
 def places_of(
     root: Path | None, images: str | list[str] | None, masks: str | list[str] | None, pairing: Pairing
 ) -> list[Place]:
-    """Where images and their masks lie.
+    """Find the folders of images and masks.
 
-    As many folders of masks as of images belong to these one by one; otherwise any mask may belong to any image. Where
-    neither is named, these are `root/images` and `root/masks`, the folders of parts in `root` (`train/images` and
-    `train/masks`, `train_images` and `train_masks`, or `train` with masks beside the images), or `root` itself with
-    masks beside the images.
+    If there are as many mask folders as image folders, they correspond one to one; otherwise any mask may belong to any
+    image. If neither is named, the folders are `root/images` and `root/masks`, the folders of parts in `root`
+    (`train/images` and `train/masks`, `train_images` and `train_masks`, or `train` with images and masks mixed), or
+    `root` itself with images and masks mixed.
 
     Args:
         root: `dataset.root`.
         images: `dataset.images`.
         masks: `dataset.masks`.
-        pairing: What names of images and masks are, as far as the settings say.
+        pairing: The pairing from the settings.
 
     Raises:
-        DataError: A folder is missing, or `root` is arranged in another way; the message says what to set.
+        DataError: A folder is missing, or the layout of `root` is not recognized; the message says what to set.
     """
     if images is None and root is None:
         raise DataError("folder needs dataset.images=DIR, the folder of images, as no dataset.root is given")
@@ -96,7 +96,7 @@ def places_of(
 
 
 def passed_over(root: Path, places: Sequence[Place]) -> list[Path]:
-    """Folders with images in a root that holds parts, which are called after none and thus not looked into."""
+    """Folders with images in a root of parts that are skipped, because their names mean no part."""
     used = {folder for place in places for folder in (place.images, *place.masks)}
     if any(folder in (root, *_kinds(root).values()) for folder in used) or not all(root in one.parents for one in used):
         return []
@@ -105,7 +105,7 @@ def passed_over(root: Path, places: Sequence[Place]) -> list[Path]:
 
 
 def inner_place(folder: Path) -> Place | None:
-    """Images and masks in a folder: `images` and `masks`, or pictures side by side; None if there are neither."""
+    """The place inside a folder: `images` and `masks`, or the folder itself if it holds pictures; else None."""
     kinds = _kinds(folder)
     if "images" in kinds:
         return Place(kinds["images"], (kinds["masks"],) if "masks" in kinds else ())
@@ -113,16 +113,16 @@ def inner_place(folder: Path) -> Place | None:
 
 
 def find_some_image(folder: Path) -> bool:
-    """Whether any image lies below a folder."""
+    """Whether there is any image below a folder."""
     return bool(find_files(folder, IMAGE_SUFFIXES, any_name=True))
 
 
 def distinct_beginnings(folders: Sequence[Path], always: bool = False) -> list[str]:
-    """The end of each folder's path that tells it from the others, with a slash; empty for a single folder.
+    """The shortest end of each folder's path that is unique, with a slash; empty for a single folder.
 
     Args:
-        folders: All different.
-        always: A single folder has its name, too.
+        folders: Distinct folders.
+        always: Return the name of a single folder, too.
     """
     if len(folders) == 1 and not always:
         return [""]
@@ -134,7 +134,7 @@ def distinct_beginnings(folders: Sequence[Path], always: bool = False) -> list[s
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What two paths of one file have in common; None for a dangling link, which is told when it is read."""
+    """Device and inode of a file; None for a broken link, which is reported when it is read."""
     try:
         status = path.stat()
     except OSError:
@@ -159,7 +159,7 @@ def _recognized(root: Path, pairing: Pairing) -> list[Place]:
 
 
 def _places_of_parts(root: Path) -> Iterator[Place]:
-    """Folders in `root` that are called after parts."""
+    """Places in folders of `root` that are named after parts."""
     masks: dict[Part, list[Path]] = {}
     images: list[tuple[Part, Path]] = []
     for folder in _folders(root):
@@ -208,7 +208,7 @@ def _options(root: Path) -> str:
 
 
 def _kinds(folder: Path) -> dict[str, Path]:
-    """The folders of images and of masks in a folder, as far as there are any."""
+    """The image folder and the mask folder inside a folder, if present."""
     by_name: dict[str, Path] = {}
     for inside in reversed(_folders(folder)):
         by_name[inside.name.lower()] = inside

@@ -1,4 +1,4 @@
-"""A folder of images to score on that `dataset.val` or `dataset.test` names."""
+"""Reads a folder of images to score, named by `dataset.val` or `dataset.test`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from dmtc.data.part_names import Part
 
 @dataclass(frozen=True, slots=True)
 class ScoredFolder:
-    """What such a folder holds.
+    """Content of a folder of images to score.
 
     Attributes:
-        folder: Where the images lie.
-        ids: Their ids.
-        images: Their files, where they were not known.
-        masks: Likewise.
-        withdrawn: Other ids under which the same files are known, by the id here; these are not used.
+        folder: The folder of the images.
+        ids: Ids of the images.
+        images: Image files that were not known before, by id.
+        masks: Their masks, by id.
+        withdrawn: For each id, other ids of the same file, which are then not used.
     """
 
     folder: Path
@@ -41,19 +41,19 @@ def folder_to_score(
     pairing: Pairing,
     mask_suffixes: Sequence[str],
 ) -> ScoredFolder:
-    """Known images inside a folder, or those of a folder with masks of its own: in `masks` beside `images`, or mixed.
+    """Find known images inside a folder, or the images of a folder with its own masks, in `masks` or mixed with them.
 
     Args:
-        folder: What the setting names.
-        part: The part that it is to be; each validation image needs a mask.
-        called: The same for messages.
+        folder: The folder named by the setting.
+        part: The part to use it as; each validation image needs a mask.
+        called: Name of the part, for messages.
         images: Known images by id.
-        masks: Their masks.
-        pairing: How names of images and masks belong together.
+        masks: Known masks by id.
+        pairing: How names of images and masks correspond.
         mask_suffixes: File suffixes of masks.
 
     Raises:
-        DataError: There are no images or masks, or another image has the same id.
+        DataError: There are no images or masks, a validation image has no mask, or another image has the same id.
     """
     place = inner_place(folder)
     known: dict[tuple[int, int], set[str]] = {}

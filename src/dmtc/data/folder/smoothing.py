@@ -1,9 +1,9 @@
-"""Telling colors that classes have from those that smoothing has made of them along the edges.
+"""Separates class colors from mixtures that smoothing produced along edges.
 
-A mask that was drawn with antialiasing, scaled with an interpolating filter, or saved as JPEG once holds dozens of
-colors of which only a few mean something. A color is taken for a mixture if it is nearly never inside an area of its
-own, is rarer than the colors around, and lies between two of these. A class, however rare, has some area of its own;
-one that is only ever a pixel wide is no mixture of two others, but by chance.
+A mask that was drawn with antialiasing, scaled with an interpolating filter, or once saved as JPEG has dozens of
+colors, of which only a few are classes. A color counts as a mixture if it is hardly ever surrounded by itself, is rarer
+than two other colors, and lies between these. A class, however rare, has some area of its own, and a class that is only
+ever one pixel wide is a mixture of two others only by coincidence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from itertools import combinations
 
 import numpy as np
 
-_INSIDE = 0.05  # share of a class's pixels that are surrounded by their like, at least
-_INSIDE_OF_COPY = 0.3  # the same for colors that nearly are another one
-_NEAR = 16  # levels by which JPEG may move a color
-_OFF = 24  # levels by which a mixture may lie beside the line between two colors
+_INSIDE = 0.05  # minimum share of a class's pixels that are surrounded by equal ones
+_INSIDE_OF_COPY = 0.3  # the same for colors very close to another one
+_NEAR = 16  # levels by which JPEG may change a color
+_OFF = 24  # maximum distance, in levels, of a mixture from the line between two colors
 _WIDE = 200  # levels
-_SHARE = 0.5  # of the pixels that mixtures may take, and of the colors that they do take at least
+_SHARE = 0.5  # maximum share of pixels, and minimum share of colors, that are mixtures
 _LOOKED_AT = 4096  # rows and columns of a mask
-_FEWEST = {False: 4, True: 6}  # mixtures that are believed; all gray levels lie on one line
+_FEWEST = {False: 4, True: 6}  # minimum number of mixtures; more for gray, whose levels all lie on one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Areas:
     """How often values or colors occur, and how often all eight neighbors are the same.
 
     Attributes:
-        looked: Pixels by value.
-        inside: Pixels of those among their like, by value.
+        looked: Number of pixels by value.
+        inside: Number of those pixels that are surrounded by equal ones, by value.
     """
 
     looked: Mapping[int, int]
@@ -36,7 +36,7 @@ class Areas:
 
 
 def areas_of(values: np.ndarray) -> Areas:
-    """Count in one mask, (H, W) of whole numbers; of a huge one in its first corner."""
+    """Count in one integer mask (H, W); in a huge one, only in the top left corner."""
     values = values[:_LOOKED_AT, :_LOOKED_AT]
     if min(values.shape) < 3:
         return Areas(_counts(values), {})
@@ -47,17 +47,17 @@ def areas_of(values: np.ndarray) -> Areas:
 
 
 def mixed_of(counts: Mapping[int, int], areas: Areas, gray: bool) -> list[int] | None:
-    """The colors that the others are mixtures of, the most frequent first; None if they are not mixtures.
+    """The pure colors that the others are mixtures of, the most frequent first; None if there are no such mixtures.
 
     Args:
-        counts: Pixels by color, as `color_codes` writes it, or by gray value.
-        areas: Of these, as far as they were looked at.
-        gray: Whether these are gray values.
+        counts: Number of pixels by color code (`color_codes`) or by gray value.
+        areas: The areas counted in these masks.
+        gray: Whether the keys are gray values.
     """
     codes = [code for code in sorted(counts, key=counts.__getitem__, reverse=True) if areas.looked.get(code)]
     points = {code: _point(code, gray) for code in codes}
     if not codes or np.ptp(list(points.values()), axis=0).max() < min(1.2 * len(codes), _WIDE):
-        return None  # numbered one after the other
+        return None  # consecutive numbers
     inside = {code: areas.inside.get(code, 0) / areas.looked[code] for code in codes}
     solid: list[int] = []
     for code in codes:

@@ -1,4 +1,4 @@
-"""Images of folders that `dataset.unlabelled` names."""
+"""Reads the folders named by `dataset.unlabelled`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from dmtc.data.part_names import part_of_id
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """Images to be trained on without a mask.
+    """Images to train on without a mask.
 
     Attributes:
-        images: Those that were not known, by id.
-        named: Ids of known ones in test parts, which are trained on as one of the folders is that part or in it.
-        notes: A line each, for a person.
+        images: Images that were not known before, by id.
+        named: Ids of known images in test parts, to be trained on because one of the folders is that part or inside it.
+        notes: Findings for the user, one line each.
     """
 
     images: Mapping[str, Path]
@@ -33,14 +33,14 @@ def further_unlabelled(
     tested: Collection[str],
     pairing: Pairing,
 ) -> Further:
-    """The images of folders but for known ones, masks, and those that lie in test and validation parts inside them.
+    """Find the images of folders, except known ones, masks, and images in test and validation parts inside them.
 
     Args:
-        folders: All different.
+        folders: Distinct folders.
         images: Known images by id.
-        masks: Their masks.
-        tested: Which of them lie in test parts.
-        pairing: How masks are known beside images.
+        masks: Known masks by id.
+        tested: Ids of known images in test parts.
+        pairing: Distinguishes masks from images in the same folder.
 
     Raises:
         DataError: Another image has the same id.
@@ -67,13 +67,13 @@ def further_unlabelled(
 
 
 def _images_in(folder: Path) -> Path:
-    """A folder, or that of its images where it also holds one of masks."""
+    """The folder itself, or its image folder if it also has a mask folder."""
     place = inner_place(folder)
     return place.images if place is not None and place.masks and not place.is_shared else folder
 
 
 def _names_part(folders: Sequence[Path], path: Path) -> bool:
-    """Whether one of the folders is the part that a file lies in, or lies inside it: then it names the part."""
+    """Whether one of the folders names a file's part, by being that part or by lying inside it."""
     file = path.resolve()
     for folder in (one.resolve() for one in folders):
         if file.is_relative_to(folder) and part_of_id(file.relative_to(folder).as_posix()) not in ("test", "val"):

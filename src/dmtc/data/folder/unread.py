@@ -1,4 +1,4 @@
-"""Files in folders of images and masks that are of kinds that are not read: told, so that none is missed silently."""
+"""Reports files of unsupported types in image and mask folders, so that none is skipped silently."""
 
 import logging
 from collections import Counter, defaultdict
@@ -18,19 +18,19 @@ _BESIDE = {
     *(".md", ".rst", ".log", ".ini", ".db", ".py", ".ipynb", ".sh", ".html", ".pdf", ".yaml", ".yml", ".csv", ".tsv"),
     *(".lock", ".part", ".tmp", ".bak", ".xls", ".xlsx", ".url", ".lnk"),
 }
-"""What lies beside pictures and was never meant for one: positions on maps, notes, tables, what systems leave."""
+"""Suffixes of files that accompany pictures: georeferences, notes, tables, system files."""
 
 _TEXTS = {
     *("readme", "license", "licence", "copying", "citation", "changelog", "notes", "info", "classes", "class_names"),
     *("labels", "label_names", "names", "colormap", "labelmap", "codes", "train", "trainval", "val", "valid", "test"),
     *("validation", "eval", "holdout", "testing", "unlabelled", "unlabeled", "split", "splits", "list", "files"),
 }
-"""Names of texts that are about the folder, without what follows a dot."""
+"""Names of text files about a folder, without anything after a dot."""
 
 
 @dataclass(slots=True)
 class Folders:
-    """Where images and masks were found; empty until they are."""
+    """Where images and masks were found; empty until then."""
 
     places: Sequence[Place] = field(default_factory=list)
 
@@ -39,13 +39,13 @@ class Folders:
 def telling_unread(
     root: Path | None, images: str | list[str] | None, masks: str | list[str] | None, *others: str | list[str] | None
 ) -> Iterator[Folders]:
-    """Tell of files that are not read: in the error, if nothing is found, and else in a warning.
+    """Report files that are not read: in the error, if the block raises one, else in a warning.
 
     Args:
         root: As in `dmtc.data.folder.dataset.folder`.
-        images: Likewise.
-        masks: Likewise.
-        others: Further folders, of images or of both; files among them are passed over.
+        images: As in `dmtc.data.folder.dataset.folder`.
+        masks: As in `dmtc.data.folder.dataset.folder`.
+        others: Further folders, of images or of both; paths of files are skipped.
     """
     found = Folders()
     try:
@@ -63,27 +63,27 @@ def telling_unread(
 
 
 def unread_text(folders: Mapping[Path, Collection[str]]) -> str | None:
-    """How many files are of kinds that are not read, by folder, as one line; None if there are none.
+    """Count files of unsupported types by folder, in one line; None if there are none.
 
-    A file counts in the innermost of these folders that it lies in.
+    A file counts for the innermost of these folders that contains it.
 
     Args:
-        folders: The suffixes that are read in each, in small letters.
+        folders: The suffixes that are read in each folder, in lower case.
     """
     resolved = {folder.resolve() for folder in folders}
-    told: list[str] = []
+    texts: list[str] = []
     for folder, suffixes in folders.items():
         inner = [one for one in resolved if one != folder.resolve() and one.is_relative_to(folder.resolve())]
         kinds = _unread_kinds(folder, suffixes, inner)
         if kinds:
             count = sum(kinds.values())
             which = "1 file" if count == 1 else f"{count} files"
-            told.append(
+            texts.append(
                 f"{which} in {folder} {'is' if count == 1 else 'are'} of {'a kind' if count == 1 else 'kinds'} that"
                 f" {'is' if count == 1 else 'are'} not read"
                 f" ({', '.join(sorted(kinds)[:12])}{', ...' if len(kinds) > 12 else ''})"
             )
-    return f"{'; '.join(told)}; save them as PNG or TIFF" if told else None
+    return f"{'; '.join(texts)}; save them as PNG or TIFF" if texts else None
 
 
 def _folders(places: Sequence[Place]) -> dict[Path, Collection[str]]:
@@ -125,7 +125,7 @@ def _unread_kinds(folder: Path, suffixes: Collection[str], left: Collection[Path
 
 
 def _not_taken(suffixes: Sequence[str]) -> list[str]:
-    """Of files with one name, those of kinds that come second."""
+    """Among files of the same name, the suffixes that are skipped in favor of others."""
     first = [suffix for suffix in suffixes if suffix not in SECOND_SUFFIXES]
     return [suffix for suffix in suffixes if suffix in SECOND_SUFFIXES] if first else []
 
@@ -139,7 +139,7 @@ def _is_beside(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """The suffix, of packed files with the one before; the bare word where there is none."""
+    """The suffix; for compressed files with the one before it; "without a suffix" if there is none."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if not suffixes:
         return "without a suffix"
