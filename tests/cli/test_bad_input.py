@@ -233,7 +233,7 @@ FILES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "16-bit class": (
         replaced("masks/p03.png", LABEL.astype(np.uint16) * 300),
         [],
-        ["p03.png", "300 (", "is not in the classes"],
+        ["p03.png", "300 (", "belongs to no class"],
     ),
     "color mask": (replaced("masks/p03.png", NOISE), [], ["p03.png", "RGB", "dataset.colors"]),
     "mask with transparency": (replaced("masks/p03.png", np.dstack([LABEL, LABEL])), [], ["p03.png", "LA"]),

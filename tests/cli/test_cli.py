@@ -61,7 +61,7 @@ def test_what_the_library_finds_out_is_shown_unless_it_is_to_be_quiet(command, f
     plan = ("job=plan", "dataset=folder", f"dataset.root={folder}", "split.ratio=1/4")
     masks, classes, validation = command(*plan, small_run=False)[2].splitlines()
     assert masks.startswith("masks: index, as all 12 masks show")
-    assert classes == "classes: 2 (class 0, class 1), called after the masks; classes.yaml would name them"
+    assert classes == "classes: 2 (class 0, class 1), named after the masks; classes.yaml would name them"
     assert validation.startswith("validation: 2 of the 12 images with masks, held out at random")
     assert command(*plan, "run.progress=off", small_run=False)[2] == ""
 

@@ -201,8 +201,8 @@ def test_nan_and_what_a_file_says_to_hold_no_data_is_ignored(tmp_path):
             np.array([[0, -3.4e38, -3.4e38]], "f8"),
             r"value -3\.4e\+38 \(2 pixels\) stands for no class; .*ignore_value=",
         ),
-        (np.array([[0, -9999]], "f4"), r"-9999 \(1 pixels\) is not in the classes"),
-        (np.array([[300, 600]], "f4"), r"600 \(1 pixels\), 300 \(1 pixels\) are not in the classes"),
+        (np.array([[0, -9999]], "f4"), r"-9999 \(1 pixels\) belongs to no class"),
+        (np.array([[300, 600]], "f4"), r"600 \(1 pixels\), 300 \(1 pixels\) belong to no class"),
         (np.zeros((2, 2, 5), "u1"), r"a mask has one channel, or the three of a color, but this is a TIFF of 5 bands"),
         (np.dstack([np.eye(3)] * 2 + [1 - np.eye(3)]).astype("f4"), r"the colors of a mask have 8 bits a channel"),
     ],
@@ -321,7 +321,7 @@ def test_float_masks_of_a_folder(tmp_path):
     again = DATASETS.build({**FOLDER_ARGUMENTS, "root": str(tmp_path), **dataset.found})
     np.testing.assert_array_equal(again.mask("1"), dataset.mask("1"))
     named = folder_of(tmp_path, masks, ".tif", classes=["a", "b", "c"])
-    with pytest.raises(DataError, match=r"-9999 \(9 pixels\) is not in the classes"):
+    with pytest.raises(DataError, match=r"-9999 \(9 pixels\) belongs to no class"):
         named.mask("0")
 
 

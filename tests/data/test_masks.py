@@ -36,7 +36,7 @@ def test_16_bit_and_1_bit_masks(tmp_path):
 
 def test_16_bit_values_beyond_a_byte_are_refused(tmp_path):
     with pytest.raises(
-        DataError, match=r"m\.png: 300 \(1 pixels\) is not in the classes, as class indices lie in 0\.\.255"
+        DataError, match=r"m\.png: 300 \(1 pixels\) belongs to no class, as class indices lie in 0\.\.255"
     ):
         IndexMasks()(save(tmp_path, Image.fromarray(np.array([[0, 300]], np.uint16))))
 

@@ -253,7 +253,7 @@ def _unknown(path: Path, values: np.ndarray, counts: np.ndarray, why: str) -> Fi
     more = f" and {len(values) - 3} other values" if len(values) > 3 else ""
     first = next(iter(pixels))
     return FileFault(
-        f"{path}: {shown}{more} {'is' if len(values) == 1 else 'are'} not in the classes, as {why};"
+        f"{path}: {shown}{more} {'belongs' if len(values) == 1 else 'belong'} to no class, as {why};"
         f" dataset.ignore_value={first} ignores such pixels",
         UNKNOWN_VALUE,
         {f"value {value}": count for value, count in pixels.items()},

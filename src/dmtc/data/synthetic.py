@@ -101,7 +101,7 @@ def _refuse_pictures(folder: Path) -> None:
     if named or pictures:
         what = f"a folder {named[0]}" if named else f"pictures, such as {pictures[0].relative_to(folder)}"
         raise ConfigError(
-            f"dataset.root={folder} holds {what}: are these your pictures? Say experiment=your_data dataset.root="
+            f"dataset.root={folder} holds {what}: are these your pictures? Set experiment=your_data dataset.root="
             f"{folder} (or dataset=folder, or what it is: voc, cityscapes, camvid); without, it is the built-in data"
             " set, which draws pictures of its own"
         )

@@ -46,7 +46,7 @@ def test_short_forms(tmp_path):
         ("classes: [{name: sky, colour: [0, 0, 0]}]\n", "unknown key 'colour' of class 0. Did you mean 'color'?"),
         ("classes: []\n", "one or more"),
         ("classes: [sky, sky]\n", "each once"),
-        ("classes: [sky, yes]\n", "the name of class 1 should be text, in quotes if need be, but is True"),
+        ("classes: [sky, yes]\n", "the name of class 1 should be text, in quotes if needed, but is True"),
         ("classes: [{color: [0, 0, 0]}]\n", "the name of class 0 should be text"),
         ("classes: [{name: a, color: [0, 0, 256]}]\n", "three numbers in 0..255"),
         ("classes: [{name: a, color: '#12345'}]\n", "three numbers in 0..255"),

@@ -284,7 +284,7 @@ def test_a_mask_that_is_otherwise_is_counted_and_told_when_it_is_read(tmp_path):
     write(tmp_path, [*DRAWN, COLORS[DRAWN[0]]])
     dataset = read(tmp_path)
     assert "as 3 of 4 masks show" in dataset.notes[0]
-    assert "1 are otherwise or unreadable" in dataset.notes[0]
+    assert "1 differ or are unreadable" in dataset.notes[0]
     with pytest.raises(DataError, match=r"3\.png: .* has one channel, but this file is RGB"):
         dataset.mask("3")
 
@@ -330,7 +330,7 @@ def test_values_that_no_class_has_are_counted(tmp_path):
     write(tmp_path, DRAWN)
     dataset = read(tmp_path, mask_kind="values", values=[0, 1, 2], classes=["a", "b", "c"])
     with pytest.raises(
-        DataError, match=r"3 \(576 pixels\) is not in the classes, as classes have 0, 1, 2; dataset\.ignore_value=3"
+        DataError, match=r"3 \(576 pixels\) belongs to no class, as classes have 0, 1, 2; dataset\.ignore_value=3"
     ) as caught:
         dataset.mask("0")
     assert caught.value.counts == {"value 3": int((DRAWN[0] == 3).sum())}
@@ -342,7 +342,7 @@ def test_masks_of_0_and_1_among_masks_of_0_and_255_are_refused(tmp_path):
     for other in (drawn, drawn.astype(bool), palette_picture(drawn, [0, 0, 0, 255, 255, 255])):
         write(tmp_path, [drawn * 255, other, other])
         for names in (None, ["a", "b"]):
-            with pytest.raises(DataError, match="1 masks hold 0 and 255 alone, and others 0 and 1: 255 may be"):
+            with pytest.raises(DataError, match="1 masks hold only 0 and 255, and others 0 and 1: 255 may be"):
                 read(tmp_path, classes=names)
     ignoring = np.where(drawn == 1, 255, 0).astype(np.uint8)
     assert_reads(tmp_path, "index", [ignoring, drawn], ignore_value=255)

@@ -56,7 +56,7 @@ def test_kinds_of_names(tmp_path, image, mask, cores, settings):
     dataset = build(tmp_path)
     assert pairs(dataset, tmp_path / "masks") == wanted
     assert len(dataset.images) == len(cores) + 2
-    note = f"names: {' '.join(f'dataset.{one}' for one in settings)}, as each of the {len(cores)} masks"
+    note = f"names: {' '.join(f'dataset.{one}' for one in settings)}, because each of the {len(cores)} masks"
     assert dataset.notes[0].startswith(note)
     given = {key: value for key, _, value in (one.partition("=") for one in settings)}
     if "pairing" in given:

@@ -93,7 +93,7 @@ def test_images_in_no_part_are_trained_on_and_told(tmp_path):
     touch(tmp_path, ["images/more/u.jpg"])
     dataset = build(tmp_path)
     assert dataset.unmasked == ("more/u",)
-    assert "training: also 1 images in no folder called after a part: more/u" in dataset.notes
+    assert "training: also 1 images in no folder named after a part: more/u" in dataset.notes
 
 
 def test_folders_beside_parts_at_the_first_level_are_told(tmp_path):
@@ -102,7 +102,9 @@ def test_folders_beside_parts_at_the_first_level_are_told(tmp_path):
     dataset = build(tmp_path)
     assert sorted(dataset.images) == ["train/1", "val/1"]
     told = [note for note in dataset.notes if note.startswith("kept out")]
-    assert told == [f"kept out: {tmp_path / 'sunny'}, called after no part; dataset.unlabelled=DIR would train on one"]
+    assert told == [
+        f"kept out: {tmp_path / 'sunny'}, not named after a part; dataset.unlabelled=DIR would train on one"
+    ]
 
 
 def test_folders_called_unlabelled(tmp_path):

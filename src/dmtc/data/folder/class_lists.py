@@ -144,7 +144,7 @@ def _entry(entry: Any, place: int, path: Path) -> dict[str, Any]:
     name, value, color = entry.get("name"), entry.get("value"), entry.get("color")
     # YAML does not read names such as 7, yes and null as text.
     if not isinstance(name, str) or not name.strip():
-        raise DataError(f"{path}: the name of {where} should be text, in quotes if need be, but is {name!r}; {_FORM}")
+        raise DataError(f"{path}: the name of {where} should be text, in quotes if needed, but is {name!r}; {_FORM}")
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 16):
         raise DataError(f"{path}: the value of {where} should be a number in 0..65535, but is {value!r}")
     return {"name": name.strip(), "value": value, "color": None if color is None else _color(color, where, path)}

@@ -13,8 +13,8 @@ from dmtc.data.folder.mask_reading import MaskKind
 from dmtc.data.folder.mask_settings import MaskSettings, classes_note, found_settings
 from dmtc.data.folder.paired import pair_files, require_pairs
 from dmtc.data.folder.pairing import given_pairing
-from dmtc.data.folder.places import passed_over, places_of
-from dmtc.data.folder.unread import telling_unread
+from dmtc.data.folder.places import skipped_folders, places_of
+from dmtc.data.folder.unread import reporting_unread
 from dmtc.data.images import ImageReader
 from dmtc.data.listed import ANY_MASK_SUFFIXES
 from dmtc.data.masks import distinct_colors
@@ -102,7 +102,7 @@ def folder(
     reader = ImageReader.of(bands, value_range)
     base = Path(root).expanduser() if root is not None else None
     names = given_pairing(pairing, image_prefix, image_suffix, mask_prefix, mask_suffix)
-    with telling_unread(base, images, masks, unlabelled, val, test) as unread:
+    with reporting_unread(base, images, masks, unlabelled, val, test) as unread:
         unread.places = places = places_of(base, images, masks, names)
         paired = pair_files(places, names, ANY_MASK_SUFFIXES, guessing=pairing is None)
         require_pairs(paired, places, ANY_MASK_SUFFIXES)
@@ -123,9 +123,9 @@ def folder(
         if entries is not None and len(entries) != len(classes_found):
             raise ConfigError(f"dataset.{what} lists {len(entries)} {what} for {len(classes_found)} classes")
     notes = [*paired.notes, note, classes_note(classes_found, given), *parts.notes]
-    if base is not None and (others := passed_over(base, places)):
+    if base is not None and (others := skipped_folders(base, places)):
         of = few([str(folder) for folder in others])
-        notes.append(f"kept out: {of}, called after no part; dataset.unlabelled=DIR would train on one")
+        notes.append(f"kept out: {of}, not named after a part; dataset.unlabelled=DIR would train on one")
     if not open_test:
         notes = [one.replace(", scored once at the end", ", not opened: run.test=false") for one in notes]
     for one in notes:

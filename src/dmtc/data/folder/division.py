@@ -213,7 +213,7 @@ class _Divider:
             if wrong:
                 called = _CALLED[self.by_folder[min(wrong)] or "test"]
                 raise DataError(
-                    f"{self.lists[part][0]} lists {len(wrong)} images that lie in a folder called {called}:"
+                    f"{self.lists[part][0]} lists {len(wrong)} images in a folder called {called}:"
                     f" {few(wrong)}; remove them, or rename the folder"
                 )
 
@@ -296,4 +296,4 @@ class _Divider:
         named = [id for id in train if self.by_folder[id] == "train"]
         rest = [id for id in train if self.by_folder[id] is None]
         if named and rest and "train" not in self.lists:
-            self.notes.append(f"training: also {len(rest)} images in no folder called after a part: {few(rest)}")
+            self.notes.append(f"training: also {len(rest)} images in no folder named after a part: {few(rest)}")

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from dmtc.data.folder.pairing import Key, Pairing, says, without_zeros
+from dmtc.data.folder.pairing import Key, Pairing, implies, without_zeros
 
 _MASK_WORD = re.compile(
     r"(?<![^\W\d_])(masks?|labels?|labelids|labeltrainids|annotations?|annots?|anno|gt|groundtruth|truth|seg|segmentations?"
@@ -35,7 +35,7 @@ def guess(images: Collection[str], masks: Collection[str], given: Pairing) -> li
     """
     fitting: dict[tuple[tuple[str, str], ...], Pairing] = {}
     for pairing in _candidates(images, masks):
-        if not (says(pairing.image, given.image) and says(pairing.mask, given.mask)):
+        if not (implies(pairing.image, given.image) and implies(pairing.mask, given.mask)):
             continue
         pairs = _pairs(pairing, images, masks)
         if pairs is not None and (pairs not in fitting or _cost(pairing) < _cost(fitting[pairs])):

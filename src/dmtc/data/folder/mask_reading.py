@@ -74,7 +74,7 @@ def two_values(survey: Survey, classes: ClassList, kind: Literal["binary", "thre
         names = ("background", names[0])
     if len(names) != 2:
         raise DataError(f"dataset.mask_kind={kind} is for two classes, but {classes.source} names {len(names)}")
-    why = f"the values are 0 and {largest} alone: {largest} is {names[1]}, 0 is {names[0]}"
+    why = f"the only values are 0 and {largest}: {largest} is {names[1]}, 0 is {names[0]}"
     if kind == "threshold":
         why = f"nearly all pixels are 0 or {largest}, and the rest lies between: above {largest // 2} is {names[1]}"
     return MaskReading(kind, replace(classes, names=names, values=[0, largest]), why)
@@ -108,7 +108,7 @@ def by_value(survey: Survey, classes: ClassList, seen: Sequence[int]) -> MaskRea
             f"{classes.source or 'dataset.classes'} names {len(names)} classes, but values are {list(values)}"
             f"{_ignored_text(survey)}"
         )
-    why = f"one channel with the values {_listed(seen)}, of which each stands for a class by a table"
+    why = f"one channel with the values {_listed(seen)}, each mapped to a class by a table"
     why += _ignored_text(survey)
     return MaskReading("values", replace(classes, names=names, values=list(values)), why)
 
@@ -119,8 +119,8 @@ def by_index(survey: Survey, classes: ClassList, kind: Literal["index", "palette
     names = classes.names
     if set(seen) == {0, 1, IGNORE_INDEX} and survey.of_255[0] and not survey.of_255[1]:
         raise DataError(
-            f"{survey.of_255[0]} masks hold 0 and 255 alone, and others 0 and 1: 255 may be the same class, or mean"
-            " ignored; save all with the same values, or say dataset.ignore_value=255"
+            f"{survey.of_255[0]} masks hold only 0 and 255, and others 0 and 1: 255 may be the same class, or mean"
+            " ignored; save all with the same values, or set dataset.ignore_value=255"
         )
     if names is None:
         beyond = [value for value in indices if value > IGNORE_INDEX]
@@ -163,7 +163,7 @@ def by_color(survey: Survey, classes: ClassList) -> MaskReading:
             shown_colors = ", ".join(str(color) for color in colors[:8]) + (", ..." if len(colors) > 8 else "")
             raise DataError(
                 f"{classes.source} names {len(classes.names)} classes but no colors, and the masks hold colors"
-                f" ({shown_colors}): give each class its color, and ignored pixels theirs if there are any, in classes.yaml"
+                f" ({shown_colors}): give each class its color in classes.yaml, and ignored pixels theirs, if any"
             )
         _require_two(codes, survey)
     names = classes.names or tuple(f"#{color_code(color):06x}" for color in colors)
@@ -187,8 +187,8 @@ def _ignored_text(survey: Survey) -> str:
     if not survey.ignored:
         return ""
     return (
-        f"; ignored: {', '.join(survey.ignored)}, by a setting or as files say that it is no data; the value of a"
-        " class in classes.yaml comes before that"
+        f"; ignored: {', '.join(survey.ignored)}, by a setting or a nodata tag in the files; a class value in"
+        " classes.yaml takes precedence"
     )
 
 

@@ -39,7 +39,7 @@ class MaskSettings:
         if self.colors is not None and self.ignore_value is not None and self.kind in ("auto", "rgb"):
             raise ConfigError(
                 "dataset.ignore_value is a value, but dataset.colors says that the masks hold colors (ignored is then"
-                " dataset.ignore_color); if they do not, say dataset.mask_kind=index"
+                " dataset.ignore_color); if they do not, set dataset.mask_kind=index"
             )
 
     def class_list(self, around: Sequence[Path]) -> ClassList:
@@ -103,7 +103,7 @@ class MaskSettings:
         survey = survey_masks(paths, given.ignore_values, given.values or ())
         reading = recognize(survey, given, kind)
         of = f"{survey.files} of {len(masks)}" if survey.files < len(masks) else f"all {len(masks)}"
-        others = f"; {survey.others} are otherwise or unreadable" if survey.others else ""
+        others = f"; {survey.others} differ or are unreadable" if survey.others else ""
         return reading, f"masks: {reading.kind}, as {of} masks show: {reading.why}{others}"
 
 
@@ -141,6 +141,6 @@ def classes_note(names: tuple[str, ...], given: ClassList) -> str:
     """A note with the classes and where they come from."""
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     source = (
-        f"from {given.source}" if given.names is not None else "called after the masks; classes.yaml would name them"
+        f"from {given.source}" if given.names is not None else "named after the masks; classes.yaml would name them"
     )
     return f"classes: {len(names)} ({shown}), {source}"

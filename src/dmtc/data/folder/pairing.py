@@ -88,7 +88,7 @@ def given_pairing(
             f"{wanted}: each with as many *, not side by side, and without folders; but is {list(patterns)}"
         )
     pairing = Pairing(image, mask)
-    if not (says(pairing.image, affixes.image) and says(pairing.mask, affixes.mask)):
+    if not (implies(pairing.image, affixes.image) and implies(pairing.mask, affixes.mask)):
         raise ConfigError(
             f"dataset.pairing=[{image},{mask}] does not fit dataset.image_prefix, .image_suffix, .mask_prefix or"
             " .mask_suffix; give the one or the other"
@@ -96,7 +96,7 @@ def given_pairing(
     return pairing
 
 
-def says(pattern: str, less: str) -> bool:
+def implies(pattern: str, less: str) -> bool:
     """Whether a pattern implies another one, `less`, which has a single wildcard."""
     head, _, tail = less.partition("*")
     return pattern.startswith(head) and pattern.endswith(tail)

@@ -95,7 +95,7 @@ def places_of(
     return [Place(folder, tuple(mask_folders), start) for folder, start in zip(image_folders, beginnings, strict=True)]
 
 
-def passed_over(root: Path, places: Sequence[Place]) -> list[Path]:
+def skipped_folders(root: Path, places: Sequence[Place]) -> list[Path]:
     """Folders with images in a root of parts that are skipped, because their names mean no part."""
     used = {folder for place in places for folder in (place.images, *place.masks)}
     if any(folder in (root, *_kinds(root).values()) for folder in used) or not all(root in one.parents for one in used):

@@ -36,7 +36,7 @@ class Folders:
 
 
 @contextmanager
-def telling_unread(
+def reporting_unread(
     root: Path | None, images: str | list[str] | None, masks: str | list[str] | None, *others: str | list[str] | None
 ) -> Iterator[Folders]:
     """Report files that are not read: in the error, if the block raises one, else in a warning.

@@ -83,7 +83,7 @@ def low_and_deep(backbone: Backbone, head: str) -> list[int]:
     if not low or backbone.stride <= LOW_STRIDE:
         strides = ", ".join(str(level.stride) for level in backbone.levels)
         raise ConfigError(
-            f"model={head} needs a feature map at stride {LOW_STRIDE} and a deeper one, but {named(backbone)} gives "
+            f"model={head} needs a feature map at stride {LOW_STRIDE} and a deeper one, but {named(backbone)} has "
             f"strides {strides}; choose another model/backbone, such as resnet50 or convnext_tiny, or model=deeplabv2"
         )
     return [low[-1], len(backbone.levels) - 1]
