@@ -13,7 +13,7 @@ from dmtc.data.folder.mask_reading import MaskKind
 from dmtc.data.folder.mask_settings import MaskSettings, classes_note, found_settings
 from dmtc.data.folder.paired import pair_files, require_pairs
 from dmtc.data.folder.pairing import given_pairing
-from dmtc.data.folder.places import skipped_folders, places_of
+from dmtc.data.folder.places import places_of, skipped_folders
 from dmtc.data.folder.unread import reporting_unread
 from dmtc.data.images import ImageReader
 from dmtc.data.listed import ANY_MASK_SUFFIXES
