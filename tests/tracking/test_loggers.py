@@ -17,8 +17,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 import dmtc
 from alike import what_came_of
 from dmtc.core.errors import ConfigError
-from dmtc.engine.panels import _fitted
 from dmtc.engine.runner import Runner
+from dmtc.report.panels import _fitted
 from dmtc.tracking import LOGGERS, Panel, Tracker
 from wandb_files import history_of, records_of, values_of
 

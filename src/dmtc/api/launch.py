@@ -27,6 +27,7 @@ from dmtc.machine.environment import describe_environment
 from dmtc.machine.failures import explained
 from dmtc.machine.interruption import Interruption
 from dmtc.report import gather_results, gather_test, results_table, write_run_report
+from dmtc.report.panels import Panels
 from dmtc.run import beginning as run_beginning
 from dmtc.run.folder import RunFolder
 from dmtc.run.moved import relocated
@@ -197,7 +198,7 @@ def _results(
 
     with _told(folder, context.activity), interruption.heeded():
         earlier = processes.broadcast(lambda: _earlier_test(components, folder))
-        Runner(context, metrics).run()
+        Runner(context, metrics, Panels(context)).run()
         *_, final = score_last(context, components.evaluation).values()
         test = _test_results(context) if earlier is None else earlier
         results = processes.broadcast(write)

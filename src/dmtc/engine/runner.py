@@ -1,10 +1,10 @@
 """Carrying a plan out: for each phase that is not done, let its teacher label, train it, keep it."""
 
 import dataclasses
+from collections.abc import Callable
 
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.context import RunContext
-from dmtc.engine.panels import Panels
 from dmtc.engine.trainer import Trainer
 from dmtc.evaluation.quality import score_pseudo_labels
 from dmtc.machine.processes import ALONE, Processes
@@ -13,8 +13,11 @@ from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.run.origin import origin_of, weights_sha256
 from dmtc.schedule import Phase
 from dmtc.schedule.phase import independent_phases, phases_before
-from dmtc.tracking import Metrics
+from dmtc.tracking import Metrics, Panel
 from dmtc.tracking.phase_record import PhaseRecord
+
+DrawPanels = Callable[[Phase, PhaseRecord, int], tuple[list[Panel], list[Panel]]]
+"""(phase, record, count) -> panels of the same images after every phase, and of those with the worst pseudo-labels."""
 
 
 class Runner:
@@ -26,11 +29,13 @@ class Runner:
     Args:
         context: Of the run.
         metrics: Where values of the training go.
+        panels: Draws the images that loggers want to see after a phase.
     """
 
-    def __init__(self, context: RunContext, metrics: Metrics) -> None:
+    def __init__(self, context: RunContext, metrics: Metrics, panels: DrawPanels) -> None:
         self.context = context
         self.metrics = metrics
+        self.panels = panels
         self.components = context.components
         self.folder = context.folder
         self.progress = context.progress
@@ -175,13 +180,8 @@ class Runner:
 
     def _report(self, phase: Phase, record: PhaseRecord) -> None:
         """Tell the loggers what came of a phase, with pictures for those that want any."""
-        fixed, worst = [], []
-        if count := self.metrics.panels:
-            doing = f"drawing panels of {phase.name}"
-            with self.context.activity.during(doing, self.context.memory_of_whole_images()):
-                networks = self.context.networks
-                panels = Panels(phase, self.components, self.folder, networks.predictor(networks.after(phase.name)))
-                fixed, worst = panels.fixed(count), panels.worst(count, record.pseudo)
+        count = self.metrics.panels
+        fixed, worst = self.panels(phase, record, count) if count else ([], [])
         self.metrics.phase(record, fixed, worst)
 
     def _metrics_for(self, phase: Phase, processes: Processes) -> Metrics:

@@ -9,6 +9,7 @@ import numpy as np
 from dmtc.core.errors import DataError
 from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.engine.components import Components
+from dmtc.engine.context import RunContext
 from dmtc.evaluation import Predictor
 from dmtc.evaluation.disagreement import disagreement_of
 from dmtc.evaluation.quality import PseudoLabelScores
@@ -16,21 +17,37 @@ from dmtc.losses.terms import terms_of_stage
 from dmtc.run.folder import RunFolder
 from dmtc.schedule import Phase
 from dmtc.tracking import Panel
+from dmtc.tracking.phase_record import PhaseRecord
 
 _LONGEST_SIDE = 640
 """Pixels; larger images are drawn smaller, as every panel is sent again after every phase."""
 
 
 class Panels:
-    """Makes the panels of one phase.
+    """Draws what the network of a phase sees, after the phase.
 
     Args:
-        phase: A phase that has just been trained.
-        components: Of the run.
-        folder: Where its teacher's predictions lie.
-        predict: The network that it has trained.
+        context: Of the run.
     """
 
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def __call__(self, phase: Phase, record: PhaseRecord, count: int) -> tuple[list[Panel], list[Panel]]:
+        """Draw panels of a phase that has just been trained.
+
+        Returns:
+            Of at most `count` images that are the same after every phase, and of at most as many whose pseudo-labels
+            are the worst.
+        """
+        context = self._context
+        with context.activity.during(f"drawing panels of {phase.name}", context.memory_of_whole_images()):
+            predict = context.networks.predictor(context.networks.after(phase.name))
+            of_phase = _PhasePanels(phase, context.components, context.folder, predict)
+            return of_phase.fixed(count), of_phase.worst(count, record.pseudo)
+
+
+class _PhasePanels:
     def __init__(self, phase: Phase, components: Components, folder: RunFolder, predict: Predictor) -> None:
         self._phase = phase
         self._components = components
