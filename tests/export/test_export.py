@@ -16,10 +16,11 @@ from safetensors import safe_open
 
 import dmtc
 from dmtc.core.errors import ConfigError
-from dmtc.export import FORMATS, ExportOptions, export_run, exporting, formats, onnx_file, torch_files
+from dmtc.export import FORMATS, ExportOptions, export_run, exporting
 from dmtc.export.card import headline, model_card
 from dmtc.export.description import published_license
 from dmtc.export.exporting import segmenter_of
+from dmtc.export.formats import base, onnx_format, torch_formats
 
 SIZES = [(1, 33, 47), (3, 64, 48), (2, 128, 96)]
 
@@ -45,8 +46,8 @@ def module(load: Callable[[Path], torch.nn.Module]) -> Callable[[Path], Callable
 
 OPENED = {
     "onnx": ("model.onnx", session),
-    "torchscript": ("model.pt", module(torch_files.TorchScript().read)),
-    "torch_export": ("model.pt2", module(torch_files.TorchExport().read)),
+    "torchscript": ("model.pt", module(torch_formats.TorchScript().read)),
+    "torch_export": ("model.pt2", module(torch_formats.TorchExport().read)),
 }
 
 
@@ -86,12 +87,12 @@ def test_files_describe_themselves(exported, finished):
         assert metadata["version"] == dmtc.__version__
         assert metadata["license"] == "cc-by-4.0"
     else:
-        files = {torch_files.DESCRIPTION: ""}
+        files = {torch_formats.DESCRIPTION: ""}
         if format == "torchscript":
             torch.jit.load(folder / "model.pt", _extra_files=files)
         else:
             torch.export.load(folder / "model.pt2", extra_files=files)
-        inside = json.loads(files[torch_files.DESCRIPTION])
+        inside = json.loads(files[torch_formats.DESCRIPTION])
     assert inside["task"] == finished.task.to_json()
     assert inside["results"]["miou"] == finished.results["miou"]
     assert inside["normalization"]["a"] == {
@@ -274,8 +275,8 @@ def test_wrong_options_are_told_and_nothing_is_written(command, finished, tmp_pa
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it(command, finished, monkeypatch):
-    real = formats.find_spec
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else real(name))
+    real = base.find_spec
+    monkeypatch.setattr(base, "find_spec", lambda name: None if "onnx" in name else real(name))
     given = ("job=export", f"run={finished.folder.path}", "format=onnx", "output=out")
     code, _, err = command(*given, small_run=False)
     assert code == 2
@@ -283,22 +284,22 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(command, fi
 
 
 def test_without_onnxruntime_a_file_is_written_and_said_to_be_unchecked(finished, monkeypatch, tmp_path):
-    real = formats.find_spec
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
-    monkeypatch.setattr(onnx_file.Onnx, "write", lambda self, segmenter, module, path, size, opset: path.touch())
+    real = base.find_spec
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
+    monkeypatch.setattr(onnx_format.Onnx, "write", lambda self, segmenter, module, path, size, opset: path.touch())
     came = export_run(finished, "onnx", tmp_path / "out", ExportOptions(networks="a"))
     assert "not compared: onnxruntime is not installed (pip install 'dmtc[export]')" in came.text()
     assert json.loads((tmp_path / "out/export.json").read_text())["not_compared"].startswith("onnxruntime")
 
 
 def test_a_file_that_sees_something_else_is_refused(finished, monkeypatch, tmp_path):
-    real = torch_files.TorchScript.read
+    real = torch_formats.TorchScript.read
 
     def other(self, path):
         run = real(self, path)
         return lambda images: run(255 - images)
 
-    monkeypatch.setattr(torch_files.TorchScript, "read", other)
+    monkeypatch.setattr(torch_formats.TorchScript, "read", other)
     with pytest.raises(ConfigError, match=r"does not see what the networks see: .*job\.size=\[H,W\], or take another"):
         export_run(finished, "torchscript", tmp_path / "out", ExportOptions(networks="a"))
     assert list(tmp_path.iterdir()) == []
@@ -308,7 +309,7 @@ def test_an_architecture_that_an_exporter_refuses_is_told(finished, monkeypatch,
     def refuses(module, size):
         raise RuntimeError("Constraints violated (height)!\n  a long story")
 
-    monkeypatch.setattr(torch_files, "exported_program", refuses)
+    monkeypatch.setattr(torch_formats, "exported_program", refuses)
     with pytest.raises(ConfigError) as told:
         export_run(finished, "torch_export", tmp_path / "out", ExportOptions(networks="a"))
     assert "for images of any size: RuntimeError: Constraints violated (height)!; give the size" in str(told.value)
@@ -318,8 +319,8 @@ def test_an_architecture_that_an_exporter_refuses_is_told(finished, monkeypatch,
 
 def test_an_exporter_that_may_not_end_is_told(finished, monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(exporting, "_LONG", 0.01)
-    real = torch_files.TorchScript.write
-    monkeypatch.setattr(torch_files.TorchScript, "write", lambda *given: time.sleep(0.2) or real(*given))
+    real = torch_formats.TorchScript.write
+    monkeypatch.setattr(torch_formats.TorchScript, "write", lambda *given: time.sleep(0.2) or real(*given))
     with caplog.at_level("WARNING"):
         export_run(finished, "torchscript", tmp_path / "out", ExportOptions(networks="a"))
     (told,) = caplog.messages

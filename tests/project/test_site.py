@@ -68,7 +68,7 @@ WITHOUT_EXAMPLE = {
     # Values without code of their own, and what is chosen from YAML.
     *("losses.Loss", "pseudo.PseudoLabel", "pseudo.PseudoLabels", "models.WeightsReport", "evaluation.Scores"),
     "evaluation.MetricValue",
-    *("evaluation.Evaluation", "tracking.Panel", "tracking.JsonLines", "tracking.Metrics", "tracking.CsvLogger"),
+    *("evaluation.Evaluation", "tracking.Panel", "tracking.JsonLines", "tracking.RunLog", "tracking.CsvLogger"),
     *("tracking.TensorBoardLogger", "tracking.WandbLogger"),
     # Shown whole in docs/extending.md.
     *("models.Backbone", "models.SegmentationModel"),

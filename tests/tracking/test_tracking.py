@@ -5,7 +5,7 @@ import pytest
 
 import dmtc
 from dmtc.core.errors import ConfigError
-from dmtc.tracking import CsvLogger, JsonLines, Metrics, Tracker
+from dmtc.tracking import CsvLogger, JsonLines, RunLog, Tracker
 
 
 def test_json_lines_are_there_at_once_and_go_on_after_a_stop(tmp_path):
@@ -51,7 +51,7 @@ class Remembering(Tracker):
 
 def test_what_a_resumed_run_logs_again_is_neither_written_nor_sent_twice(tmp_path):
     path, logger = tmp_path / "metrics.jsonl", Remembering()
-    first = Metrics(path, {"mine": lambda: logger}, pytest.fail)
+    first = RunLog(path, {"mine": lambda: logger}, pytest.fail)
     first.begin("r0-a", 0)
     for step in (1, 2, 3):
         first.log({"phase": "r0-a", "step": step, "loss": 0.5})
@@ -59,7 +59,7 @@ def test_what_a_resumed_run_logs_again_is_neither_written_nor_sent_twice(tmp_pat
     first.close()
     path.write_text(path.read_text() + '{"phase": "r0-a", "st')  # cut off
 
-    second = Metrics(path, {"mine": lambda: logger}, pytest.fail)
+    second = RunLog(path, {"mine": lambda: logger}, pytest.fail)
     second.begin("r0-a", 1)
     assert second.count("r0-a") == 1
     for step in (2, 3, 4):
@@ -93,7 +93,7 @@ def test_a_logger_that_fails_is_told_once_and_stops_nothing(tmp_path, fails_at):
         return Failing()
 
     told, other = [], Remembering()
-    metrics = Metrics(tmp_path / "metrics.jsonl", {"bad": make, "good": lambda: other}, told.append)
+    metrics = RunLog(tmp_path / "metrics.jsonl", {"bad": make, "good": lambda: other}, told.append)
     metrics.begin("r0-a", 0)
     for step in (1, 2):
         metrics.log({"phase": "r0-a", "step": step})
@@ -109,7 +109,7 @@ def test_a_mistake_in_a_loggers_options_is_an_error(tmp_path):
         raise ConfigError("mode")
 
     with pytest.raises(ConfigError, match="mode"):
-        Metrics(tmp_path / "metrics.jsonl", {"bad": make}, pytest.fail)
+        RunLog(tmp_path / "metrics.jsonl", {"bad": make}, pytest.fail)
 
 
 def test_a_run_with_csv(small, tmp_path):

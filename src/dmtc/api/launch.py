@@ -32,7 +32,7 @@ from dmtc.run import beginning as run_beginning
 from dmtc.run.folder import RunFolder
 from dmtc.run.moved import relocated
 from dmtc.run.origin import write_settings
-from dmtc.tracking import LOGGERS, Metrics, Tracker
+from dmtc.tracking import LOGGERS, RunLog, Tracker
 from dmtc.tracking.progress import Progress
 
 
@@ -183,7 +183,7 @@ def _refuse_among_inputs(components: Components, folder: RunFolder) -> None:
 
 
 def _results(
-    components: Components, folder: RunFolder, progress: Progress, metrics: Metrics, environment: dict[str, Any]
+    components: Components, folder: RunFolder, progress: Progress, metrics: RunLog, environment: dict[str, Any]
 ) -> tuple[Run, dict[str, Any]]:
     """Carry the plan out and write what came of it; signals are heeded meanwhile."""
     processes = components.processes
@@ -238,9 +238,9 @@ def _report(components: Components, folder: RunFolder, progress: Progress, inter
         progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")
 
 
-def _metrics(components: Components, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> Metrics:
+def _metrics(components: Components, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> RunLog:
     if not components.processes.is_first:
-        return Metrics(Path(os.devnull), {}, progress.warn)
+        return RunLog(Path(os.devnull), {}, progress.warn)
     given = {
         "folder": folder.path,
         "config": components.config,
@@ -251,7 +251,7 @@ def _metrics(components: Components, folder: RunFolder, progress: Progress, envi
         name: partial(LOGGERS.build, spec, f"logger.{name}", **given)
         for name, spec in (components.config["logger"] or {}).items()
     }
-    return Metrics(folder.metrics_path, loggers, progress.warn)
+    return RunLog(folder.metrics_path, loggers, progress.warn)
 
 
 @contextmanager

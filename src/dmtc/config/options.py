@@ -82,11 +82,16 @@ _TYPED = {"run_dir": "run"}
 """Options that have another name on the command line."""
 
 
+_ELSEWHERE = {"augment": "dataset.augment"}
+"""Groups whose choices come into the config under another name."""
+
+
 def given_keys(overrides: Iterable[str]) -> list[str]:
     """Dotted names of the options that overrides set, also for `model/backbone=tiny` and `model@model_b=dpt`."""
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     # In `group@package`, the package is what is set, and it may differ from the group's name.
-    return [key.rpartition("@")[2].replace("/", ".") for key in keys]
+    named = [key.rpartition("@")[2].replace("/", ".") for key in keys]
+    return [_ELSEWHERE.get(key, key) for key in named]
 
 
 def refuse_unread(job: str, keys: Sequence[str], config: Mapping[str, Any] | None = None) -> None:

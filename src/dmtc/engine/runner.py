@@ -13,7 +13,7 @@ from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.run.origin import origin_of, weights_sha256
 from dmtc.schedule import Phase
 from dmtc.schedule.phase import independent_phases, phases_before
-from dmtc.tracking import Metrics, Panel
+from dmtc.tracking import Panel, RunLog
 from dmtc.tracking.phase_record import PhaseRecord
 
 DrawPanels = Callable[[Phase, PhaseRecord, int], tuple[list[Panel], list[Panel]]]
@@ -32,7 +32,7 @@ class Runner:
         panels: Draws the images that loggers want to see after a phase.
     """
 
-    def __init__(self, context: RunContext, metrics: Metrics, panels: DrawPanels) -> None:
+    def __init__(self, context: RunContext, metrics: RunLog, panels: DrawPanels) -> None:
         self.context = context
         self.metrics = metrics
         self.panels = panels
@@ -184,14 +184,14 @@ class Runner:
         fixed, worst = self.panels(phase, record, count) if count else ([], [])
         self.metrics.phase(record, fixed, worst)
 
-    def _metrics_for(self, phase: Phase, processes: Processes) -> Metrics:
+    def _metrics_for(self, phase: Phase, processes: Processes) -> RunLog:
         """Where the values of a phase go; the first process also takes what an earlier session has left elsewhere."""
         if self.processes.is_first:
             self._take_over_metrics(phase)
         elif processes is ALONE:
             path = self.folder.metrics_of_phase_path(phase.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            return Metrics(path, {}, self.progress.warn)
+            return RunLog(path, {}, self.progress.warn)
         return self.metrics
 
     def _take_over_metrics(self, phase: Phase) -> bool:

@@ -26,7 +26,7 @@ from dmtc.run.origin import Origin, require_origin
 from dmtc.schedule import OPTIMIZERS, RATES, Phase
 from dmtc.schedule.phase import phases_before
 from dmtc.schedule.rates import warmed_up
-from dmtc.tracking import Metrics
+from dmtc.tracking import RunLog
 
 _KEPT = ("step", "seconds", "model", "optimizer", "average", "step_metrics", "log", "made_from")
 """What a checkpoint holds."""
@@ -48,7 +48,7 @@ class Trainer:
     """
 
     def __init__(
-        self, phase: Phase, context: RunContext, metrics: Metrics, processes: Processes, origin: Origin
+        self, phase: Phase, context: RunContext, metrics: RunLog, processes: Processes, origin: Origin
     ) -> None:
         self.phase = phase
         self.origin = origin

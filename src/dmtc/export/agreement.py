@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmtc.export.formats import Reading, Size
+from dmtc.export.formats.base import Reading, Size
 from dmtc.export.module import ExportedModule
 
 LARGEST_DIFFERENCE = 1e-3

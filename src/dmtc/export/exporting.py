@@ -13,12 +13,12 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.files import write_atomically, write_json
 from dmtc.core.version import __version__
 from dmtc.engine.inputs import refuse_among_inputs
-from dmtc.export import onnx_file, torch_files  # noqa: F401  (importing registers them)
 from dmtc.export.agreement import Agreement, compare
 from dmtc.export.card import model_card
 from dmtc.export.description import architecture, describe
 from dmtc.export.export_folder import RECORD, ExportFolder
-from dmtc.export.formats import FORMATS, FileFormat, Size, missing_packages, require
+from dmtc.export.formats import FORMATS, FileFormat
+from dmtc.export.formats.base import Size, missing_packages, require
 from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import CARD, CONFIG, HASHES, Segmenter
 from dmtc.models import SegmentationModel, build_model

@@ -2,8 +2,8 @@
 
 from dmtc.tracking.csv_logger import CsvLogger
 from dmtc.tracking.json_lines import JsonLines, read_records
-from dmtc.tracking.metrics import Metrics
 from dmtc.tracking.panel import Panel
+from dmtc.tracking.run_log import RunLog
 from dmtc.tracking.tensorboard_logger import TensorBoardLogger
 from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
 from dmtc.tracking.wandb_logger import WandbLogger
@@ -12,9 +12,9 @@ __all__ = [
     "LOGGERS",
     "CsvLogger",
     "JsonLines",
-    "Metrics",
     "Panel",
     "Record",
+    "RunLog",
     "TensorBoardLogger",
     "Tracker",
     "WandbLogger",

@@ -13,7 +13,7 @@ from dmtc.tracking.phase_record import PhaseRecord
 from dmtc.tracking.tracker import Record, Tracker
 
 
-class Metrics:
+class RunLog:
     """metrics.jsonl, which is the record, and the loggers beside it, of which none ever stops a run.
 
     Args:

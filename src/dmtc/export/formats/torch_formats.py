@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dmtc.core.files import write_atomically
-from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
+from dmtc.export.formats.base import FORMATS, FileFormat, Reading, Size
 from dmtc.export.module import INPUT, ExportedModule
 from dmtc.export.segmenter import Segmenter
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from dmtc.export.description import as_strings
-from dmtc.export.formats import FORMATS, FileFormat, Reading, Size
+from dmtc.export.formats.base import FORMATS, FileFormat, Reading, Size
+from dmtc.export.formats.torch_formats import exported_program
 from dmtc.export.module import INPUT, ExportedModule
 from dmtc.export.pooling import with_averaging_matrices
 from dmtc.export.segmenter import Segmenter
-from dmtc.export.torch_files import exported_program
 
 _OLDEST = 18
 """Version of ONNX's operators below which PyTorch's exporter writes none."""
