@@ -185,8 +185,8 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
     ),
     "predict writes the mask of another picture": (
         "src/dmtc/prediction/predicting.py",
-        "            for id, image, seen in zip(batch.ids, pictures, self._see(batch.image), strict=True):",
-        "            for id, image, seen in zip(batch.ids, pictures, self._see(batch.image)[::-1], strict=True):",
+        "zip(batch.ids, pictures, self._predictions(batch.image), strict=True):",
+        "zip(batch.ids, pictures, self._predictions(batch.image)[::-1], strict=True):",
         "tests/prediction",
     ),
     "a report's mean leaves a seed out": (

@@ -103,7 +103,7 @@ def test_every_fault_is_told_at_once(command, tmp_path):
         "p02.png is 40x40 pixels but its mask",
         "unknown mask value (2)",
         "p03.png: 5 pixels have the unknown class 7, 9",
-        "in all value 7: 7 pixels in 2 masks; value 9: 4 pixels in 2 masks",
+        "total: value 7: 7 pixels in 2 masks; value 9: 4 pixels in 2 masks",
         "mask with several channels (1)",
         "unreadable mask (2)",
         "p06.png: cannot be read as a mask",
@@ -167,7 +167,7 @@ def test_odd_images_are_warned_of(tmp_path):
         ("image with an orientation tag", "p04.jpg"),
         ("gray image", "p05.png"),
         ("16-bit image", "p05.png"),
-        ("image that is nearly black", "p05.png"),
+        ("nearly black image", "p05.png"),
     }
 
 
@@ -179,9 +179,9 @@ def test_poor_masks_and_unseen_classes_are_warned_of(tmp_path):
     result = check(root)
     assert not result.errors
     assert {(finding.kind, Path(finding.text).name) for finding in result.warnings} == {
-        ("mask without any valid pixel", "p00.png"),
-        ("mask with the first class alone", "p01.png"),
-        ("class that no labelled mask shows", "2 rarity"),
+        ("mask without valid pixels", "p00.png"),
+        ("mask with only the first class", "p01.png"),
+        ("class missing from all labelled masks", "2 rarity"),
     }
 
 
@@ -189,7 +189,7 @@ def test_labels_without_a_single_valid_pixel_are_an_error(tmp_path):
     root = write_folder(tmp_path)
     for index in range(8):
         save(root / f"masks/p0{index}.png", np.full((40, 40), 255, np.uint8))
-    assert kinds(check(root).errors) == {"no labelled image to learn from"}
+    assert kinds(check(root).errors) == {"no usable training images"}
 
 
 def test_pictures_that_are_there_twice(tmp_path):
@@ -199,8 +199,8 @@ def test_pictures_that_are_there_twice(tmp_path):
     (root / "images/p10.png").write_bytes(pictures["p02"])
     found = {finding.kind: finding.text for finding in check(root).warnings}
     assert found == {
-        "the same picture under several ids": "p00 (labelled), p01 (labelled)",
-        "the same picture in training and in validation": "p02 (labelled), p10 (validation)",
+        "same image under several ids": "p00 (labelled), p01 (labelled)",
+        "same image in training and validation": "p02 (labelled), p10 (validation)",
     }
 
 
@@ -214,7 +214,7 @@ def test_unlisted_colors_are_counted_over_all_masks(tmp_path):
         save(root / f"masks/{id}.png", picture)
     result = check(root, "dataset.colors=[[0,0,0],[128,0,0]]")
     assert kinds(result.errors) == {"unlisted mask color"}
-    assert "in all color (9, 8, 7): 6 pixels in 2 masks" in summary(result, 5)
+    assert "total: color (9, 8, 7): 6 pixels in 2 masks" in summary(result, 5)
 
 
 def test_skipped_faults_only_warn(tmp_path):
@@ -233,7 +233,7 @@ def test_skipping_everything_is_an_error(tmp_path):
     root = write_folder(tmp_path)
     for index in range(8):
         (root / f"masks/p0{index}.png").write_bytes(b"")
-    assert "no labelled image to learn from" in kinds(check(root, "dataset.on_error=skip").errors)
+    assert "no usable training images" in kinds(check(root, "dataset.on_error=skip").errors)
 
 
 def test_a_run_that_skips_counts_what_it_skipped(command, tmp_path, caplog):

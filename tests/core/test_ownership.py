@@ -233,9 +233,9 @@ def test_the_output_is_never_the_input(predict, pictures, tmp_path, output):
     before = snapshot(pictures)
     code, _, err = predict(f"output={tmp_path / output}")
     assert code == 2
-    wanted = "holds input=" if output == "." else "is the input folder"
+    wanted = "contains input=" if output == "." else "is the input folder"
     assert wanted in err
-    assert "name another folder" in err
+    assert "choose another folder" in err
     assert len(err.splitlines()) == 1
     assert snapshot(pictures) == before
     assert not (tmp_path / "predictions.json").exists()

@@ -275,7 +275,7 @@ def test_half_a_video_is_not_done_and_foreign_frames_are_not_replaced(command, f
     for existing in ("skip", "replace"):
         code, _, err = command(*given, f"job.existing={existing}", small_run=False)
         assert code == 2
-        assert "out/index/clip/notes.txt is no frame of a video and is left alone" in err
+        assert "out/index/clip/notes.txt is not a frame of a video and is left alone" in err
     assert (frames / "notes.txt").read_text() == "mine"
 
 

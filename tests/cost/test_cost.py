@@ -194,7 +194,7 @@ def test_the_page_tells_shares_and_what_limits():
     [
         (10.5, 1, "The start does not fit; with run.accumulate=2 it needs 6.00 GB."),
         (3.0, 2, "The start does not fit; with run.accumulate=8 it needs 2.40 GB."),
-        (2.0, 1, "The start does not fit, not even with one image a part: choose a smaller dataset.augment.crop."),
+        (2.0, 1, "The start does not fit, even with one image per part: choose a smaller dataset.augment.crop."),
         (12.0, 1, None),
     ],
 )

@@ -181,7 +181,7 @@ def test_check_tells_of_faults_and_copies_in_it(root, tmp_path):
     (data / "masks/Test/t1.png").write_bytes(b"broken")
     components = Components(dmtc.engine.checks.settle(settings(data, "dataset.classes=[ground,thing]")))
     found = {finding.kind: finding for finding in check_data(components).findings}
-    assert found["the same picture in the test part and elsewhere"].text == "p00 (labelled), Test/t0 (test)"
+    assert found["same image in the test part and elsewhere"].text == "p00 (labelled), Test/t0 (test)"
     assert found["unreadable mask"].stops
     assert found["unreadable mask"].role == "test"
 

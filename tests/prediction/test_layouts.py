@@ -79,7 +79,7 @@ def test_voc(tmp_path):
 def test_names_that_a_server_does_not_know_are_told_before_anything_is_written(tmp_path):
     save(tmp_path / "in/berlin_000000_000019_leftImg8bit.png", [0])
     save(tmp_path / "in/holiday.png", [0])
-    with pytest.raises(DataError, match=r"1 of 2 inputs are not named as its test images are: .*holiday\.png"):
+    with pytest.raises(DataError, match=r"1 of 2 inputs are not named like its test images: .*holiday\.png"):
         predict(tmp_path / "in", tmp_path / "out", CITYSCAPES, "cityscapes")
     (tmp_path / "in/holiday.png").unlink()
     save(tmp_path / "in/again/berlin_000000_000019.png", [0])

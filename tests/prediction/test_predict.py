@@ -200,7 +200,7 @@ def test_what_is_there_is_not_replaced_unasked(predict, folder, tmp_path):
     before = (tmp_path / "out" / "index" / "a.png").stat().st_mtime_ns
     code, _, err = predict("job.write=[index]")
     assert code == 2
-    assert "3 files to be written are already there" in err
+    assert "3 files to be written already exist" in err
     assert "job.existing=skip" in err
     (tmp_path / "out" / "index" / "day" / "b.png").unlink()
     code, out, err = predict("job.write=[index]", "job.existing=skip")
@@ -208,7 +208,7 @@ def test_what_is_there_is_not_replaced_unasked(predict, folder, tmp_path):
     assert out.startswith("1 image in ")
     assert (tmp_path / "out" / "index" / "a.png").stat().st_mtime_ns == before
     code, out, err = predict("job.write=[index]", "job.existing=skip")
-    assert out == f"nothing was left to do in {tmp_path / 'out'}\n"
+    assert out == f"nothing left to do in {tmp_path / 'out'}\n"
     code, _, err = predict("job.write=[index]", "job.existing=skip", "job.flip=true")
     assert code == 2
     assert "predicted with other settings (evaluation)" in err
@@ -236,7 +236,7 @@ def test_orientation_tags_are_followed_only_if_asked_for(predict, finished, fold
     Image.fromarray(pictures["a"]).save(folder / "turned.png", exif=exif)
     code, _, err = predict("job.write=[index]", f"input={folder / 'turned.png'}")
     assert code == 0, err
-    assert "1 image carries an orientation tag, which is not followed, as in training; job.upright=true" in err
+    assert "1 image has an orientation tag, which is ignored as in training; job.upright=true" in err
     np.testing.assert_array_equal(index_of(tmp_path, "turned"), finished.predict(pictures["a"]))
     more = ("job.write=[index]", f"input={folder / 'turned.png'}", "job.upright=true", "job.existing=replace")
     code, _, err = predict(*more)
@@ -255,7 +255,7 @@ def test_orientation_tags_are_followed_only_if_asked_for(predict, finished, fold
         (["job.resize=0"], "job.resize should be a factor above 0"),
         (["job.write=[]"], "job.write is empty"),
         (["job.write=[masks]"], "job.write takes index, palette, overlay, confidence, probabilities"),
-        (["job.opacity=2"], "job.opacity should lie in [0, 1]"),
+        (["job.opacity=2"], "job.opacity should be in [0, 1]"),
         (["job.existing=append"], "job.existing"),
         (["job.layout=coco"], "unknown layout 'coco'"),
         (["job.layout=voc"], "job.layout=voc is for networks of its 21 classes"),

@@ -67,7 +67,7 @@ def test_overlapping_inputs_count_once(tmp_path):
     assert names(tmp_path / "in", tmp_path / "in/a.jpg", output=tmp_path / "out") == ["a", "b"]
 
 
-@pytest.mark.parametrize(("given", "told"), [("nowhere", "no such file or folder"), ("empty", "no image and no video")])
+@pytest.mark.parametrize(("given", "told"), [("nowhere", "no such file or folder"), ("empty", "no images or videos")])
 def test_inputs_without_anything_are_told(tmp_path, given, told):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=told):

@@ -72,7 +72,7 @@ def test_a_video_is_predicted_frame_by_frame(command, finished, clip, tmp_path, 
         assert np.abs(overlays[0].mean((0, 1)) - blended.mean((0, 1))).max() < 12
     assert not list((tmp_path / "out").rglob("*.part*"))
     code, out, _ = command(*arguments, "job.existing=skip", small_run=False)
-    assert (code, out) == (0, "nothing was left to do in out\n")
+    assert (code, out) == (0, "nothing left to do in out\n")
     assert command(*arguments, "job.existing=replace", small_run=False)[0] == 0
     assert sorted((tmp_path / "out" / kind / "clip").iterdir()) == masks
 

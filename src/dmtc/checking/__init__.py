@@ -1,4 +1,4 @@
-"""Checking a data set before anything is trained on it: every file is read as training would read it."""
+"""Checking a data set before training: every file is read as in training."""
 
 from dmtc.checking.advice import advise
 from dmtc.checking.gathering import Check, check_data

@@ -1,4 +1,4 @@
-"""What suits a data set and this machine: crop, batch and lengths, as settings to type in."""
+"""Suggested crop, batch and lengths for a data set on this machine, as settings for the command line."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from dmtc.checking.gathering import SETTINGS, Check
 from dmtc.cost import Memory
 from dmtc.cost.memory import free_bytes
 from dmtc.cost.steps import StageTraining
-from dmtc.cost.timing import Stopwatch
+from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
 
 _LARGEST = {"cpu": (256, 320), "cuda": (512, 512)}
-"""Height and width of the largest crop that is suggested, by the type of the device; as the CPU for others."""
+"""Height and width of the largest suggested crop by device type; other types use the CPU's."""
 
-_USED = 0.8  # share of the free memory that a step may take: other programs want some, too
+_USED = 0.8  # share of the free memory that a step may take, leaving some for other programs
 _MEASURED = (128, 128)
 _CELL = 32
 _LARGE_PIXELS = 2_000_000
@@ -28,9 +28,9 @@ class Advice:
     """Settings for a data set on a machine.
 
     Attributes:
-        title: For what and where.
-        overrides: As they are typed in.
-        reasons: Why, a line each.
+        title: The data set and the machine.
+        overrides: The settings, as on the command line.
+        reasons: The reasons, one line each.
     """
 
     title: str
@@ -44,11 +44,11 @@ class Advice:
 
 
 def advise(components: Components, check: Check) -> Advice | None:
-    """Suggest crop, batch and lengths; None if no labelled image can be read, or the settings at hand have a fault.
+    """Suggest crop, batch and lengths; None if no labelled image can be read, or the current settings have a fault.
 
-    What a step of the recipe's network keeps in memory is counted on a small crop and grows with the crop's pixels. The
-    largest crop that the device suits and the images have, and the recipe's own batch, are suggested if they fit into
-    the free memory: in parts (`run.accumulate`) if need be, and last with a smaller crop.
+    The memory of a step is counted on a small crop and scaled by the crop's pixels. Suggests the largest crop that is
+    reasonable for the device and the images, and the recipe's own batch, if these fit in the free memory; otherwise
+    splits the batch (`run.accumulate`), and finally shrinks the crop.
     """
     shapes = [image.shape for image in check.of_role("labelled") if image.shape is not None]
     if not shapes or any(finding.kind == SETTINGS for finding in check.errors):
@@ -84,8 +84,8 @@ def advise(components: Components, check: Check) -> Advice | None:
     overrides += [setting for setting, _, _ in by_count]
     reasons = [_crop_reason(crop, usual, largest, components)]
     reasons.append(
-        f"batch: {images} images a step{f' in {accumulate} parts' if accumulate > 1 else ''} take about"
-        f" {_gigabytes(need)}, estimated{'' if fits else ': more than there is; take a smaller model/backbone'}"
+        f"batch: {images} images per step{f' in {accumulate} parts' if accumulate > 1 else ''} take about"
+        f" {_gigabytes(need)}, estimated{'' if fits else ': more than is free; choose a smaller model/backbone'}"
     )
     reasons += [f"length: {setting},{reason}" for setting, _, reason in by_count]
     if not by_count:
@@ -93,19 +93,19 @@ def advise(components: Components, check: Check) -> Advice | None:
         reasons.append(f"length: the recipe's own, {steps}; experiment=your_data chooses by the number of images")
     if usual[0] * usual[1] > _LARGE_PIXELS:
         reasons.append(
-            f"size: a crop shows {crop[0] * crop[1] / (usual[0] * usual[1]):.1%} of an image, and whole ones are"
-            " scored: shrink images, and masks by the nearest pixel, to about 1000 pixels unless small things matter"
+            f"size: a crop covers {crop[0] * crop[1] / (usual[0] * usual[1]):.1%} of an image, and whole images are"
+            " scored: shrink images (masks with nearest neighbor) to about 1000 pixels unless small objects matter"
         )
     return Advice(title, overrides, reasons)
 
 
 def _memory(components: Components) -> Memory:
-    """Of the stage that keeps most, for an image of `_MEASURED` pixels."""
+    """Memory of the stage that needs the most, for crops of `_MEASURED` pixels."""
     model = components.model(components.networks[0]).to(components.device)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
     phases = {phase.stage: phase for phase in components.plan}.values()
-    watch = Stopwatch(components.device, 1, 0.0)
-    counted = [StageTraining(components, model, phase, None, watch, _MEASURED).memory() for phase in phases]
+    timer = Timer(components.device, 1, 0.0)
+    counted = [StageTraining(components, model, phase, None, timer, _MEASURED).memory() for phase in phases]
     return max(counted, key=lambda memory: memory.per_image)
 
 

@@ -1,4 +1,4 @@
-"""Examining one image with its mask: what would stop training, what is merely odd, and what the mask holds."""
+"""Examining an image and its mask: what would stop training, what is unusual, and the mask's classes."""
 
 import hashlib
 import io
@@ -22,33 +22,33 @@ from dmtc.data.tiff import TiffFacts, TiffFault, facts_of_tiff, is_tiff, read_ti
 
 Role = Literal["labelled", "unlabelled", "validation", "test", "unused"]
 
-NO_VALID_PIXEL = "mask without any valid pixel"
-FIRST_CLASS_ALONE = "mask with the first class alone"
+NO_VALID_PIXEL = "mask without valid pixels"
+FIRST_CLASS_ALONE = "mask with only the first class"
 GRAY = "gray image"
 ALPHA = "image with transparency"
 DEEP = "16-bit image"
-SIGNED = "image of numbers with a sign"
-WIDE = "image of floating or 32-bit numbers"
-BANDS = "image of more than three bands"
-PAGES = "image of several pages or frames"
+SIGNED = "image with signed values"
+WIDE = "image with floating-point or 32-bit values"
+BANDS = "image with more than three bands"
+PAGES = "image with several pages or frames"
 CMYK = "CMYK image"
 TURNED = "image with an orientation tag"
-DARK = "image that is nearly black"
+DARK = "nearly black image"
 
 _BITS_PER_SAMPLE = 258  # a tag of TIFF
-_DARK = 24  # of 255; nothing brighter is in a picture whose 12 bits are stored as if they were 16
+_DARK = 24  # of 255; images with 12 bits stored as 16 are darker
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to tell about one file.
+    """A finding about one file.
 
     Attributes:
-        kind: What findings are gathered by.
-        text: The message, on one line; or only the file, where the kind says everything.
-        role: What the image is used for.
-        stops: Whether training would stop at it.
-        counts: Pixels by mask value or color, of those that mean nothing.
+        kind: Groups findings.
+        text: The message on one line, or only the file if the kind says it all.
+        role: The use of the image.
+        stops: Whether it would stop training.
+        counts: Number of pixels by unknown mask value or color.
     """
 
     kind: str
@@ -60,16 +60,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What is known of one image.
+    """The result of examining an image.
 
     Attributes:
-        id: Its name.
-        role: What it is used for.
-        findings: In the order they were found.
-        shape: Height and width as training sees them, or None if it cannot be read.
-        pixels: int64 (256,), pixels of each value of its mask; None if it has none that can be read.
-        digest: Of the file's bytes, or None if there are none.
-        span: The smallest and the largest number of an image that has no 8 bits, or a sign; None of others.
+        id: Its id.
+        role: Its use.
+        findings: Findings in the order of discovery.
+        shape: Height and width as in training; None if unreadable.
+        pixels: int64 (256,), number of pixels of each mask value; None without a readable mask.
+        digest: Hash of the file's bytes; None if unreadable.
+        span: Smallest and largest value of an image that is signed or not 8-bit; None for others.
     """
 
     id: str
@@ -82,9 +82,9 @@ class Examined:
 
 
 def examine(dataset: Dataset, id: str, role: Role) -> Examined:
-    """Read an image, and its mask if there is one, as training would.
+    """Read an image and its mask, if it has one, as in training.
 
-    Masks of images that are not labelled are read too, but nothing in them stops training, which never opens them.
+    Masks of images that are not labelled are also read, but cannot stop training, which never opens them.
     """
     findings: list[Finding] = []
     shape = pixels = digest = span = None
@@ -131,7 +131,7 @@ def _require_shape(dataset: Dataset, id: str, path: Path, shape: tuple[int, int]
 
 
 def _poor(pixels: npt.NDArray[np.int64]) -> str | None:
-    """Whether a mask has little to learn from."""
+    """The kind of a mask with little to learn from; None for others."""
     valid = pixels[:IGNORE_INDEX].sum()
     if valid == 0:
         return NO_VALID_PIXEL
@@ -139,7 +139,7 @@ def _poor(pixels: npt.NDArray[np.int64]) -> str | None:
 
 
 def _oddities(content: bytes) -> Iterator[str]:
-    """What the file's head tells; nothing is decoded."""
+    """Unusual properties in the file's header, without decoding."""
     try:
         if is_tiff(content) and (facts := facts_of_tiff(content)).is_plain:
             yield from _oddities_of_tiff(facts)
@@ -149,7 +149,7 @@ def _oddities(content: bytes) -> Iterator[str]:
             deep = exif.get(_BITS_PER_SAMPLE) if picture.format == "TIFF" else None
             frames = 1 if picture.format in ("JPEG", "MPO") else getattr(picture, "n_frames", 1)
     except PILLOW_FAULTS:
-        return  # told when it is decoded
+        return  # reported when decoding fails
     if frames > 1:
         yield PAGES
     png_depth = content[24] if content[:4] == b"\x89PNG" else 8
@@ -187,7 +187,7 @@ def _oddities_of_tiff(facts: TiffFacts) -> Iterator[str]:
 
 
 def _span(content: bytes) -> tuple[float, float] | None:
-    """The smallest and the largest number of a picture of more than 8 bits, or with a sign."""
+    """The smallest and largest value of an image that is signed or has more than 8 bits."""
     try:
         if not is_tiff(content):
             return None

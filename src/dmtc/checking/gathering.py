@@ -1,4 +1,4 @@
-"""Gathering what is found in all files of a data set."""
+"""Collecting the findings of all files of a data set."""
 
 import dataclasses
 import logging
@@ -22,24 +22,24 @@ from dmtc.engine.components import Components
 from dmtc.splits import Split
 from dmtc.tracking.progress import Display
 
-SAME_PICTURE = "the same picture under several ids"
-LEAK = "the same picture in training and in validation"
-TEST_LEAK = "the same picture in the test part and elsewhere"
-UNSEEN_CLASS = "class that no labelled mask shows"
-NOTHING_LABELLED = "no labelled image to learn from"
+SAME_PICTURE = "same image under several ids"
+LEAK = "same image in training and validation"
+TEST_LEAK = "same image in the test part and elsewhere"
+UNSEEN_CLASS = "class missing from all labelled masks"
+NOTHING_LABELLED = "no usable training images"
 SETTINGS = "setting that does not fit the data"
-NOTICE = "notice of the data set"
-RANGE = "range of values that suits the images"
+NOTICE = "notice about the data set"
+RANGE = "value range of the images"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What is known of a data set after every file was read.
+    """The result of reading every file of a data set.
 
     Attributes:
         dataset: The data set.
-        images: One entry an image, in the order of roles and ids.
-        findings: Everything to tell, in the order of images; what concerns no single file comes last.
+        images: One entry per image, in the order of roles and ids.
+        findings: Findings in the order of images, followed by those about no single file.
     """
 
     dataset: Dataset
@@ -48,16 +48,16 @@ class Check:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What training would stop at."""
+        """Findings that would stop training."""
         return tuple(finding for finding in self.findings if finding.stops)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What it would not."""
+        """Findings that would not stop training."""
         return tuple(finding for finding in self.findings if not finding.stops)
 
     def of_role(self, role: Role) -> list[Examined]:
-        """The images that are used for something."""
+        """The images with a role."""
         return [image for image in self.images if image.role == role]
 
 
@@ -93,7 +93,7 @@ def check_data(components: Components) -> Check:
 
 
 def _roles(dataset: Dataset, split: Split | None, open_test: bool) -> dict[str, Role]:
-    """What each image that is read is used for. Without a split every training image with a mask counts as labelled."""
+    """The role of each image to read. Without a split, every training image with a mask counts as labelled."""
     labelled = set(dataset.masked if split is None else split.labelled)
     unlabelled = set(dataset.unmasked if split is None else split.unlabelled)
     roles: dict[str, Role] = {id: "labelled" for id in sorted(labelled)}
@@ -108,7 +108,7 @@ def _roles(dataset: Dataset, split: Split | None, open_test: bool) -> dict[str, 
 def _examine_all(
     dataset: Dataset, roles: Mapping[str, Role], workers: int | str, display: Display
 ) -> Iterator[Examined]:
-    # Threads, as decoding leaves Python's lock: two of them read twice as fast as one, and nothing is copied.
+    # Threads, as decoding releases the GIL: two read twice as fast as one, and nothing is copied between processes.
     threads = min(8, os.cpu_count() or 1) if workers == "auto" else max(1, int(workers))
     shown = display == "bars" or (display == "auto" and sys.stderr.isatty())
     with (
@@ -116,7 +116,7 @@ def _examine_all(
         tqdm(total=len(roles), desc="check", unit="image", disable=not shown, dynamic_ncols=True) as bar,
         ThreadPoolExecutor(threads) as pool,
     ):
-        warnings.simplefilter("ignore")  # Pillow's, about odd heads of files: those that matter are told below
+        warnings.simplefilter("ignore")  # Pillow's, about unusual headers; those that matter become findings
         try:
             for image in pool.map(lambda item: examine(dataset, *item), roles.items()):
                 bar.update()
@@ -127,13 +127,13 @@ def _examine_all(
 
 
 def _nothing_to_learn(images: Sequence[Examined], split: Split | None) -> Iterator[Finding]:
-    """Networks whose labelled images are all unusable, or all ignored."""
+    """Findings for networks without any usable labelled image, and for unlabelled images that are all unreadable."""
     unusable = {image.id for image in images if any(finding.stops for finding in image.findings)}
     ignored = {image.id for image in images if any(finding.kind == NO_VALID_PIXEL for finding in image.findings)}
     subsets = {} if split is None else split.subsets
     for network, ids in subsets.items():
         if not set(ids) - unusable - ignored:
-            text = f"network {network}: each of its {len(ids)} labelled images is at fault or has no valid pixel"
+            text = f"network {network}: each of its {len(ids)} labelled images is unusable or has no valid pixels"
             yield Finding(NOTHING_LABELLED, text, "labelled", stops=True)
     if split is not None and split.unlabelled and not set(split.unlabelled) - unusable:
         text = f"none of the {len(split.unlabelled)} unlabelled images can be read"
@@ -141,12 +141,12 @@ def _nothing_to_learn(images: Sequence[Examined], split: Split | None) -> Iterat
 
 
 def _range_of_values(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Finding]:
-    """What images that are not of 8 bits hold, where nobody has said what becomes black and white."""
+    """The value range of images that are not 8-bit, if the settings give none."""
     spans = [image.span for image in images if image.span is not None]
     if spans and dataset.reader.value_range is None:
         low, high = min(span[0] for span in spans), max(span[1] for span in spans)
         if low < high:
-            text = f"{len(spans)} images hold {low:.7g} to {high:.7g}: dataset.value_range=[{low:.7g},{high:.7g}]"
+            text = f"{len(spans)} images have {low:.7g} to {high:.7g}: dataset.value_range=[{low:.7g},{high:.7g}]"
             yield Finding(RANGE, text, "unused", stops=False)
 
 
@@ -171,7 +171,7 @@ def _unseen_classes(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Fi
 
 
 def _misfits(components: Components, images: Sequence[Examined]) -> Iterator[Finding]:
-    """Sizes of validation and test images that the protocol is not made for."""
+    """Findings for sizes of validation and test images that the protocol does not support."""
     first: dict[tuple[int, int], Examined] = {}
     for image in images:
         if image.role in ("validation", "test") and image.shape is not None:
@@ -189,7 +189,7 @@ def _misfits(components: Components, images: Sequence[Examined]) -> Iterator[Fin
 
 @contextmanager
 def _notices() -> Iterator[list[str]]:
-    """Gather what data sets warn of while they are made, to be told with the rest."""
+    """Collect the warnings of building the data set, to report them with the other findings."""
     messages: list[str] = []
     handler = _Keeper(messages.append)
     logger = logging.getLogger("dmtc.data")
@@ -204,7 +204,7 @@ def _notices() -> Iterator[list[str]]:
 
 
 class _Keeper(logging.Handler):
-    """Hands messages to a function in place of a file."""
+    """Passes messages to a function."""
 
     def __init__(self, keep: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)

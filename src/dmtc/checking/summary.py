@@ -1,4 +1,4 @@
-"""What a check found, as text: errors, warnings, then facts."""
+"""The result of a check as text: errors, warnings, then statistics."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -34,38 +34,38 @@ _ADVICE = {
     faults.MASK_CHANNELS: (
         "save them with one channel of class indices, or list the color of each class (classes.yaml, dataset.colors)"
     ),
-    faults.UNKNOWN_VALUE: "name all classes, or the value that means ignored (classes.yaml, dataset.ignore_value)",
+    faults.UNKNOWN_VALUE: "name all classes, or set the value that means ignored (classes.yaml, dataset.ignore_value)",
     faults.UNLISTED_COLOR: (
-        "give them to a class or to ignore (classes.yaml, dataset.ignore_color), or repaint them; JPEG masks have many"
+        "give them a class or ignore them (classes.yaml, dataset.ignore_color), or repaint them; typical of JPEG masks"
     ),
-    faults.OTHER_SIZE: "export image and mask at one size; a turned photograph may carry an orientation tag",
+    faults.OTHER_SIZE: "export image and mask at the same size; a rotated photo may have an orientation tag",
     examination.NO_VALID_PIXEL: "every pixel is ignored, so nothing is learned from them",
     examination.FIRST_CLASS_ALONE: "empty, if the first class is the background",
     examination.GRAY: "read as three equal channels",
     examination.ALPHA: "transparency is dropped",
-    examination.DEEP: "the upper 8 bits are read, or what dataset.value_range says",
-    examination.SIGNED: "the lowest number of the type becomes black and the highest white, or what value_range says",
-    examination.WIDE: "read as dataset.value_range says",
-    examination.BANDS: "the first three are read, or those of dataset.bands",
-    examination.PAGES: "the first one is read",
-    gathering.RANGE: "what lies beyond it becomes black or white",
+    examination.DEEP: "the upper 8 bits are used, or dataset.value_range",
+    examination.SIGNED: "the lowest value of the type becomes black and the highest white, or set dataset.value_range",
+    examination.WIDE: "converted by dataset.value_range",
+    examination.BANDS: "the first three are used, or those of dataset.bands",
+    examination.PAGES: "the first one is used",
+    gathering.RANGE: "values outside become black or white",
     examination.CMYK: "converted to RGB without a color profile",
-    examination.TURNED: "the tag is not followed, as masks carry none: is the mask drawn on the picture as stored?",
-    examination.DARK: "nothing is brighter than 23 of 255; 10 or 12 bits stored as 16? stretch them",
-    gathering.LEAK: "scores on them say little; keep each on one side",
-    gathering.TEST_LEAK: "test scores on them say little; keep each in one part",
-    gathering.SAME_PICTURE: "keep one of each",
-    gathering.UNSEEN_CLASS: "it cannot be learned; choose other labelled images, or leave the class out",
+    examination.TURNED: "the tag is ignored, as masks have none: was the mask drawn on the image as stored?",
+    examination.DARK: "no pixel is brighter than 23 of 255; if they are 10 or 12 bits stored as 16, stretch them",
+    gathering.LEAK: "scores on them mean little; keep each on one side only",
+    gathering.TEST_LEAK: "test scores on them mean little; keep each in one part only",
+    gathering.SAME_PICTURE: "keep only one of each",
+    gathering.UNSEEN_CLASS: "it cannot be learned; choose other labelled images, or remove the class",
     gathering.NOTHING_LABELLED: "see the errors of these files",
 }
 
 
 def summary(check: Check, shown: int) -> str:
-    """The whole report, for a terminal.
+    """The whole summary, for a terminal.
 
     Args:
-        check: What was found.
-        shown: How many files are listed for each kind of finding.
+        check: The result of the check.
+        shown: Number of files to list for each kind of finding.
     """
     counts = ", ".join(f"{len(images)} {role}" for role in _ROLES if (images := check.of_role(role)))
     closed = len(check.dataset.test) - len(check.of_role("test"))
@@ -96,30 +96,30 @@ def _findings(title: str, findings: Sequence[Finding], shown: int) -> list[str]:
 
 
 def _aside(finding: Finding) -> str:
-    """Why a fault is a warning only: its image is unlabelled, not used at all, or would be skipped."""
+    """Why a fault is only a warning: its image is unlabelled, unused, or would be skipped."""
     return f" [{finding.role}]" if finding.kind in _FAULTS and not finding.stops else ""
 
 
 def _totals(findings: Sequence[Finding], most: int = 20) -> list[str]:
-    """Pixels and files of each value that means nothing."""
+    """Pixels and files of each unknown value."""
     pixels: Counter[str] = Counter()
     files: Counter[str] = Counter()
     for finding in findings:
         pixels.update(finding.counts)
         files.update(finding.counts.keys())
-    told = [f"{value}: {count} pixels in {files[value]} masks" for value, count in pixels.most_common(most)]
-    return [f"    in all {'; '.join(told)}{'; ...' if len(pixels) > most else ''}"] if told else []
+    lines = [f"{value}: {count} pixels in {files[value]} masks" for value, count in pixels.most_common(most)]
+    return [f"    total: {'; '.join(lines)}{'; ...' if len(pixels) > most else ''}"] if lines else []
 
 
 def _sizes(check: Check, most: int = 10) -> str:
     sizes = Counter(image.shape for image in check.images if image.shape is not None)
-    told = [f"{width}x{height}: {count}" for (height, width), count in sizes.most_common(most)]
+    counts = [f"{width}x{height}: {count}" for (height, width), count in sizes.most_common(most)]
     rest = f", and {len(sizes) - most} other sizes" if len(sizes) > most else ""
-    return f"sizes (width x height): {', '.join(told) or 'none readable'}{rest}"
+    return f"sizes (width x height): {', '.join(counts) or 'none readable'}{rest}"
 
 
 def _classes(check: Check) -> str:
-    """How much there is of each class: share of the valid pixels, and images that show it."""
+    """A table of classes: share of the valid pixels, and number of images with the class."""
     shown: tuple[Role, ...] = (
         ("labelled", "validation", "test") if check.of_role("test") else ("labelled", "validation")
     )

@@ -8,7 +8,7 @@ import cv2
 import torch
 
 from dmtc.batches import Loader, training_requests
-from dmtc.cost.timing import Stopwatch
+from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
 from dmtc.pseudo import PseudoLabels
 from dmtc.schedule import Phase
@@ -21,7 +21,7 @@ def crops_per_s(
     phase: Phase,
     unlabelled: Sequence[str],
     pseudo_labels: PseudoLabels | None,
-    watch: Stopwatch,
+    timer: Timer,
 ) -> float:
     """Training crops per second that one process reads and augments, with files in the system's cache.
 
@@ -30,7 +30,7 @@ def crops_per_s(
         phase: Gives the mixture of labelled and pseudo-labelled images.
         unlabelled: Ids of images with pseudo-labels.
         pseudo_labels: Their pseudo-labels; None if the phase has none.
-        watch: Times the reading.
+        timer: Times the reading.
     """
     labelled = components.split.subsets[phase.trainee]
     loader = Loader(components.dataset, components.augment, 0, torch.device("cpu"), components.on_error)
@@ -41,7 +41,7 @@ def crops_per_s(
             pass
 
     with _one_thread():
-        return _STEPS * (phase.labelled_batch + phase.pseudo_batch) / watch.one(read)
+        return _STEPS * (phase.labelled_batch + phase.pseudo_batch) / timer.one(read)
 
 
 @contextmanager

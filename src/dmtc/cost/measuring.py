@@ -12,7 +12,7 @@ from dmtc.cost.loading import crops_per_s
 from dmtc.cost.memory import free_bytes
 from dmtc.cost.passes import WholeImages, truth_seconds
 from dmtc.cost.steps import StageTraining
-from dmtc.cost.timing import Stopwatch
+from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
 from dmtc.engine.networks import Networks
 from dmtc.machine.allocator import keep_freed_memory
@@ -54,7 +54,7 @@ def measure_cost(
         )
     if components.device.type == "cpu":
         keep_freed_memory()  # as a run does
-    watch = Stopwatch(components.device, steps, seconds)
+    timer = Timer(components.device, steps, seconds)
     free, workers = (
         free_bytes(components.device),
         pick_workers(components.run.workers, components.device, components.processes),
@@ -63,7 +63,7 @@ def measure_cost(
     with tempfile.TemporaryDirectory() as scratch:
         networks = Networks(components, RunFolder(scratch))
         model = networks.instance(network)
-        whole = WholeImages(components, networks.predictor(model), workers, watch)
+        whole = WholeImages(components, networks.predictor(model), workers, timer)
         report("measuring: scoring whole images")
         evaluation = whole.evaluation()
         labelling, labels, labelled = None, None, ()
@@ -73,14 +73,14 @@ def measure_cost(
             store = PseudoLabelStore(Path(scratch) / "labels")
             labelling, labelled = whole.labelling(store)
             labels = store.select(1.0)
-            truth = truth_seconds(components, store, labelled, watch)
+            truth = truth_seconds(components, store, labelled, timer)
         stages = []
         for phase in phases.values():
             report(f"measuring: steps of the {phase.stage}")
-            read = crops_per_s(components, phase, labelled, labels if phase.label_from else None, watch)
-            stages.append(StageTraining(components, model, phase, free, watch).cost(batches, read))
+            read = crops_per_s(components, phase, labelled, labels if phase.label_from else None, timer)
+            stages.append(StageTraining(components, model, phase, free, timer).cost(batches, read))
     return Cost(
-        matrix_rate=_matrix_rate(components, watch),
+        matrix_rate=_matrix_rate(components, timer),
         free_bytes=free,
         workers=workers,
         stages=stages,
@@ -124,7 +124,7 @@ def _plan(
     return plan
 
 
-def _matrix_rate(components: Components, watch: Stopwatch) -> float:
+def _matrix_rate(components: Components, timer: Timer) -> float:
     size = 2048 if components.device.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=components.device, dtype=components.precision) for _ in range(2))
-    return 2 * size**3 / watch.one(lambda: a @ b)
+    return 2 * size**3 / timer.one(lambda: a @ b)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dmtc.batches import Loader
 from dmtc.core.types import Batch
 from dmtc.cost.findings import PassCost
-from dmtc.cost.timing import Stopwatch
+from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
 from dmtc.evaluation import Predictor, evaluate
 from dmtc.evaluation.quality import score_pseudo_labels
@@ -22,11 +22,11 @@ class WholeImages:
         components: The recipe.
         predict: The network.
         workers: Number of loader processes of the run.
-        watch: Times the passes.
+        timer: Times the passes.
     """
 
-    def __init__(self, components: Components, predict: Predictor, workers: int, watch: Stopwatch) -> None:
-        self._components, self._predict, self._watch = components, predict, watch
+    def __init__(self, components: Components, predict: Predictor, workers: int, timer: Timer) -> None:
+        self._components, self._predict, self._timer = components, predict, timer
         self._loader = Loader(components.dataset, components.augment, workers, components.device, components.on_error)
         for _ in self._loader.images(components.dataset.val[: max(1, workers)], 1, with_mask=False):
             pass  # starts the processes
@@ -41,7 +41,7 @@ class WholeImages:
             images = ((list(batch.ids), batch.image) for batch in batches)
             label_images(self._predict, images, store, components.dataset.num_classes)
 
-        return PassCost(images_per_s=len(ids) / self._watch.once(label), plain_images_per_s=plain), ids
+        return PassCost(images_per_s=len(ids) / self._timer.once(label), plain_images_per_s=plain), ids
 
     def evaluation(self) -> PassCost:
         """Score validation images under the recipe's protocol."""
@@ -52,7 +52,7 @@ class WholeImages:
             batches = self._loader.images(ids, components.run.label_batch, with_mask=True)
             evaluate({"a": self._predict}, batches, components.dataset.num_classes, components.evaluation)
 
-        return PassCost(images_per_s=len(ids) / self._watch.once(score), plain_images_per_s=plain)
+        return PassCost(images_per_s=len(ids) / self._timer.once(score), plain_images_per_s=plain)
 
     def _plain(self, ids: Sequence[str]) -> tuple[Sequence[str], float]:
         """The ids that fit in the measuring time, and the network's speed alone, in images per second."""
@@ -66,16 +66,14 @@ class WholeImages:
 
         first = read(ids[: self._components.run.label_batch])
         infer(first)
-        seconds = self._watch.once(lambda: infer(first)) / sum(len(batch.ids) for batch in first)
-        chosen = ids[: max(self._components.run.label_batch, int(self._watch.seconds / _PASSES / seconds))]
+        seconds = self._timer.once(lambda: infer(first)) / sum(len(batch.ids) for batch in first)
+        chosen = ids[: max(self._components.run.label_batch, int(self._timer.seconds / _PASSES / seconds))]
         batches = read(chosen)
-        return chosen, sum(len(batch.ids) for batch in batches) / self._watch.once(lambda: infer(batches))
+        return chosen, sum(len(batch.ids) for batch in batches) / self._timer.once(lambda: infer(batches))
 
 
-def truth_seconds(
-    components: Components, store: PseudoLabelStore, ids: Sequence[str], watch: Stopwatch
-) -> float | None:
+def truth_seconds(components: Components, store: PseudoLabelStore, ids: Sequence[str], timer: Timer) -> float | None:
     """Seconds per image for comparing pseudo-labels with the truth; None if the run does not."""
     if not components.run.score_pseudo_labels:
         return None
-    return watch.once(lambda: score_pseudo_labels(store, 1.0, ids, components.dataset)) / len(ids)
+    return timer.once(lambda: score_pseudo_labels(store, 1.0, ids, components.dataset)) / len(ids)

@@ -10,7 +10,7 @@ from torch import Tensor
 from dmtc.core.types import IGNORE_INDEX, Batch, Maps, StepInputs
 from dmtc.cost.findings import Memory, StageCost, StepCost
 from dmtc.cost.memory import LiveBytes, fixed_bytes, peak_bytes, reset_peak
-from dmtc.cost.timing import Stopwatch
+from dmtc.cost.timing import Timer
 from dmtc.engine.average import AveragedWeights
 from dmtc.engine.components import Components
 from dmtc.engine.step import Step, Student
@@ -33,7 +33,7 @@ class StageTraining:
         model: A network on its device.
         phase: A phase of the stage.
         free: Free bytes on the device before the network was loaded; None if unknown.
-        watch: Times the steps.
+        timer: Times the steps.
         crop: Height and width of the images; None for the recipe's.
     """
 
@@ -43,11 +43,11 @@ class StageTraining:
         model: SegmentationModel,
         phase: Phase,
         free: int | None,
-        watch: Stopwatch,
+        timer: Timer,
         crop: Sequence[int] | None = None,
     ) -> None:
         schedule = components.config["schedule"]
-        self._components, self._model, self._phase, self._free, self._watch = components, model, phase, free, watch
+        self._components, self._model, self._phase, self._free, self._timer = components, model, phase, free, timer
         self._crop = components.augment.crop if crop is None else crop
         self._terms = terms_of_stage(components.terms, phase.stage)
         self._optimizer = OPTIMIZERS.build(
@@ -109,7 +109,7 @@ class StageTraining:
             reset_peak(device)
             works = {name: partial(self._train, batch, terms) for name, terms in compared.items()}
             try:
-                seconds = self._watch.each(works)
+                seconds = self._timer.each(works)
                 peak = peak_bytes(device)
             except torch.OutOfMemoryError:
                 self._model.zero_grad(set_to_none=True)
@@ -145,7 +145,7 @@ class StageTraining:
             embedding = None if maps.embedding is None else maps.embedding.detach().requires_grad_()
             self._loss(part, Maps(logits, embedding)).backward()
 
-        return self._watch.one(both_passes) * accumulate
+        return self._timer.one(both_passes) * accumulate
 
     def _maps(self, batch: Batch, compiled: bool = True) -> Maps:
         maps_of = self._model.maps if compiled else partial(type(self._model).maps, self._model)

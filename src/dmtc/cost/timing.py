@@ -11,7 +11,7 @@ _TURNS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Stopwatch:
+class Timer:
     """Times work on a device.
 
     Attributes:

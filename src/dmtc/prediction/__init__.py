@@ -1,4 +1,4 @@
-"""What networks see in pictures that nobody labelled: arrays, image files and videos."""
+"""Predictions for arrays, image files and videos."""
 
 from dmtc.prediction.arrays import Prediction, PredictsArrays
 from dmtc.prediction.layouts import LAYOUTS

@@ -1,4 +1,4 @@
-"""Predictions of arrays: from RGB pictures to classes, confidences and probabilities."""
+"""Predicting arrays: from RGB images to classes, confidences and probabilities."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -19,17 +19,17 @@ from dmtc.evaluation.sliding import Sliding
 T = TypeVar("T")
 
 WINDOW_STRIDE = 2 / 3
-"""From one window to the next, as a share of the window; as in `conf/evaluation/sliding.yaml`."""
+"""Stride of windows as a share of the window, as in `conf/evaluation/sliding.yaml`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What is seen in a picture.
+    """The prediction for an image.
 
     Attributes:
-        label: uint8 (H, W), the likeliest class of each pixel.
+        label: uint8 (H, W), the most probable class of each pixel.
         confidence: float32 (H, W) in [0, 1], its probability.
-        probabilities: float32 (C, H, W) in [0, 1], of every class; they add up to 1. (0, H, W) where nobody asked.
+        probabilities: float32 (C, H, W) in [0, 1], summing to 1 over classes; (0, H, W) if not requested.
     """
 
     label: UInt8Array
@@ -38,7 +38,7 @@ class Prediction:
 
 
 class PredictsArrays(ABC):
-    """What can be asked of several networks with one letter each, wherever they come from."""
+    """Prediction with several networks, each named by a letter."""
 
     @property
     @abstractmethod
@@ -69,10 +69,10 @@ class PredictsArrays(ABC):
 
         Args:
             images: One uint8 (H, W, 3) RGB image, an array (N, H, W, 3), or a list of images of any sizes.
-            ensemble: Letters of the networks whose probabilities are averaged; by default all there are.
+            ensemble: Letters of the networks whose probabilities are averaged; by default all.
             flip: Average probabilities with those of the mirror image.
-            scales: Average probabilities over the picture resized by these factors.
-            window: Height and width of overlapping windows over the picture; None shows it whole.
+            scales: Average probabilities over the image resized by these factors.
+            window: Height and width of overlapping windows over the image; None predicts the whole image at once.
 
         Returns:
             uint8 (H, W) for one image, (N, H, W) for an array, a list for a list.
@@ -80,7 +80,7 @@ class PredictsArrays(ABC):
         Raises:
             ConfigError: There is no such network, or an option is out of range.
             DataError: Not uint8, or not three channels.
-            WeightsError: Weights are missing: the run stopped before.
+            WeightsError: Weights are missing because the run stopped early.
         """
 
         def label(logits: Tensor) -> UInt8Array:
@@ -98,10 +98,10 @@ class PredictsArrays(ABC):
         scales: Sequence[float] = (1.0,),
         window: tuple[int, int] | None = None,
     ) -> Prediction | list[Prediction]:
-        """Predict classes with their confidence, and the probability of every class; all else as in `predict`.
+        """Predict classes, confidences and probabilities of all classes; arguments as in `predict`.
 
         Returns:
-            One `Prediction` (`.label` `.confidence` `.probabilities`) for one image, a list for several.
+            One `Prediction` (`.label`, `.confidence`, `.probabilities`) for one image, a list for several.
         """
         return self._each(images, lambda logits: read_off(logits)[0], ensemble, views_evaluation(flip, scales, window))
 
@@ -118,8 +118,8 @@ class PredictsArrays(ABC):
         def one(image: UInt8Array) -> T:
             image = np.asarray(image)
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise DataError(f"predict wants uint8 (H, W, 3) RGB images, but got {image.dtype} {image.shape}")
-            # A copy, as views with negative strides and read-only arrays are nothing for torch.
+                raise DataError(f"predict takes uint8 (H, W, 3) RGB images, but got {image.dtype} {image.shape}")
+            # A copy, as torch takes no negative strides or read-only arrays.
             batch = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device)
             with torch.inference_mode():
                 return read(predict(batch))
@@ -128,34 +128,34 @@ class PredictsArrays(ABC):
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a network's weights are."""
+    """The device of a network's weights."""
     return next(model.parameters()).device
 
 
 def views_evaluation(flip: bool, scales: Sequence[float], window: tuple[int, int] | None) -> Evaluation:
-    """How networks are asked, in a few words.
+    """The evaluation protocol for a few simple options.
 
     Args:
         flip: Average probabilities with those of the mirror image.
-        scales: Average probabilities over the picture resized by these factors.
-        window: Height and width of overlapping windows over the picture; None shows it whole.
+        scales: Average probabilities over the image resized by these factors.
+        window: Height and width of overlapping windows over the image; None predicts the whole image at once.
 
     Raises:
-        ConfigError: A scale or a length of the window is not above 0.
+        ConfigError: A scale or a side of the window is not above 0.
     """
     protocol = Original() if window is None else Sliding(crop=list(window), stride=WINDOW_STRIDE)
     return Evaluation(protocol=protocol, flip=flip, scales=list(scales), absent="left_out")
 
 
 def read_off(logits: Tensor, every: bool = True) -> list[Prediction]:
-    """One `Prediction` an image, on the CPU.
+    """One `Prediction` per image, on the CPU.
 
     Args:
         logits: (B, C, H, W).
-        every: Whether the probabilities of every class are wanted, which take C times the memory.
+        every: Whether to keep the probabilities of all classes, which take C times the memory.
     """
     label = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
     probabilities = logits.float().softmax(dim=1)
     confidence = probabilities.amax(dim=1).cpu().numpy()
     probabilities = (probabilities if every else probabilities[:, :0]).cpu().numpy()
-    return [Prediction(*of_one) for of_one in zip(label, confidence, probabilities, strict=True)]
+    return [Prediction(*parts) for parts in zip(label, confidence, probabilities, strict=True)]

@@ -1,4 +1,4 @@
-"""From predictions to the bytes of files."""
+"""Encoding predictions as files."""
 
 import io
 
@@ -18,7 +18,7 @@ def png(array: UInt8Array) -> bytes:
 
 
 def palette_png(label: UInt8Array, palette: UInt8Array) -> bytes:
-    """A PNG of uint8 (H, W) that holds indices and shows as colors uint8 (N, 3), N at most 256."""
+    """A PNG of indices uint8 (H, W) with a palette of colors uint8 (N, 3), N at most 256."""
     picture = Image.fromarray(label)
     picture.putpalette(palette.tobytes())
     buffer = io.BytesIO()
@@ -32,7 +32,7 @@ def jpeg(picture: UInt8Array) -> bytes:
 
 
 def overlay(image: UInt8Array, label: UInt8Array, palette: UInt8Array, opacity: float) -> UInt8Array:
-    """The image uint8 (H, W, 3) under the colors uint8 (256, 3) of its classes; opacity 1 hides it."""
+    """Blend an image uint8 (H, W, 3) with the colors uint8 (256, 3) of its classes; opacity 1 hides the image."""
     return np.asarray(cv2.addWeighted(palette[label], opacity, image, 1 - opacity, 0), np.uint8)
 
 

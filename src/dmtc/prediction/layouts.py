@@ -1,4 +1,4 @@
-"""Predictions as test servers want them. A layout of your own is a class, registered in `LAYOUTS`."""
+"""Layouts of predictions for test servers. To add one, register a class in `LAYOUTS`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from dmtc.prediction.sources import Source
 
 
 class Layout(Protocol):
-    """Where a server looks for the mask of an image, and what it reads in it."""
+    """The paths and the format of masks that a server expects."""
 
     classes: Sequence[str]
-    """The classes that a network must know, in index order."""
+    """The classes that a network must have, in index order."""
 
     def path(self, source: Source) -> str | None:
-        """Path of an image's mask inside the output folder; None if the server knows no such image."""
+        """Path of an image's mask within the output folder; None if the server does not know the image."""
         ...
 
     def encode(self, label: UInt8Array) -> bytes:
@@ -36,7 +36,7 @@ LAYOUTS: Registry[Layout] = Registry("layout")
 
 @LAYOUTS.register("cityscapes")
 class CityscapesLayout:
-    """The benchmark of Cityscapes: label ids, all masks in one folder, found by city, sequence and frame."""
+    """The Cityscapes benchmark: label ids, all masks in one folder, named by city, sequence and frame."""
 
     classes = tuple(cityscapes.CLASSES)
 
@@ -58,7 +58,7 @@ class CityscapesLayout:
 
 @LAYOUTS.register("voc")
 class VocLayout:
-    """The segmentation challenge of VOC 2012, competition 6 (any training data): palette files by image id."""
+    """The VOC 2012 segmentation challenge, competition 6 (any training data): palette files named by image id."""
 
     classes = voc.CLASSES
 
@@ -75,11 +75,11 @@ class VocLayout:
 
 
 def layout_paths(name: str, task: Task, sources: Sequence[Source]) -> dict[Source, str]:
-    """Where the mask of each source lies in a layout.
+    """Path of each source's mask in a layout.
 
     Raises:
-        ConfigError: The networks tell other classes apart.
-        DataError: Sources are not named as the server's images are, or two stand for the same one.
+        ConfigError: The networks have other classes.
+        DataError: Sources are not named like the server's images, or two have the name of the same image.
     """
     layout = LAYOUTS.build({"name": name}, "job.layout")
     if tuple(task.classes) != tuple(layout.classes):
@@ -88,18 +88,18 @@ def layout_paths(name: str, task: Task, sources: Sequence[Source]) -> dict[Sourc
             f" ...), but the run is on {task.dataset} with {task.num_classes} ({', '.join(task.classes[:3])}, ...)"
         )
     paths = {source: None if source.is_video else layout.path(source) for source in sources}
-    strange = [str(source.path) for source, path in paths.items() if path is None]
-    if strange:
+    unknown = [str(source.path) for source, path in paths.items() if path is None]
+    if unknown:
         raise DataError(
-            f"job.layout={name}: {len(strange)} of {len(sources)} inputs are not named as its test images are:"
-            f" {few(strange)}; give the folder of test images alone, or leave job.layout away"
+            f"job.layout={name}: {len(unknown)} of {len(sources)} inputs are not named like its test images:"
+            f" {few(unknown)}; use a folder of only test images, or leave out job.layout"
         )
     known = {source: path for source, path in paths.items() if path is not None}
     if len(set(known.values())) < len(known):
-        raise DataError(f"job.layout={name}: several inputs stand for the same test image; give each once")
+        raise DataError(f"job.layout={name}: several inputs stand for the same test image; list each once")
     return known
 
 
 def layout_encoder(name: str) -> Callable[[UInt8Array], bytes]:
-    """How a layout writes a mask."""
+    """The function that encodes a mask in a layout's format."""
     return LAYOUTS.build({"name": name}, "job.layout").encode

@@ -1,4 +1,4 @@
-"""Predicting files with the networks of a run: what is asked for, checked before anything is written, and a record."""
+"""Predicting files with the networks of a run: checks all options before writing anything, and keeps a record."""
 
 import json
 import logging
@@ -35,14 +35,14 @@ RECORD = "predictions.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionOptions:
-    """Which networks predict, and how.
+    """The networks to use, and their options.
 
     Attributes:
-        networks: Letters of those whose probabilities are averaged; None for all of the run.
+        networks: Letters of the networks whose probabilities are averaged; None for all of the run.
         checkpoint: "last" or "best" weights.
-        evaluation: As in `conf/evaluation`: the protocol, mirror images and scales.
-        resize: Height and width that are shown, as a factor of the picture's; None: as training read its images.
-        upright: Follow orientation tags.
+        evaluation: As in `conf/evaluation`: protocol, mirror images and scales.
+        resize: Factor to resize images by before prediction; None for the same as in training.
+        upright: Whether to follow orientation tags.
     """
 
     networks: str | None
@@ -53,14 +53,14 @@ class PredictionOptions:
 
 
 def chosen_networks(networks: str | None, known: Sequence[str]) -> str:
-    """The letters of the networks that are meant, each once.
+    """The letters of the chosen networks, each once.
 
     Args:
-        networks: As given; None for all.
-        known: Letters of the run's.
+        networks: The letters; None for all.
+        known: Letters of the run's networks.
 
     Raises:
-        ConfigError: One of them is unknown, given twice, or there is none.
+        ConfigError: A letter is unknown or repeated, or there are none.
     """
     letters = "".join(known) if networks is None else networks
     if not letters or len(set(letters)) < len(letters) or not set(letters) <= set(known):
@@ -72,21 +72,21 @@ def chosen_networks(networks: str | None, known: Sequence[str]) -> str:
 def predict_run(
     components: Components, folder: RunFolder, inputs: Sequence[str], outputs: Outputs, options: PredictionOptions
 ) -> Predicted:
-    """Predict files with the networks of a run, and write `predictions.json` beside what is written of them.
+    """Predict files with the networks of a run, and write `predictions.json` next to the results.
 
     Several processes share the files.
 
     Args:
-        components: Of the run.
-        folder: Of the run.
+        components: The run's components.
+        folder: The run's folder.
         inputs: As in `find_sources`.
-        outputs: What is written, and where.
-        options: Which networks predict, and how.
+        outputs: The files to write.
+        options: The networks to use, and their options.
 
     Raises:
-        ConfigError: A setting is out of range, or what is already there must not be replaced or is not alike.
-        DataError: There is no input, or its names do not suit the layout.
-        WeightsError: The run has no such weights yet.
+        ConfigError: A setting is out of range, or existing files must not be replaced or have other settings.
+        DataError: There are no inputs, or their names do not fit the layout.
+        WeightsError: The run does not have the weights yet.
         MachineError: Memory does not suffice.
     """
     letters = chosen_networks(options.networks, components.networks)
@@ -119,9 +119,9 @@ def predict_run(
     }
 
     def prepare() -> list[str]:
-        before = _earlier_record(outputs)
+        record = _earlier_record(outputs)
         left = outputs.left_to_do(targets)
-        _refuse_other_settings(outputs, settings, before)
+        _refuse_other_settings(outputs, settings, record)
         if outputs.manifest.exists():
             remove_unfinished(outputs.folder)  # by a command that was killed
         outputs.manifest.record([RECORD, *outputs.names_of(targets)])
@@ -147,22 +147,22 @@ def predict_run(
         progress=progress,
     )
     try:
-        done = _added_up(components.processes.all_gather(predict({source: targets[source] for source in left})))
+        done = _sum(components.processes.all_gather(predict({source: targets[source] for source in left})))
     except Exception as error:
         memory = (
             f"run.label_batch={batch} images of one size at once: lower it; or show large images in windows by"
             " evaluation=sliding"
         )
-        told = explained(error, outputs.folder, "predicting", memory, "the same command with job.existing=skip")
-        if told is None:
+        user_error = explained(error, outputs.folder, "predicting", memory, "the same command with job.existing=skip")
+        if user_error is None:
             raise
-        raise told from error
+        raise user_error from error
     finally:
         progress.close()
     if done.turned and components.processes.is_first:
         log.warning(
-            "%s an orientation tag, which is not followed, as in training; job.upright=true turns such pictures",
-            "1 image carries" if done.turned == 1 else f"{done.turned} images carry",
+            "%s an orientation tag, which is ignored as in training; job.upright=true turns such images",
+            "1 image has" if done.turned == 1 else f"{done.turned} images have",
         )
 
     def finish() -> None:
@@ -183,8 +183,8 @@ def _earlier_record(outputs: Outputs) -> dict[str, Any]:
     """The record of an earlier command in the folder; empty if there is none.
 
     Raises:
-        ConfigError: A file of that name is there that no command has recorded.
-        DataError: It is damaged, and is to be gone on with.
+        ConfigError: A file of that name exists that no command has recorded.
+        DataError: It is damaged, and `existing` is "skip".
     """
     path = outputs.folder / RECORD
     if not os.path.lexists(path):
@@ -193,23 +193,23 @@ def _earlier_record(outputs: Outputs) -> dict[str, Any]:
     try:
         record = json.loads(read_regular(path))
         if not isinstance(record["settings"], dict) or not isinstance(record["written"], list):
-            raise TypeError("it is not by job=predict")
+            raise TypeError("it is not from job=predict")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         if outputs.existing == "skip":
-            raise DataError(f"{path} is damaged ({error}); job.existing=replace makes all of it anew") from None
+            raise DataError(f"{path} is damaged ({error}); job.existing=replace predicts everything again") from None
         return {}
     return record
 
 
 def _refuse_other_settings(outputs: Outputs, settings: dict[str, Any], record: dict[str, Any]) -> None:
-    """Refuse to go on with what was predicted otherwise."""
+    """Refuse to continue predictions made with other settings."""
     if outputs.existing != "skip" or not record:
         return
-    same = settings.keys() - {"run"}  # a run may have been moved; its weights are told by their hash
-    differing = [key for key in sorted(same) if record["settings"].get(key) != settings[key]]
+    compared = settings.keys() - {"run"}  # a run may have been moved; its weights are identified by their hash
+    differing = [key for key in sorted(compared) if record["settings"].get(key) != settings[key]]
     if differing:
         raise ConfigError(
-            f"{outputs.folder / RECORD}: what is there was predicted with other settings ({', '.join(differing)});"
+            f"{outputs.folder / RECORD}: existing files were predicted with other settings ({', '.join(differing)});"
             " choose another output, or job.existing=replace"
         )
 
@@ -227,22 +227,22 @@ def _write_record(outputs: Outputs, settings: dict[str, Any], done: Predicted | 
     write_json(outputs.folder / RECORD, record)
 
 
-def _added_up(components: Sequence[Predicted]) -> Predicted:
+def _sum(parts: Sequence[Predicted]) -> Predicted:
     return Predicted(
-        images=sum(part.images for part in components),
-        videos=sum(part.videos for part in components),
-        frames=sum(part.frames for part in components),
-        turned=sum(part.turned for part in components),
-        skipped=sorted(path for part in components for path in part.skipped),
-        seconds=max(part.seconds for part in components),
+        images=sum(part.images for part in parts),
+        videos=sum(part.videos for part in parts),
+        frames=sum(part.frames for part in parts),
+        turned=sum(part.turned for part in parts),
+        skipped=sorted(path for part in parts for path in part.skipped),
+        seconds=max(part.seconds for part in parts),
     )
 
 
 def summary(done: Predicted, folder: Path) -> str:
-    """What was done, in one line."""
+    """A one-line summary of the files predicted."""
     counts = [(done.images, "image"), (done.videos, "video"), (done.frames, "frame")]
     what = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts if count]
     speed = (done.images + done.frames) / max(done.seconds, 1e-9)
     if not what:
-        return f"nothing was left to do in {folder}"
-    return f"{', '.join(what)} in {done.seconds:.1f} s ({speed:.1f} a second), written to {folder}"
+        return f"nothing left to do in {folder}"
+    return f"{', '.join(what)} in {done.seconds:.1f} s ({speed:.1f} per second), written to {folder}"

@@ -1,4 +1,4 @@
-"""What is written of a prediction, and where: `DIR/<kind>/<name of the input>.<suffix>`."""
+"""The files written for predictions: `DIR/<kind>/<name of the input>.<suffix>`."""
 
 import logging
 import os
@@ -31,25 +31,25 @@ SUFFIXES = {
 _FRAME = re.compile(r"frame_\d{6,}\.(png|npz)")
 
 KINDS = tuple(SUFFIXES)
-"""What may be written: class indices, the same in color, the picture under the colors, and how sure the network is."""
+"""Kinds of output: class indices, the same with a palette, colors over the image, confidences and probabilities."""
 
 Existing = Literal["refuse", "skip", "replace"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What is written, and where.
+    """The files to write.
 
     Attributes:
-        folder: Around all of it.
+        folder: The output folder.
         task: Classes and colors.
-        kinds: Of `KINDS`.
-        opacity: Of the colors over the picture, in [0, 1].
-        layout: A name in `LAYOUTS` whose files are written too, or None.
-        existing: What becomes of files that are already there.
+        kinds: Some of `KINDS`.
+        opacity: Opacity of the colors over the image, in [0, 1].
+        layout: A name in `LAYOUTS` whose files are also written, or None.
+        existing: What to do about existing files.
 
     Raises:
-        ConfigError: A value is out of its range, or nothing would be written.
+        ConfigError: A value is out of range, or nothing would be written.
     """
 
     folder: Path
@@ -66,16 +66,16 @@ class Outputs:
         if not self.kinds and self.layout is None:
             raise ConfigError(f"job.write is empty: nothing would be written; it takes {', '.join(KINDS)}")
         if not 0 <= self.opacity <= 1:
-            raise ConfigError(f"job.opacity should lie in [0, 1], but is {self.opacity}")
+            raise ConfigError(f"job.opacity should be in [0, 1], but is {self.opacity}")
         if self.existing not in get_args(Existing):
             raise ConfigError(f"job.existing should be {' or '.join(get_args(Existing))}, but is {self.existing!r}")
 
     def targets(self, sources: Sequence[Source]) -> dict[Source, dict[str, Path]]:
-        """Files of each source by kind; of a video, its overlay, and folders of one file a frame.
+        """Files of each source by kind; for a video, its overlay, and folders with one file per frame.
 
         Raises:
             ConfigError: The layout is for other classes.
-            DataError: The layout is for images of other names.
+            DataError: The layout is for images with other names.
         """
         layout = {} if self.layout is None else layout_paths(self.layout, self.task, sources)
         targets = {source: {kind: self._target(source, kind) for kind in self.kinds} for source in sources}
@@ -89,11 +89,11 @@ class Outputs:
 
     @property
     def manifest(self) -> Manifest:
-        """Which files in the folder are predictions."""
+        """The list of files in the folder that are predictions."""
         return Manifest(self.folder, "predict", "output")
 
     def names_of(self, targets: dict[Source, dict[str, Path]]) -> dict[str, str]:
-        """Kind of each file, by its name as in the manifest; a folder of frames ends in `/`."""
+        """Kind of each file by its name in the manifest; folders of frames end in `/`."""
         return {
             path.relative_to(self.folder).as_posix() + ("/" if source.is_video and kind != "overlay" else ""): kind
             for source, paths in targets.items()
@@ -101,62 +101,62 @@ class Outputs:
         }
 
     def left_to_do(self, targets: dict[Source, dict[str, Path]]) -> dict[Source, dict[str, Path]]:
-        """The sources that are not done, as `existing` says.
+        """The sources that remain to predict, depending on `existing`.
 
         Args:
-            targets: As by `targets`.
+            targets: The result of `targets`.
 
         Raises:
-            ConfigError: Files are there and must not be replaced: they are no predictions, or `existing` says so.
+            ConfigError: Existing files must not be replaced: they are not predictions, or `existing` is "refuse".
         """
         names = self.names_of(targets)
         self.manifest.refuse_foreign(names)
         for name in names:
             if name.endswith("/"):
                 _refuse_other_than_frames(self.folder / name)
-        there = [str(path) for paths in targets.values() for path in paths.values() if os.path.lexists(path)]
-        if not there or self.existing == "replace":
+        present = [str(path) for paths in targets.values() for path in paths.values() if os.path.lexists(path)]
+        if not present or self.existing == "replace":
             return targets
         if self.existing == "refuse":
             raise ConfigError(
-                f"{len(there)} files to be written are already there: {few(there)}; choose another output,"
-                " job.existing=skip to go on where an earlier command stopped, or job.existing=replace"
+                f"{len(present)} files to be written already exist: {few(present)}; choose another output,"
+                " job.existing=skip to continue where an earlier command stopped, or job.existing=replace"
             )
         left = {s: paths for s, paths in targets.items() if not all(_is_done(path) for path in paths.values())}
         log.info("%d of %d inputs are already done", len(targets) - len(left), len(targets))
         return left
 
     def encoders(self) -> dict[str, Callable[[UInt8Array, Prediction], bytes]]:
-        """The file of each kind, from a picture uint8 (H, W, 3) and what is seen in it."""
+        """The encoder of each kind, which takes an image uint8 (H, W, 3) and its prediction."""
         palette = self.task.color_table
-        every: dict[str, Callable[[UInt8Array, Prediction], bytes]] = {
-            "index": lambda _, seen: png(seen.label),
-            "palette": lambda _, seen: palette_png(seen.label, palette),
-            "overlay": lambda image, seen: jpeg(self.overlaid(image, seen)),
-            "confidence": lambda _, seen: confidence_png(seen),
-            "probabilities": lambda _, seen: probabilities_npz(seen),
+        encoders: dict[str, Callable[[UInt8Array, Prediction], bytes]] = {
+            "index": lambda _, prediction: png(prediction.label),
+            "palette": lambda _, prediction: palette_png(prediction.label, palette),
+            "overlay": lambda image, prediction: jpeg(self.overlaid(image, prediction)),
+            "confidence": lambda _, prediction: confidence_png(prediction),
+            "probabilities": lambda _, prediction: probabilities_npz(prediction),
         }
-        wanted = {kind: every[kind] for kind in self.kinds}
+        chosen = {kind: encoders[kind] for kind in self.kinds}
         if self.layout is not None:
             encode = layout_encoder(self.layout)
-            wanted["layout"] = lambda _, seen: encode(seen.label)
-        return wanted
+            chosen["layout"] = lambda _, prediction: encode(prediction.label)
+        return chosen
 
-    def overlaid(self, image: UInt8Array, seen: Prediction) -> UInt8Array:
-        """The picture under the colors of its classes."""
-        return overlay(image, seen.label, self.task.color_table, self.opacity)
+    def overlaid(self, image: UInt8Array, prediction: Prediction) -> UInt8Array:
+        """The image blended with the colors of its classes."""
+        return overlay(image, prediction.label, self.task.color_table, self.opacity)
 
 
 def _refuse_other_than_frames(folder: Path) -> None:
-    """Refuse to replace a folder of frames in which something else lies."""
+    """Refuse to replace a folder of frames that holds other files."""
     if folder.is_dir():
         foreign = next((path for path in sorted(folder.iterdir()) if not _FRAME.fullmatch(path.name)), None)
         if foreign is not None:
-            raise ConfigError(f"{foreign} is no frame of a video and is left alone; choose another output")
+            raise ConfigError(f"{foreign} is not a frame of a video and is left alone; choose another output")
 
 
 def _is_done(path: Path) -> bool:
-    """Whether a result is there, and a video is whole."""
+    """Whether a result exists, and a video is complete."""
     return os.path.exists(path) and (path.suffix != ".mp4" or path.is_dir() or is_whole_video(path))
 
 

@@ -1,4 +1,4 @@
-"""Predicting image files and videos: read, ask, write, with the next images under way meanwhile."""
+"""Predicting image files and videos: reading, predicting and writing overlap."""
 
 import logging
 import os
@@ -32,20 +32,20 @@ from dmtc.tracking.progress import Progress
 log = logging.getLogger(__name__)
 
 _LONGEST_NAME = 255
-"""Bytes, on all the usual file systems."""
+"""Maximum length of a file name in bytes, on all common file systems."""
 
 
 @dataclass(slots=True)
 class Predicted:
-    """What was done.
+    """Summary of the files predicted.
 
     Attributes:
-        images: Images that were predicted.
-        videos: Videos that were predicted.
-        frames: Frames of all videos.
-        turned: Images with an orientation tag that was not followed.
-        skipped: Files that could not be used.
-        seconds: What it took.
+        images: Number of images predicted.
+        videos: Number of videos predicted.
+        frames: Number of frames in all videos.
+        turned: Number of images with an orientation tag that was not followed.
+        skipped: Unusable files.
+        seconds: Duration.
     """
 
     images: int = 0
@@ -60,13 +60,13 @@ class FilePredictor:
     """Predicts files.
 
     Args:
-        predict: The network or networks, as a predictor of whole pictures.
-        outputs: What is written, and where.
-        loader: Makes a loader for a data set, which skips images that it cannot read.
-        device: Where `predict` wants images.
-        batch: Images of one size, or frames, that go through the networks together.
-        upright: Whether orientation tags of images are followed.
-        progress: Where a person looks.
+        predict: The network or networks, as a predictor of whole images.
+        outputs: The files to write.
+        loader: Makes a loader for a data set that skips unreadable images.
+        device: Device of the images for `predict`.
+        batch: Maximum number of images of one size, or frames, per batch.
+        upright: Whether to follow orientation tags of images.
+        progress: Progress bars.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class FilePredictor:
         self._progress = progress
 
     def __call__(self, targets: dict[Source, dict[str, Path]]) -> Predicted:
-        """Predict sources; each file appears under its name when it is whole.
+        """Predict sources; each file gets its name once it is complete.
 
         Args:
-            targets: The files of each source by kind, as by `Outputs.targets`.
+            targets: The files of each source by kind, from `Outputs.targets`.
 
         Raises:
             OSError: A file cannot be written.
         """
-        done, begun = Predicted(), time.monotonic()
+        done, started = Predicted(), time.monotonic()
         for source in [one for one, paths in targets.items() if not all(map(_fits, paths.values()))]:
-            log.warning("skipped: %s: its name is too long for a result of that name", source.path)
+            log.warning("skipped: %s: its name is too long to name a result after it", source.path)
             done.skipped.append(str(source.path))
             targets = {one: paths for one, paths in targets.items() if one != source}
         images = [source for source in targets if not source.is_video]
@@ -112,7 +112,7 @@ class FilePredictor:
         for source in targets:
             if source.is_video:
                 self._predict_video(source, targets[source], done)
-        done.seconds = time.monotonic() - begun
+        done.seconds = time.monotonic() - started
         return done
 
     def _predict_images(
@@ -122,9 +122,9 @@ class FilePredictor:
         loader = self._loader(dataset)
         encoders = self._outputs.encoders()
 
-        def write(source: Source, image: UInt8Array, seen: Prediction) -> bool:
+        def write(source: Source, image: UInt8Array, prediction: Prediction) -> bool:
             for kind, path in targets[source].items():
-                write_atomically(path, encoders[kind](image, seen))
+                write_atomically(path, encoders[kind](image, prediction))
             return not self._upright and has_orientation(source.path)
 
         def count(turned: bool) -> None:
@@ -134,8 +134,8 @@ class FilePredictor:
         with _in_threads(write, count) as begin:
             for batch in loader.images(dataset.train, self._batch, with_mask=False):
                 pictures = batch.image.permute(0, 2, 3, 1).cpu().numpy()
-                for id, image, seen in zip(batch.ids, pictures, self._see(batch.image), strict=True):
-                    begin(sources[id], image, seen)
+                for id, image, prediction in zip(batch.ids, pictures, self._predictions(batch.image), strict=True):
+                    begin(sources[id], image, prediction)
                 self._progress.advance(len(batch.ids))
         done.skipped += [str(sources[id].path) for id in loader.take_skipped()]
 
@@ -147,51 +147,51 @@ class FilePredictor:
                     frames = self._predict_frames(video, targets)
                 finally:
                     self._progress.end()
-            announced = video.facts.frames
+            expected = video.facts.frames
         except FileFault as error:
             log.warning("skipped: %s", error)
             done.skipped.append(str(source.path))
             return
-        if frames < announced:
-            log.warning("%s ended after %d of %d frames; the file may be cut off", source.path, frames, announced)
+        if frames < expected:
+            log.warning("%s ended after %d of %d frames; the file may be cut off", source.path, frames, expected)
         done.videos += 1
         done.frames += frames
 
     def _predict_frames(self, video: Video, targets: dict[str, Path]) -> int:
         encoders = self._outputs.encoders()
         count = 0
-        with ExitStack() as at_the_end:
+        with ExitStack() as stack:
             batches = video.batches(self._batch)
             first = next(batches, None)
             if first is None:
-                raise FileFault(f"{video.path}: cannot be read as a video, there is no frame in it", UNREADABLE_VIDEO)
+                raise FileFault(f"{video.path}: cannot be read as a video, it has no frames", UNREADABLE_VIDEO)
             names, folders, overlay = {}, {}, None
             for kind, path in targets.items():
                 if kind == "overlay":
                     height, width = first[0].shape[:2]
-                    overlay = at_the_end.enter_context(writing_video(path, video.facts.rate, height, width))
+                    overlay = stack.enter_context(writing_video(path, video.facts.rate, height, width))
                 else:
-                    folders[kind] = at_the_end.enter_context(replacing_folder(path))
+                    folders[kind] = stack.enter_context(replacing_folder(path))
                     names[kind] = frame_names(SUFFIXES[kind])
             for batch in _with_first(first, batches):
-                together = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(self._device)
-                for image, seen in zip(batch, self._see(together), strict=True):
+                images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(self._device)
+                for image, prediction in zip(batch, self._predictions(images), strict=True):
                     for kind, folder in folders.items():
-                        (folder / next(names[kind])).write_bytes(encoders[kind](image, seen))
+                        (folder / next(names[kind])).write_bytes(encoders[kind](image, prediction))
                     if overlay is not None:
-                        overlay.write(self._outputs.overlaid(image, seen))
+                        overlay.write(self._outputs.overlaid(image, prediction))
                 count += len(batch)
                 self._progress.advance(len(batch))
         return count
 
-    def _see(self, images: torch.Tensor) -> list[Prediction]:
+    def _predictions(self, images: torch.Tensor) -> list[Prediction]:
         with torch.inference_mode():
             return read_off(self._predict(images), every="probabilities" in self._outputs.kinds)
 
 
 def _as_dataset(images: Sequence[Source], task: Task, upright: bool) -> tuple[Dataset, dict[str, Source]]:
-    """The images as a data set without masks, and the source of each id."""
-    sources = {f"{number:09d}": source for number, source in enumerate(images)}  # any name is allowed, unlike as an id
+    """A data set of the images, without masks, and the source of each id."""
+    sources = {f"{number:09d}": source for number, source in enumerate(images)}  # file names may not be valid ids
     dataset = Dataset(
         name="input",
         classes=task.classes,
@@ -218,11 +218,11 @@ def _with_first(first: list[UInt8Array], rest: Iterator[list[UInt8Array]]) -> It
 
 @contextmanager
 def _in_threads(work: Callable[..., bool], done: Callable[[bool], None]) -> Iterator[Callable[..., None]]:
-    """Let threads work behind: encoding leaves Python's lock. Not far behind, as waiting results take memory.
+    """Work in threads, as encoding releases the GIL; limits the backlog, as waiting results take memory.
 
     Args:
-        work: What is done in a thread.
-        done: Is given what it returned, in the order in which it was begun, in this thread.
+        work: Called in a thread.
+        done: Called in this thread with each result of `work`, in the order of submission.
     """
     threads = min(4, os.cpu_count() or 1)
     waiting: deque[Future[bool]] = deque()

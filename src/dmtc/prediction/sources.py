@@ -1,4 +1,4 @@
-"""Which pictures and videos are to be predicted, and what their results are called."""
+"""Finding the images and videos to predict, and naming their results."""
 
 import re
 from collections import defaultdict
@@ -23,9 +23,8 @@ class Source:
     """A file to predict.
 
     Attributes:
-        path: Where it lies.
-        name: What its results are called: the path inside the input, with `/`, mostly without the suffix. No other
-            source has it.
+        path: Its path.
+        name: Unique name of its results: the path within the input, with `/`, usually without the suffix.
     """
 
     path: Path
@@ -38,47 +37,47 @@ class Source:
 
 
 def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
-    """Every image and video that is meant, sorted by name.
+    """All images and videos of the inputs, sorted by name.
 
-    Two files that differ in their suffix alone (`a.jpg`, `a.png`) keep it in their names.
+    Files that differ only in their suffix (`a.jpg`, `a.png`) keep it in their names.
 
     Args:
-        inputs: Each a file, a folder (searched with all folders in it; hidden ones are passed over), or a pattern with
-            `*`, `?`, `[...]` and `**`.
-        output: Where results are written; if it lies inside an input, nothing in it is taken for one.
+        inputs: Each a file, a folder (searched recursively, except hidden folders), or a pattern with `*`, `?`, `[...]`
+            and `**`.
+        output: Folder of results; if it lies within an input, files in it are not inputs.
 
     Raises:
-        ConfigError: The output is an input, or an input lies in it.
-        DataError: An input does not exist or holds no image, or two inputs would get the same name.
+        ConfigError: The output is an input, or contains one.
+        DataError: An input does not exist or has no images, or two inputs would get the same name.
     """
-    given: dict[Path, tuple[Path, PurePath]] = {}  # by the absolute path: overlapping inputs count once
+    by_path: dict[Path, tuple[Path, PurePath]] = {}  # by absolute path, so that overlapping inputs count once
     for text in inputs:
         files = {path.absolute(): (path, inside) for path, inside in _files_of(text)}
         inside_output = _those_inside(output, {path.parent for path in files})
         files = {path: file for path, file in files.items() if path.parent not in inside_output}
         if inside_output and not files and is_inside(around := _around(text), output):
-            where = "is the input folder" if is_inside(output, around) else f"holds input={text}"
-            raise ConfigError(f"output={output} {where}: results would lie among the pictures; name another folder")
+            where = "is the input folder" if is_inside(output, around) else f"contains input={text}"
+            raise ConfigError(f"output={output} {where}: results would mix with the images; choose another folder")
         if not files:
             suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
             folder = Path(text).expanduser()
             unread = unread_text({folder: (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)}) if folder.is_dir() else None
             raise DataError(
-                f"input={text}: no image and no video there (looked for {suffixes}){f'; {unread}' if unread else ''}"
+                f"input={text}: no images or videos there (looked for {suffixes}){f'; {unread}' if unread else ''}"
             )
-        given = files | given
-    found = dict(given.values())
+        by_path = files | by_path
+    found = dict(by_path.values())
     names = _names(found)
     return sorted((Source(path, names[path]) for path in found), key=lambda source: source.name)
 
 
 def _those_inside(output: Path, folders: set[Path]) -> set[Path]:
-    """The folders that are, or lie in, the output, whatever they are called here."""
+    """The folders that are or lie within the output, also through links."""
     return {folder for folder in folders if is_inside(folder, output)} if output.exists() else set()
 
 
 def _files_of(text: str) -> Iterator[tuple[Path, PurePath]]:
-    """The files that one input means, each with its path inside the input."""
+    """The files of one input, each with its path within the input."""
     path = Path(text).expanduser()
     if path.is_dir():
         files = sorted(file for file in files_below(path) if _is_known(file))
@@ -97,13 +96,13 @@ def _files_of(text: str) -> Iterator[tuple[Path, PurePath]]:
 
 
 def _split(path: Path) -> tuple[Path, str]:
-    """The folder that a pattern begins in, and the rest of it."""
+    """The folder that a pattern starts in, and the rest of the pattern."""
     fixed = next(i for i, part in enumerate(path.parts) if _WILD.search(part))
     return Path(*path.parts[:fixed]), str(PurePath(*path.parts[fixed:]))
 
 
 def _around(text: str) -> Path:
-    """The folder that an input, which is there, is searched in."""
+    """The folder searched for an existing input."""
     path = Path(text).expanduser()
     return path if path.is_dir() else path.parent if path.exists() else _split(path)[0]
 
@@ -115,15 +114,15 @@ def _names(found: dict[Path, PurePath]) -> dict[Path, str]:
         if not longer:
             pairs = ", ".join(str(path) for path in sorted(clashing)[:2])
             raise DataError(
-                f"{len(clashing)} inputs would be written under the names of others: {pairs}; give the folder around"
-                f" them as input, or predict them into folders of their own ({few(sorted(set(names.values())))})"
+                f"{len(clashing)} inputs would be written under the names of others: {pairs}; use the folder around"
+                f" them as input, or predict them into separate folders ({few(sorted(set(names.values())))})"
             )
         names |= longer
     return names
 
 
 def _clashing(names: dict[Path, str]) -> list[Path]:
-    """Those of one name, and videos whose folder of frames others would be written into."""
+    """Files with the same name, and videos whose folder of frames would contain other results."""
     named: dict[str, list[Path]] = defaultdict(list)
     for path, name in names.items():
         named[name].append(path)

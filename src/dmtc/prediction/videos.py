@@ -1,4 +1,4 @@
-"""Videos by OpenCV: frame by frame in, and out again."""
+"""Reading and writing videos with OpenCV."""
 
 import errno
 import os
@@ -19,25 +19,25 @@ from dmtc.data.faults import FileFault
 
 UNREADABLE_VIDEO = "unreadable video"
 
-_USUAL_RATE = 25.0
+_DEFAULT_RATE = 25.0
 
-_ROOM = 1 << 16
-"""Bytes without which a disk counts as full. Nobody else would notice: OpenCV tells nothing of a write that failed."""
+_MIN_FREE = 1 << 16
+"""Free bytes below which a disk counts as full. Checked here, as OpenCV reports no failed writes."""
 
-_OFTEN = 25
-"""Frames after which it is looked how full the disk is."""
+_CHECK_EVERY = 25
+"""Frames between checks of the free disk space."""
 
-# FFmpeg would write lines of its own about every file that it cannot read, besides ours.
+# Otherwise FFmpeg prints its own lines about every file that it cannot read.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What a video says of itself.
+    """Metadata of a video.
 
     Attributes:
-        rate: Frames a second; 25 if it does not say.
-        frames: How many there should be; 0 if it does not say.
+        rate: Frames per second; 25 if unknown.
+        frames: Expected number of frames; 0 if unknown.
     """
 
     rate: float
@@ -45,13 +45,13 @@ class VideoFacts:
 
 
 class Video:
-    """A video, open for reading. Frames come upright, as players show them.
+    """A video open for reading. Frames are upright, as players show them.
 
     Args:
-        path: Its file.
+        path: The file.
 
     Raises:
-        FileFault: It is missing, or no video that OpenCV can read.
+        FileFault: It is missing, or not a video that OpenCV can read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class Video:
             self._capture.release()
             raise FileFault(f"{path}: cannot be read as a video", UNREADABLE_VIDEO)
         rate, frames = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.facts = VideoFacts(rate if 0 < rate < 1000 else _USUAL_RATE, max(0, int(frames)))
+        self.facts = VideoFacts(rate if 0 < rate < 1000 else _DEFAULT_RATE, max(0, int(frames)))
 
     def __enter__(self) -> "Video":
         return self
@@ -74,28 +74,28 @@ class Video:
         self._capture.release()
 
     def batches(self, size: int) -> Iterator[list[UInt8Array]]:
-        """Up to `size` frames at a time, each uint8 (H, W, 3), RGB, in order."""
+        """Batches of up to `size` frames, each uint8 (H, W, 3), RGB, in order."""
         batch: list[UInt8Array] = []
         while True:
-            there, frame = self._capture.read()
-            if there:
+            ok, frame = self._capture.read()
+            if ok:
                 batch.append(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
-            if batch and (not there or len(batch) == size):
+            if batch and (not ok or len(batch) == size):
                 yield batch
                 batch = []
-            if not there:
+            if not ok:
                 return
 
 
 class VideoFile:
-    """A video, open for writing."""
+    """A video open for writing."""
 
     def __init__(self, path: Path, rate: float, height: int, width: int) -> None:
         self.path = path
         self.frames = 0
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
         if not self._writer.isOpened():
-            _require_room(path)  # what it then cannot do either
+            _require_free_space(path)  # a full disk fails the same way
             raise DataError(f"{path}: this OpenCV cannot write MP4 videos; leave overlay out of job.write")
 
     def write(self, frame: UInt8Array) -> None:
@@ -104,22 +104,22 @@ class VideoFile:
         Raises:
             OSError: The disk is full.
         """
-        if self.frames % _OFTEN == 0:
-            _require_room(self.path)
+        if self.frames % _CHECK_EVERY == 0:
+            _require_free_space(self.path)
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self.frames += 1
 
     def close(self) -> None:
-        """Write what is left."""
+        """Finish the file."""
         self._writer.release()
 
     def verify(self) -> None:
-        """Read it back, as OpenCV tells nothing of what could not be written.
+        """Read the file back, as OpenCV reports no failed writes.
 
         Raises:
-            OSError: It is not whole.
+            OSError: The file is incomplete.
         """
-        _require_room(self.path)
+        _require_free_space(self.path)
         found = _readable_frames(self.path)
         if found != self.frames:
             raise OSError(errno.EIO, f"only {found} of {self.frames} frames could be written", str(self.path))
@@ -127,19 +127,19 @@ class VideoFile:
 
 @contextmanager
 def writing_video(path: Path, rate: float, height: int, width: int) -> Iterator[VideoFile]:
-    """An MP4 file (MPEG-4 part 2, no sound) that gets its name when it is whole.
+    """An MP4 file (MPEG-4 part 2, no sound) that gets its name once it is complete.
 
     Args:
-        path: The file; folders are made.
-        rate: Frames a second.
-        height: Of every frame, in pixels.
-        width: Likewise.
+        path: The file; its folders are created.
+        rate: Frames per second.
+        height: Height of every frame in pixels.
+        width: Width of every frame in pixels.
 
     Raises:
         DataError: OpenCV was built without the encoder.
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
-    with replacing(path, suffix=".mp4") as unfinished:  # OpenCV goes by the suffix
+    with replacing(path, suffix=".mp4") as unfinished:  # OpenCV chooses the format by the suffix
         video = VideoFile(unfinished, rate, height, width)
         try:
             yield video
@@ -149,7 +149,7 @@ def writing_video(path: Path, rate: float, height: int, width: int) -> Iterator[
 
 
 def is_whole_video(path: Path) -> bool:
-    """Whether a video is there with its frames' places, which are written last."""
+    """Whether a video exists with its index of frames, which is written last."""
     capture = cv2.VideoCapture(str(path))
     try:
         return capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0 and capture.grab()
@@ -166,6 +166,6 @@ def _readable_frames(path: Path) -> int:
     return count
 
 
-def _require_room(path: Path) -> None:
-    if shutil.disk_usage(path.parent).free < _ROOM:
+def _require_free_space(path: Path) -> None:
+    if shutil.disk_usage(path.parent).free < _MIN_FREE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

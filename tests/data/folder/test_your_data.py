@@ -214,7 +214,7 @@ def test_advice_fits_into_the_memory(tmp_path, monkeypatch):
     assert little.overrides[1] == "run.accumulate=4"
     assert little.overrides[0] != half.overrides[0]
     nothing = advice(root, monkeypatch, 1000)
-    assert "more than there is" in str(nothing)
+    assert "more than is free" in str(nothing)
     assert "free memory unknown" in advice(root, monkeypatch, None).title
 
 
@@ -224,7 +224,7 @@ def test_advice_on_recipes_with_lengths_of_their_own_and_on_large_pictures(tmp_p
     given = advice(root, monkeypatch, None, "schedule.start.steps=5", "schedule.rounds.steps=6")
     assert not any(override.endswith("steps=5") for override in given.overrides)
     assert "length: the recipe's own, 10 steps of the start, 12 steps of the rounds" in str(given)
-    assert "shrink images, and masks by" in str(given)
+    assert "shrink images (masks with nearest neighbor)" in str(given)
 
 
 def test_no_advice_where_settings_are_at_fault(tmp_path):
