@@ -61,7 +61,7 @@ def test_an_unknown_parameter_is_refused_with_the_known_ones(step):
         return logits.mean()
 
     with pytest.raises(
-        ConfigError, match=r"asks for 'labels'.*logits, embedding, label, confidence, is_pseudo, generator"
+        ConfigError, match=r"takes 'labels'.*logits, embedding, label, confidence, is_pseudo, generator"
     ):
         evaluate_loss(loss, step)
 

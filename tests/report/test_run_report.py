@@ -144,7 +144,7 @@ def test_a_stopped_run_has_a_report_of_what_is_there(finished, tmp_path, command
     assert code == 0, err
     assert out == f"written to {folder / 'report.html'} and {folder / 'report'}\n"
     html = (folder / "report.html").read_text()
-    assert "not finished: 3 of 6 phases are done" in html
+    assert "not finished: 3 of 6 phases done" in html
     assert "fewest errors" in html, "only the start is done by both networks"
     shutil.rmtree(folder / "phases")
     code, _, err = command("job=report", "run=run", small_run=False)
@@ -209,7 +209,7 @@ def test_what_is_recorded_of_pseudo_labels_is_drawn(reported):
             facts.records[name] = dataclasses.replace(record, pseudo=pseudo)
     tables = run_charts.class_tables(facts)
     assert len(tables) == 6
-    assert tables[0][0] == "confidence from which a's labels are kept, %"
+    assert tables[0][0] == "confidence threshold of a's labels, %"
     assert tables[0][2] == ["1", "2"]
     assert tables[0][3][:2] == [("background", [0.9, 0.9]), ("zebra_disk", [None, None])]
     calibration = run_charts.calibration_charts(facts)

@@ -288,7 +288,7 @@ def test_runs_of_other_versions_of_the_code_are_told(tmp_path):
         path = write_run(tmp_path / str(seed), "dmt", seed, 0.4) / "results.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": commit}))
     _, remarks = group(read_runs(tmp_path), ["seed"], BASELINES)
-    assert remarks == ["dmt, 1/8: its runs were made by 2 versions of the code (aaaaaaaa, bbbbbbbb)"]
+    assert remarks == ["dmt, 1/8: its runs are from 2 versions of the code (aaaaaaaa, bbbbbbbb)"]
 
 
 def test_a_run_whose_settings_were_changed_by_hand_is_listed_and_not_counted(tmp_path, finished):
@@ -329,7 +329,7 @@ def test_the_same_run_made_twice(tmp_path):
     os.utime(tmp_path / "first" / "results.json", (time.time() - 99,) * 2)
     panels, remarks = group(read_runs(tmp_path), ["seed"], BASELINES)
     assert panels[0].rows[0].scores == [0.5]
-    assert remarks == ["first is left out: second is the same run, made later"]
+    assert remarks == ["first is left out: second is a later repetition of the same run"]
 
 
 def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):

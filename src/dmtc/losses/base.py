@@ -59,7 +59,7 @@ def inputs_of(loss: Callable[..., Any]) -> tuple[str, ...]:
     unknown = [name for name, p in parameters.items() if name not in _FIELDS and p.default is p.empty]
     if unknown:
         raise ConfigError(
-            f"loss {_name(loss)} asks for {', '.join(map(repr, unknown))}, which training steps do not provide; "
+            f"loss {_name(loss)} takes {', '.join(map(repr, unknown))}, which training steps do not provide; "
             f"its parameters can be: {', '.join(_FIELDS)}"
         )
     return tuple(name for name in parameters if name in _FIELDS)

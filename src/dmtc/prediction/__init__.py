@@ -2,7 +2,7 @@
 
 from dmtc.prediction.arrays import Prediction, PredictsArrays
 from dmtc.prediction.layouts import LAYOUTS
-from dmtc.prediction.of_run import PredictionOptions, chosen_networks, predict_run, summary
+from dmtc.prediction.of_run import PredictionOptions, chosen_networks, predict_run, prediction_summary
 from dmtc.prediction.outputs import KINDS, Outputs
 
 __all__ = [
@@ -14,5 +14,5 @@ __all__ = [
     "PredictsArrays",
     "chosen_networks",
     "predict_run",
-    "summary",
+    "prediction_summary",
 ]

@@ -238,7 +238,7 @@ def _sum(parts: Sequence[Predicted]) -> Predicted:
     )
 
 
-def summary(done: Predicted, folder: Path) -> str:
+def prediction_summary(done: Predicted, folder: Path) -> str:
     """A one-line summary of the files predicted."""
     counts = [(done.images, "image"), (done.videos, "video"), (done.frames, "frame")]
     what = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts if count]

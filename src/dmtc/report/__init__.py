@@ -1,4 +1,4 @@
-"""What came out of a run: results.json, a table to read, pictures."""
+"""Reports of runs and sweeps: results.json, text tables, and HTML pages with charts and images."""
 
 from dmtc.report.costs import cost_page
 from dmtc.report.results import gather_results, gather_test

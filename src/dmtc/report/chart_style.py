@@ -1,7 +1,7 @@
-"""What all charts share: colors, sizes, and the ways onto a page and into a file.
+"""Common parts of all charts: colors, sizes, and the output to pages and files.
 
-A chart is drawn with matplotlib once for each place. In a page it is an SVG whose text takes the page's font and whose
-colors are the page's variables, so that it follows light and dark; in a file it is on white.
+Charts are drawn with matplotlib, once for each output. In a page, a chart is an SVG with the page's font and its color
+variables, so that it follows light and dark mode; in a file, its background is white.
 """
 
 import io
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # matplotlib takes a while to import: only what draws pays for it
+if TYPE_CHECKING:  # imported late at run time, as matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#1c2026", "#68707c", "#e2e5ea"
 
-# Two of them are told apart with any kind of color vision, and in gray by their markers. Light, then dark.
+# Distinguishable with any kind of color vision, and in gray by markers. Light mode, then dark.
 _METHODS = {
     "supervised": ("#68707d", "#98a1b0"),
     "supervised_long": ("#3d434c", "#c9d0da"),
@@ -41,10 +41,10 @@ VARIABLES = {
     **{f"network-{name}": pair for name, pair in _NETWORKS.items()},
     **{f"other-{number}": pair for number, pair in enumerate(_OTHERS)},
 }
-"""Names of the page's colors: light and dark. All light ones differ, so that an SVG's can be told by them."""
+"""The page's color variables: light and dark. All light colors differ, so that they identify the variable in an SVG."""
 
 AS_WRITTEN: dict[Any, Any] = {"text.parse_math": False}
-"""For all that is drawn: names of classes may hold `$`, and are no formulas."""
+"""For everything drawn: a `$` in class names does not start a formula."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -83,11 +83,11 @@ class Chart:
     """One pair of axes.
 
     Attributes:
-        title: Above it; says what the vertical axis is.
-        draw: Draws onto the axes.
-        width: In pixels of a page, where text has the page's small size.
-        height: Likewise.
-        numbers: What is drawn, as header and rows of a table, for those who want numbers.
+        title: Title, which names the vertical axis.
+        draw: Draws on the axes.
+        width: Width in pixels of a page, where text has the page's small size.
+        height: Height, likewise.
+        numbers: The values as header and rows of a table.
     """
 
     title: str
@@ -97,7 +97,7 @@ class Chart:
     numbers: tuple[list[str], list[list[str]]] | None = field(default=None, compare=False)
 
     def svg(self) -> str:
-        """An SVG element for a page, in the page's colors and font; its title is left to the page."""
+        """An SVG element in the page's colors and font; the page itself shows the title."""
         with _styled():
             from matplotlib.backends.backend_svg import FigureCanvasSVG
             from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ class Chart:
 
 
 def sheet(charts: Sequence[Chart], columns: int = 1) -> dict[str, bytes]:
-    """Charts side by side, on white, as the content of files by their suffix, .png and .svg; none of no chart."""
+    """Charts side by side on white, as file contents by suffix (.png and .svg); empty without charts."""
     if not charts:
         return {}
     with _styled():
@@ -139,7 +139,7 @@ def sheet(charts: Sequence[Chart], columns: int = 1) -> dict[str, bytes]:
 
 
 def fix_layout(figure: "Figure") -> None:
-    """Lay a figure out once; left to itself, matplotlib does it twice for every file that is written."""
+    """Compute a figure's layout once, as matplotlib would do it twice for every file."""
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
@@ -147,30 +147,30 @@ def fix_layout(figure: "Figure") -> None:
 
 
 def network_color(network: str) -> str:
-    """The color of a network, or of the "ensemble", in every chart; any further letter shares a few others."""
+    """The color of a network or of the "ensemble" in all charts; other letters share a few colors."""
     return _NETWORKS[network][0] if network in _NETWORKS else _OTHERS[ord(network[0]) % len(_OTHERS)][0]
 
 
 def method_colors(methods: Sequence[str]) -> dict[str, str]:
-    """The color of each method, in every chart; methods of one's own get what is left, in order."""
-    own = [method for method in methods if method not in _METHODS]
-    spare = {method: _OTHERS[number % len(_OTHERS)][0] for number, method in enumerate(sorted(own))}
+    """The color of each method in all charts; custom methods get the remaining colors in order."""
+    custom = [method for method in methods if method not in _METHODS]
+    spare = {method: _OTHERS[number % len(_OTHERS)][0] for number, method in enumerate(sorted(custom))}
     return {method: _METHODS[method][0] if method in _METHODS else spare[method] for method in methods}
 
 
 def method_marker(method: str) -> str:
-    """The marker of a method, in every chart; methods of one's own share the last one."""
+    """The marker of a method in all charts; custom methods share the last one."""
     known = list(_METHODS)
     return _MARKERS[known.index(method) if method in known else -1]
 
 
 def variable_of(color: str) -> str:
-    """The page's variable of a color."""
+    """The page's variable for a color."""
     return next(f"var(--{name})" for name, (light, _) in VARIABLES.items() if light == color)
 
 
 def percent(axes: "Axes", axis: str = "y", low: float | None = None, high: float | None = None) -> None:
-    """Mark an axis of shares in percent, as whole numbers; at most six marks."""
+    """Label an axis of shares in percent, with at most six ticks."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     one = axes.yaxis if axis == "y" else axes.xaxis
@@ -185,12 +185,12 @@ def percent(axes: "Axes", axis: str = "y", low: float | None = None, high: float
 
 
 def label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]], size: float = 10.5) -> None:
-    """Write the names of lines beside their ends, moved apart where they would touch.
+    """Write the names of lines next to their ends, without overlap.
 
     Args:
-        axes: Where the lines are; its limits and layout must be final but for the room on the right.
-        ends: For each line the end (x, y), the name and the color.
-        size: Of the letters.
+        axes: The axes of the lines; their limits and layout must be final except for the space on the right.
+        ends: The end (x, y), the name and the color of each line.
+        size: Font size.
     """
     if not ends:
         return
@@ -203,7 +203,7 @@ def label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]], size
     order = sorted(range(len(ends)), key=lambda i: ends[i][1])
     for i in order:
         placed.append(max(ends[i][1], placed[-1] + gap) if placed else ends[i][1])
-    # What was pushed up is let down again as a whole, so that labels stay around their lines.
+    # Labels were only moved up; shift all of them down to center them on their lines.
     shift = sum(y - ends[i][1] for y, i in zip(placed, order, strict=True)) / len(placed)
     for y, i in zip(placed, order, strict=True):
         x, _, name, color = ends[i]
@@ -222,7 +222,7 @@ def label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]], size
 def heat_chart(
     title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]], digits: int = 0
 ) -> Chart:
-    """A table of shares in percent, each on a color as dark as it is large."""
+    """A heat map of shares in percent; larger values are darker."""
 
     def draw(axes: "Axes") -> None:
         import numpy as np
@@ -253,7 +253,7 @@ def _styled() -> Any:
 
 
 def _for_page(svg: str, title: str) -> str:
-    """The bare <svg> element: no size of its own, the page's font, and its variables for colors."""
+    """The <svg> element without a size, with the page's font and color variables."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     head, rest = body.split(">", 1)

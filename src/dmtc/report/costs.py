@@ -1,4 +1,4 @@
-"""What a recipe costs, as a page of text."""
+"""The cost of a recipe as a text page."""
 
 import math
 
@@ -9,11 +9,11 @@ _PART_SIZES = (1, 2, 4, 8, 16, 32)
 
 
 def cost_page(cost: Cost, device: str) -> str:
-    """Speed of every part, memory by batch size, and the time of the whole plan.
+    """The speed of every part, memory by batch size, and the time of the whole plan.
 
     Args:
-        cost: What was measured.
-        device: What it was measured on.
+        cost: The measurements.
+        device: Name of the device they were made on.
     """
     free = "" if cost.free_bytes is None else f"; {_size(cost.free_bytes)} of memory were free"
     rate = f"a large matrix product runs at {cost.matrix_rate / 1e12:.3g} TFLOP/s"
@@ -46,8 +46,8 @@ def _steps(cost: Cost) -> str:
 def _memory(cost: Cost) -> str:
     rows = [[stage.stage, *(_size(stage.memory.estimate(n)) for n in _PART_SIZES)] for stage in cost.stages]
     lines = [
-        text_table(["memory by images a part", *map(str, _PART_SIZES)], rows),
-        "estimated: weights, gradients, optimizer, what lives in the forward and backward pass, and a fifth more;",
+        text_table(["memory by images per part", *map(str, _PART_SIZES)], rows),
+        "estimated: weights, gradients, optimizer state, forward and backward pass, plus a fifth;",
         "run.accumulate=N splits a batch into N parts",
         *(line for stage in cost.stages if (line := _way_to_fit(cost, stage))),
     ]
@@ -55,14 +55,14 @@ def _memory(cost: Cost) -> str:
 
 
 def _way_to_fit(cost: Cost, stage: StageCost) -> str:
-    """What to do if the recipe's own step does not fit; empty if it does, or nobody knows."""
+    """What to do if the recipe's own step does not fit; empty if it fits or this is unknown."""
     if cost.fits(stage.own) is not False or cost.free_bytes is None:
         return ""
     for accumulate in range(stage.accumulate + 1, stage.own.images + 1):
         needed = stage.memory.estimate(math.ceil(stage.own.images / accumulate))
         if needed <= cost.free_bytes:
             return f"The {stage.stage} does not fit; with run.accumulate={accumulate} it needs {_size(needed)}."
-    return f"The {stage.stage} does not fit, not even with one image a part: choose a smaller dataset.augment.crop."
+    return f"The {stage.stage} does not fit, even with one image per part: choose a smaller dataset.augment.crop."
 
 
 def _reading(cost: Cost) -> str:
@@ -76,8 +76,8 @@ def _reading(cost: Cost) -> str:
         ]
         for stage in cost.stages
     ]
-    columns = ["crops/s of the", "read by a process", "learned", "processes needed", "run.workers"]
-    note = "" if cost.workers else "\nwithout loader processes (run.workers=0) reading and learning take turns"
+    columns = ["crops/s of the", "read per worker", "trained on", "workers needed", "run.workers"]
+    note = "" if cost.workers else "\nwithout workers (run.workers=0), reading and training alternate"
     return text_table(columns, rows) + note
 
 
@@ -86,14 +86,14 @@ def _whole_images(cost: Cost) -> str:
         return [name, _number(of.images_per_s), _number(of.plain_images_per_s), _percent(of.efficiency)]
 
     rows = [row("labelled and stored", cost.labelling)] if cost.labelling else []
-    columns = ["whole images/s", "as the run does it", "network alone", "efficiency"]
+    columns = ["whole images/s", "as in a run", "network alone", "efficiency"]
     return text_table(columns, [*rows, row("scored", cost.evaluation)])
 
 
 def _plan(cost: Cost) -> str:
     rows = [[part.name, str(part.times), _number(part.seconds), _duration(part.total)] for part in cost.plan]
     rows.append(["all", "", "", _duration(cost.seconds)])
-    return text_table(["the plan", "times", "seconds each", "together"], rows)
+    return text_table(["the plan", "times", "seconds each", "total"], rows)
 
 
 def _number(value: float | None) -> str:

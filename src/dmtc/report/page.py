@@ -1,4 +1,4 @@
-"""Pages that stand alone: one HTML file with its style and pictures inside, readable from disk, in light and dark."""
+"""Self-contained HTML pages: one file with its styles and images, in light and dark mode."""
 
 import base64
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page_of(template: str, content: Mapping[str, Any]) -> str:
-    """Fill a template: an HTML file.
+    """Fill an HTML template.
 
     Args:
         template: Name of a file in `templates`.
-        content: What it shows; everything is escaped but SVG elements.
+        content: Its variables; everything except SVG elements is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -37,12 +37,12 @@ def page_of(template: str, content: Mapping[str, Any]) -> str:
 
 
 def template_text(name: str) -> str:
-    """A file of `templates`, as it is."""
+    """The text of a file in `templates`."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def picture(image: UInt8Array, width: int, is_photo: bool) -> str:
-    """An image (H, W, 3), RGB, as the source of an <img> element, no wider than `width` pixels."""
+    """An image uint8 (H, W, 3), RGB, as the source of an <img> element, at most `width` pixels wide."""
     shown: npt.NDArray[Any] = image
     if image.shape[1] > width:
         size = (width, max(1, round(image.shape[0] * width / image.shape[1])))

@@ -1,4 +1,4 @@
-"""Pictures of predictions: panels side by side, with a legend of the classes."""
+"""Images of predictions: panels side by side, with a legend of the classes."""
 
 import io
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from dmtc.report.chart_style import AS_WRITTEN, fix_layout
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One of the pictures of an image.
+    """One of the images in a row.
 
     Attributes:
-        title: What it is.
+        title: Its title.
         picture: uint8 (H, W, 3), RGB.
         is_photo: Whether it has more than a few colors.
     """
@@ -30,13 +30,13 @@ class Panel:
 def panels_of(
     image: UInt8Array, truth: UInt8Array, predictions: Sequence[tuple[str, UInt8Array]], palette: UInt8Array
 ) -> list[Panel]:
-    """Image, truth, every prediction with the share of its pixels that is wrong, and where the last one is wrong.
+    """Panels of the image, the truth, each prediction with its share of wrong pixels, and the errors of the last one.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         truth: uint8 (H, W), class index or `IGNORE_INDEX`.
         predictions: Titles and classes, uint8 (H, W), the final one last.
-        palette: As by `color_table`.
+        palette: From `color_table`.
     """
     panels = [Panel("image", image, is_photo=True), Panel("truth", palette[truth])]
     known = max(1, int((truth != IGNORE_INDEX).sum()))
@@ -49,7 +49,7 @@ def panels_of(
 
 def draw_panels(panels: Sequence[Panel], dataset: Dataset) -> bytes:
     """Panels side by side, with a legend of the classes, as a PNG."""
-    # matplotlib takes a while to import: only runs that draw pay for it.
+    # Imported late, as matplotlib is slow to import.
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -85,7 +85,7 @@ def color_table(dataset: Dataset) -> UInt8Array:
 
 
 def _errors(image: UInt8Array, wrong: npt.NDArray[np.bool_]) -> UInt8Array:
-    """The image in grey with its wrong pixels in red."""
-    grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.5 + 100, 3, axis=2).astype(np.uint8)
-    grey[wrong] = (214, 39, 40)
-    return grey
+    """The image in gray with wrong pixels in red."""
+    gray = np.repeat(image.mean(axis=2, keepdims=True) * 0.5 + 100, 3, axis=2).astype(np.uint8)
+    gray[wrong] = (214, 39, 40)
+    return gray

@@ -1,4 +1,4 @@
-"""The folder of a report: its files are drawn in memory and written together, over nothing but an earlier report's."""
+"""The folder of a report: its files are collected in memory and written together, replacing only earlier reports."""
 
 import contextlib
 import os
@@ -18,11 +18,11 @@ _REPLACED = re.compile(rf"({FIGURES}|{PICTURES})/[^/]+")
 
 
 class ReportFolder:
-    """A folder to write a report into.
+    """A folder to write a report to.
 
     Args:
-        path: It need not exist.
-        kind: Of one run, or of many.
+        path: The folder; it need not exist.
+        kind: Whether the report is about one run or many.
         run: The run; None for many.
     """
 
@@ -34,16 +34,16 @@ class ReportFolder:
         self._files: dict[str, bytes | str] = {}
 
     def refuse_foreign(self) -> None:
-        """Refuse a folder in which a page could not be written, before anything is drawn.
+        """Refuse a folder that the page cannot be written to, before anything is drawn.
 
         Raises:
-            ConfigError: It is no folder, belongs to another run, or holds another page of that name.
+            ConfigError: It is not a folder, belongs to another run, or contains another page of that name.
         """
         require_folder(self.path, "job.out")
         own = self._run is not None and self._is_of_run()
         if not own and RunFolder(self.path).config_path.is_file():
             whose = "a run" if self._run is None else "another run"
-            raise ConfigError(f"{self.path} is the folder of {whose}, whose own report it holds; choose job.out=DIR")
+            raise ConfigError(f"{self.path} is the folder of {whose} and keeps that run's report; choose job.out=DIR")
         for folder in (FIGURES, PICTURES):
             require_folder(self.path / folder, "job.out")
         if not own and self._run is not None:
@@ -51,7 +51,7 @@ class ReportFolder:
         self._manifest.refuse_foreign([PAGE, f"{FIGURES}/validation.json"])
 
     def claim(self, name: str) -> Path:
-        """The path of a file that is written at once; it counts as the report's from now on."""
+        """The path of a file that is written immediately; it belongs to the report from now on."""
         if not os.path.lexists(self.path / name):
             self._new.append(name)
         self._manifest.record([name])
@@ -59,15 +59,15 @@ class ReportFolder:
         return self.path / name
 
     def add(self, name: str, content: bytes | str) -> None:
-        """Take a file."""
+        """Add a file."""
         self._files[name] = content
 
     def write(self) -> Path:
-        """Write all of them, and delete what an earlier report has drawn and this one has not; returns the page.
+        """Write all files, delete those of an earlier report that this one does not have, and return the page.
 
         Raises:
-            ConfigError: There is a file of that name that no report has written.
-            OSError: They cannot be written.
+            ConfigError: A file of that name exists that no report has written.
+            OSError: The files cannot be written.
         """
         self._manifest.refuse_foreign(sorted(self._files))
         for folder in (FIGURES, PICTURES):
@@ -89,7 +89,7 @@ class ReportFolder:
         return self.path / PAGE
 
     def _undo(self) -> None:
-        """Delete files that were not there before: the page that shows them has not come."""
+        """Delete new files, as the page that shows them was not written."""
         with contextlib.suppress(OSError):
             for name in self._new:
                 (self.path / name).unlink(missing_ok=True)

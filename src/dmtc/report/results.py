@@ -1,4 +1,4 @@
-"""results.json: from the records of the phases."""
+"""Building results.json from the records of the phases."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,17 +17,17 @@ def gather_results(
     environment: Mapping[str, Any],
     test: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that results.json holds.
+    """The content of results.json.
 
     Args:
-        components: Of the run.
-        records: Of every phase, in the plan's order.
-        final: On the validation images, of the last networks' ensemble or the only network.
+        components: The run's components.
+        records: Records of all phases, in the plan's order.
+        final: Scores on the validation images of the last networks' ensemble, or of the only network.
         environment: Versions and machine.
         test: From `gather_test`, if there is a test part.
 
     Returns:
-        JSON-ready; IoU and ratios in [0, 1], None for a class that occurs nowhere.
+        JSON-ready values; IoU and ratios in [0, 1], None for a class that never occurs.
     """
     config, split = components.config, components.split
     of = {network: [record for record in records if record.trainee == network] for network in components.networks}
@@ -75,14 +75,14 @@ def gather_results(
 
 
 def gather_test(components: Components, scores: Mapping[str, Scores]) -> dict[str, Any]:
-    """What results.json holds of the test part.
+    """The part of results.json about the test part.
 
     Args:
-        components: Of the run.
-        scores: Of each network with its last weights, and last of the ensemble if there are several.
+        components: The run's components.
+        scores: Scores of each network with its last weights, then of the ensemble if there are several networks.
 
     Returns:
-        JSON-ready; IoU in [0, 1], None for a class that occurs nowhere and for what is not there.
+        JSON-ready values; IoU in [0, 1], None for a class that never occurs and for missing networks.
     """
     networks = components.networks
     *_, final = scores.values()
@@ -104,13 +104,13 @@ def gather_test(components: Components, scores: Mapping[str, Scores]) -> dict[st
 
 
 def _per_class(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float | None]]:
-    """The further metrics that have a value for each class."""
+    """The other metrics that have a value for each class."""
     of = {name: value.per_class for name, value in scores.metrics.items() if value.per_class is not None}
     return {name: dict(zip(classes, values, strict=True)) for name, values in of.items()}
 
 
 def mean_test(results: Mapping[str, Any]) -> float | None:
-    """The mean of the networks' mIoU on the test part, as `mean_last` is on the validation images; None without one."""
+    """Mean over networks of the mIoU on the test part, like `mean_last` on the validation images; None without one."""
     miou = (results.get("test") or {}).get("miou") or {}
     of = [value for network, value in miou.items() if network != "ensemble" and value is not None]
     return sum(of) / len(of) if of else None

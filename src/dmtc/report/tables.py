@@ -1,4 +1,4 @@
-"""Tables for the terminal: of a plan before it runs, of results afterwards. Percent appears here and nowhere else."""
+"""Tables for the terminal: the plan before a run, and the results after it. Numbers become percent only here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +16,14 @@ _ABSENT = {"left_out": "left out of the mean", "undefined": "so the mean is NaN"
 def plan_table(
     method: str, plan: list[Phase], split: Split, choices: Sequence[str] = (), scored: str | None = None
 ) -> str:
-    """The phases in order, with the images, steps and label sources of each, then the split and who published it.
+    """The phases in order with their images, steps and label sources, then the split and its publications.
 
     Args:
-        method: What is trained, by name.
+        method: Name of the method.
         plan: The phases.
         split: Their images.
-        choices: What was left to the data and follows from it; a line each.
-        scored: A line about the images that are scored.
+        choices: Settings computed from the data, one line each.
+        scored: A line about the scored images.
     """
     rows = [
         [
@@ -46,12 +46,12 @@ def plan_table(
     lists["unlabelled"] = split.unlabelled
     lines = [
         text_table(columns, rows),
-        f"{total}; labelled, pseudo: images a step of how many",
+        f"{total}; labelled, pseudo: images per step/in total",
         *choices,
         *([scored] if scored else []),
         "",
         split_line(split),
-        "SHA-256 of the ids, sorted, one a line:",
+        "SHA-256 of the sorted ids, one per line:",
         *(f"{name:<10} {len(ids):>4} {set_sha256(ids)}" for name, ids in lists.items()),
         *describe_published(split),
     ]
@@ -67,7 +67,7 @@ def split_line(split: Split) -> str:
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """What came out, for a person: every phase, each class, and last the final scores, where a terminal ends."""
+    """The results for people: phases, classes, and the final scores last, where a terminal shows them."""
     rows = [
         [
             "start" if record["label_from"] is None else f"round {record['name'].split('-')[0][1:]}",
@@ -112,13 +112,13 @@ def results_table(results: dict[str, Any]) -> str:
         "",
         f"scored by the protocol {title_of(results['evaluation']['name'], options)}",
         *(f"{name}: {_by_network(values)}" for name, values in results["metrics"].items()),
-        "in percent; best is chosen on the validation images, and thus optimistic",
+        "in percent; best is chosen on the validation images and therefore optimistic",
         "",
     ]
     for network in ("a", "b"):
         if miou[network]:
             gain = miou[network]["last"] - baseline[network]
-            # A method without rounds is its own baseline: a gain of nothing over itself would only puzzle.
+            # A method without rounds is its own baseline; a gain of 0 over itself would be confusing.
             more = f", {100 * gain:+.1f} over its supervised start" if len(results["phases"]) > 1 else ""
             lines.append(f"network {network}: mIoU {_percent(miou[network]['last'])}{more}")
     if miou["ensemble"] is not None:
@@ -144,7 +144,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text columns; the first is set flush left, the others flush right."""
+    """A text table; the first column is left-aligned, the others right-aligned."""
     columns, rows = [in_one_line(name) for name in columns], [[in_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     lines = [columns, ["-" * width for width in widths], *rows]
@@ -155,13 +155,13 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def protocols_table(scores: Mapping[str, Mapping[str, Scores]]) -> str:
-    """Mean IoU under each protocol (rows) of each network and their ensemble (columns)."""
+    """Mean IoU by protocol (rows), for each network and their ensemble (columns)."""
     rows = [[protocol, *(_percent(score.miou) for score in of.values())] for protocol, of in scores.items()]
     return text_table(["mIoU under", *next(iter(scores.values()))], rows)
 
 
 def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:
-    """IoU of each class, further metrics, and mIoU, one column a predictor or protocol."""
+    """IoU of each class, other metrics, and mIoU, with one column per predictor or protocol."""
     rows = [[name, *(_percent(score.iou[i]) for score in scores.values())] for i, name in enumerate(classes)]
     metrics = dict.fromkeys(name for score in scores.values() for name in score.metrics)
     rows += [[name, *(_percent(score.overall.get(name)) for score in scores.values())] for name in metrics]

@@ -6,8 +6,7 @@ from dmtc.cli.jobs.common import components_of_run, given_only, run_of
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError, DataError
-from dmtc.prediction import Outputs, PredictionOptions, predict_run
-from dmtc.prediction import summary as predicted_text
+from dmtc.prediction import Outputs, PredictionOptions, predict_run, prediction_summary
 from dmtc.prediction.outputs import Existing
 
 
@@ -47,7 +46,7 @@ def predict_job(
     )
     done = predict_run(components, folder, inputs, outputs, options)
     if components.processes.is_first:
-        print(predicted_text(done, outputs.folder))
+        print(prediction_summary(done, outputs.folder))
     if done.skipped:
         raise DataError(
             f"{len(done.skipped)} of {len(done.skipped) + done.images + done.videos} files could not be read; see above"

@@ -1,4 +1,4 @@
-"""The report of one run."""
+"""The report of a single run."""
 
 from dmtc.report.runs.run_report import write_run_report
 

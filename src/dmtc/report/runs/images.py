@@ -1,4 +1,4 @@
-"""The validation images that the rounds have helped most and least."""
+"""The validation images that improved most and least over the rounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from dmtc.report.runs.validation import StageScores, predict
 
 @dataclass(frozen=True, eq=False)
 class ImageRow:
-    """A validation image.
+    """A validation image and its predictions.
 
     Attributes:
         id: Its name.
         kind: Why it was chosen.
-        before: Share of its pixels that is wrong at the start, as it is scored.
-        after: Likewise at the end.
+        before: Share of wrong pixels after the start, under the run's protocol.
+        after: The same at the end.
         panels: Image, truth, predictions, errors.
     """
 
@@ -32,9 +32,9 @@ class ImageRow:
 
 
 def choose(before: StageScores, after: StageScores, count: int) -> list[tuple[str, str]]:
-    """Ids of the images with the most and the least gain and which of the two they are, half and half.
+    """Ids and kinds of the images with the largest and smallest gain, half of each.
 
-    Without rounds both scores are the same, and it is the images with the fewest and the most errors.
+    Without rounds both scores are equal; then these are the images with the fewest and the most errors.
     """
     if before.wrong == after.wrong:
         order, kinds = sorted(after.wrong, key=lambda id: (after.wrong[id], id)), ("fewest errors", "most errors")
@@ -56,11 +56,11 @@ def image_rows(
     """Predict the chosen images at the start, halfway and at the end.
 
     Args:
-        context: Of the run.
-        stages: Those that are done.
-        scores: Of the first and the last of them at least.
-        count: Of images.
-        beside: Titles of other runs' last stages, whose predictions come before those of the end.
+        context: The run's context.
+        stages: The finished stages.
+        scores: Scores of at least the first and the last stage.
+        count: Number of images.
+        beside: Titles, contexts and last stages of other runs; their predictions come before the last one.
     """
     dataset, palette = context.components.dataset, color_table(context.components.dataset)
     first, last = scores[stages[0].key], scores[stages[-1].key]
@@ -81,5 +81,5 @@ def image_rows(
 
 
 def draw_rows(rows: Sequence[ImageRow], dataset: Dataset) -> dict[str, bytes]:
-    """Each row as a PNG: the content of files by name."""
+    """Each row as a PNG: file contents by name."""
     return {f"{file_name(row.id)}.png": draw_panels(row.panels, dataset) for row in rows}

@@ -1,4 +1,4 @@
-"""The figures of a run."""
+"""The charts of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 _GAIN, _LOSS = network_color("a"), "#b23a48"
 _MOST_CLASSES = 40
+_RATIO = "label ratio"
 _AXES = ("phase", "network", "step", "total_step", "images")
-"""Of the lines of metrics.jsonl: what is no curve of the training."""
+"""Keys in lines of metrics.jsonl that are not plotted as curves."""
 
 Line = tuple[str, Sequence[float], Sequence[float]]
-"""A network or "ensemble", with horizontal and vertical values."""
+"""A network or "ensemble", and its horizontal and vertical values."""
 
 
 def score_chart(facts: RunFacts, ensembles: Mapping[str, StageScores]) -> Chart | None:
-    """The mIoU over rounds; of a run without rounds over its steps; None with a single score."""
+    """The mIoU over rounds, or over steps for a run without rounds; None if there is only one score."""
     if len(facts.stages) < 2:
         lines = [
             (network, [each["step"] for each in found], [each["miou"] for each in found])
@@ -71,7 +72,7 @@ def class_chart(
 
 
 def label_charts(facts: RunFacts) -> list[Chart]:
-    """Coverage and quality of the pseudo-labels that each network learned from."""
+    """Coverage and quality of the pseudo-labels that each network was trained on."""
     learned = [record for record in facts.records.values() if record.pseudo]
     if not learned:
         return []
@@ -87,24 +88,24 @@ def label_charts(facts: RunFacts) -> list[Chart]:
         return found
 
     ticks = [str(k) for k in range(1, len(facts.stages))]
-    asked = [r.label_ratio for r in learned if r.trainee == learned[0].trainee and r.label_ratio is not None]
+    ratios = [r.label_ratio for r in learned if r.trainee == learned[0].trainee and r.label_ratio is not None]
     charts = []
     for key, title in (
-        ("miou", "mIoU of the pseudo-labels that a network learns from, %"),
-        ("accuracy", "right pixels among the pseudo-labels, %"),
+        ("miou", "mIoU of a network's pseudo-labels, %"),
+        ("accuracy", "pixel accuracy of the pseudo-labels, %"),
         ("coverage", "pixels with a pseudo-label, %"),
     ):
         of = lines(key)
         if of:
             extra: list[Line] = (
-                [("asked for", [float(k + 1) for k in range(len(asked))], asked)] if key == "coverage" else []
+                [(_RATIO, [float(k + 1) for k in range(len(ratios))], ratios)] if key == "coverage" else []
             )
             charts.append(_lines(title, [*of, *extra], "round", ticks=ticks, first=1, numbers=True))
     return charts
 
 
 def calibration_charts(facts: RunFacts) -> list[Chart]:
-    """Confidence against accuracy of the teachers' predictions, one chart a round."""
+    """Confidence against accuracy of the teachers' predictions, one chart per round."""
     charts = []
     for stage in facts.stages:
         of = [
@@ -119,7 +120,7 @@ def calibration_charts(facts: RunFacts) -> list[Chart]:
 
 
 def class_table(facts: RunFacts, teacher: str, key: str) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
-    """A value of the pseudo-labels by class and round, of those that a teacher has made; no rows if there are none."""
+    """A value of a teacher's pseudo-labels by class and round; no rows if there are none."""
     of = [
         (stage.title.removeprefix("round "), getattr(record.pseudo, key))
         for stage in facts.stages
@@ -132,12 +133,12 @@ def class_table(facts: RunFacts, teacher: str, key: str) -> tuple[list[str], lis
 
 
 def class_tables(facts: RunFacts) -> list[tuple[str, int, list[str], list[tuple[str, list[float | None]]]]]:
-    """Thresholds, precision and recall by class and round, of each teacher, with how many decimals they need."""
+    """Thresholds, precision and recall of each teacher by class and round, with their number of decimals."""
     tables = []
     for key, what in (
-        ("thresholds", "confidence from which {}'s labels are kept, %"),
-        ("precision", "right among {}'s labels, %"),
-        ("recall", "found by {}'s labels, %"),
+        ("thresholds", "confidence threshold of {}'s labels, %"),
+        ("precision", "precision of {}'s labels, %"),
+        ("recall", "recall of {}'s labels, %"),
     ):
         for network in facts.networks:
             columns, rows = class_table(facts, network, key)
@@ -147,7 +148,7 @@ def class_tables(facts: RunFacts) -> list[tuple[str, int, list[str], list[tuple[
 
 
 def table_charts(facts: RunFacts, key: str) -> list[Chart]:
-    """The same as figures, for one of the values."""
+    """The tables of one value as heat maps."""
     tables = ((network, *class_table(facts, network, key)) for network in facts.networks)
     digits = int(key == "thresholds")
     return [
@@ -156,7 +157,7 @@ def table_charts(facts: RunFacts, key: str) -> list[Chart]:
 
 
 def metric_charts(facts: RunFacts) -> list[Chart]:
-    """A small chart for every value that was logged, over the steps of each network, one phase after the other."""
+    """A small chart for every logged value, over all steps of each network, one phase after another."""
     offsets: dict[str, int] = {}
     ends: dict[str, list[int]] = {}
     for phase in facts.plan:
@@ -165,7 +166,7 @@ def metric_charts(facts: RunFacts) -> list[Chart]:
         done.append(done[-1] + phase.steps)
     series: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for line in facts.metrics:
-        if "miou" in line:  # scored, not trained: too few points for a curve
+        if "miou" in line:  # an evaluation: too few points for a curve
             continue
         for key, value in line.items():
             if key not in _AXES and isinstance(value, int | float) and line["phase"] in offsets:
@@ -183,7 +184,7 @@ def metric_charts(facts: RunFacts) -> list[Chart]:
 
 
 def _importance(key: str) -> tuple[bool, bool, bool, str]:
-    """The loss first, its terms, what they say, then what is about the machine."""
+    """Sort key: the loss first, then its terms, their logs, and the values about the machine."""
     machine = key in ("learning_rate", "gradient_norm", "images_per_s", "memory_bytes")
     return (key != "loss", machine, "/" in key, key)
 
@@ -196,12 +197,12 @@ def _lines(
     first: int = 0,
     numbers: bool = False,
 ) -> Chart:
-    """Lines of shares, named at their ends."""
+    """A chart of shares, with lines named at their ends."""
 
     def draw(axes: "Axes") -> None:
         ends = []
         for name, x, y in lines:
-            plain = name == "asked for"
+            plain = name == _RATIO
             color = MUTED if plain else network_color(name)
             style = "--" if plain else "-"
             axes.plot(x, y, style, color=color, linewidth=1.2 if plain else 2.4 if name == "ensemble" else 1.8)

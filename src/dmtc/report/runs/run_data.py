@@ -1,4 +1,4 @@
-"""What a run's folder tells about it, however far it came."""
+"""Reading the data of a run, finished or not, from its folder."""
 
 import json
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from dmtc.tracking.phase_record import PhaseRecord
 
 @dataclass(frozen=True)
 class Stage:
-    """Where all networks are after the same number of phases.
+    """The state of all networks after the same number of phases.
 
     Attributes:
         title: "start", "round 1" and so on.
-        phases: Name of the phase of each network, by its letter.
+        phases: Name of each network's phase, by the network's letter.
     """
 
     title: str
@@ -27,23 +27,23 @@ class Stage:
 
     @property
     def key(self) -> str:
-        """A name for files."""
+        """A name for use in files."""
         return "+".join(self.phases.values())
 
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """Everything but the networks and images.
+    """Everything in a run except networks and images.
 
     Attributes:
         config: The resolved config.
         plan: All phases, done or not.
-        records: Of the phases that are done, by name, in the plan's order.
-        stages: Those that are done.
-        metrics: Lines of metrics.jsonl with a phase.
-        results: None if the run is not finished.
+        records: Records of the finished phases, by name, in the plan's order.
+        stages: The finished stages.
+        metrics: Lines of metrics.jsonl that have a step.
+        results: The content of results.json; None if the run is not finished.
         environment: Versions and machine; empty if unknown.
-        classes: Their names, or numbers where the data set cannot be read.
+        classes: Names of the classes, or numbers if the data set cannot be read.
     """
 
     config: dict[str, Any]
@@ -65,7 +65,7 @@ class RunFacts:
         return [self.records[name] for name in stage.phases.values()]
 
     def teacher_of(self, record: PhaseRecord) -> str | None:
-        """Letter of the network that labelled for a phase."""
+        """Letter of the network that is the teacher of a phase."""
         return next((phase.trainee for phase in self.plan if phase.name == record.label_from), None)
 
 

@@ -1,4 +1,4 @@
-"""The report of one run, finished or stopped: what every round brought, where, and how sure it was."""
+"""The report of one run, finished or not: scores of every round, images, pseudo-labels and training curves."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,11 +26,11 @@ from dmtc.run.folder import RunFolder
 from dmtc.tracking.progress import Progress
 
 _OTHER_IMAGES = (
-    "The validation images have changed since the run was trained: the images below and the scores of ensembles are of"
-    " those that are there now, all other scores of those that were there then."
+    "The validation images have changed since the run was trained: the images below and the scores of ensembles are"
+    " from the current ones, all other scores from the earlier ones."
 )
 _PANEL_WIDTH = 360
-"""Pixels of a picture in the page: twice as many as it has there on most screens."""
+"""Width of images in the page, in pixels: twice the size that most screens show."""
 
 
 def write_run_report(
@@ -40,24 +40,24 @@ def write_run_report(
     out: Path | None = None,
     interruption: Interruption | None = None,
 ) -> Path:
-    """Write report.html, report/ with the figures as PNG and SVG, and pictures/.
+    """Write report.html, report/ with the charts as PNG and SVG, and pictures/.
 
-    What needs the validation images is left out, with a remark, where they or the networks cannot be read.
+    Parts that need the validation images are left out, with a remark, if these or the networks cannot be read.
 
     Args:
-        components: Of the run; `run.pictures` says how many images are shown.
-        folder: Of the run.
-        beside: Other runs, whose predictions are shown beside its own.
-        out: Where to write; by default the run's folder.
-        interruption: Looked at between validation images, by a run that has just ended.
+        components: The run's components; `run.pictures` is the number of images shown.
+        folder: The run's folder.
+        beside: Other runs, whose predictions are shown next to its own.
+        out: Folder to write to; by default the run's folder.
+        interruption: Checked between validation images, for a run that has just finished.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        ConfigError: Another run has other classes or is not finished, or nothing can be written there.
-        DataError: The run has no phase yet.
-        RunStopped: Asked to stop; what was scored so far is scored again the next time.
+        ConfigError: Another run has other classes or is not finished, or the folder cannot be written to.
+        DataError: The run has no finished phases yet.
+        RunStopped: Interrupted; the next report starts scoring over.
     """
     facts = read_run(components, folder)
     if not facts.stages:
@@ -72,7 +72,7 @@ def write_run_report(
         kept = report.claim(f"{FIGURES}/validation.json")
         scores = kept_scores(components, folder, facts.stages, kept)
         if components.is_relocated:
-            _ = components.dataset  # whoever names its place wants it
+            _ = components.dataset  # if its location was given explicitly, failing to read it is an error
         try:
             context = RunContext(components, folder, Progress([], "off"), interruption=interruption)
             scores = score_stages(context, facts.stages, kept)
@@ -97,7 +97,7 @@ def write_run_report(
         return report.write()
     except PermissionError as error:
         raise ConfigError(
-            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another place with"
+            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another folder with"
             " job.out=DIR"
         ) from error
 
@@ -111,7 +111,7 @@ def _other(components: Components, folder: RunFolder, own: Components) -> tuple[
 
 
 def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[Chart]]:
-    """By name of the file."""
+    """Charts by file name."""
     whose, before, after = _classes_of(facts, scores)
     score = run_charts.score_chart(facts, scores)
     return {
@@ -126,7 +126,7 @@ def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[
 
 
 def _classes_of(facts: RunFacts, scores: dict[str, StageScores]) -> tuple[str, list[float | None], list[float | None]]:
-    """Whose IoU of each class is shown, at the start and now."""
+    """The predictor whose class IoUs are shown, and these at the start and now."""
     first, last = facts.stages[0], facts.stages[-1]
     if len(facts.networks) > 1 and first.key in scores and last.key in scores:
         return "ensemble", scores[first.key].iou, scores[last.key].iou
@@ -149,7 +149,7 @@ def _content(
     total = len(split.labelled) + len(split.unlabelled)
     state = "finished"
     if results is None:
-        state = f"not finished: {len(facts.records)} of {len(facts.plan)} phases are done"
+        state = f"not finished: {len(facts.records)} of {len(facts.plan)} phases done"
     method, dataset = method_title(config), config["dataset"]["name"]
     return {
         "title": f"{method} on {dataset}, {split.ratio} labelled, seed {config['seed']}",
@@ -167,23 +167,23 @@ def _content(
         "phases": _phases(facts),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report run=RUN_DIR",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: python run.py job=report run=RUN_DIR",
     }
 
 
 def _warnings(facts: RunFacts) -> list[str]:
-    """What went wrong, without ending the run."""
+    """Problems that did not stop the run."""
     warnings = []
     for record in facts.records.values():
         warnings += record.warnings
-        for some, what in ((record.dropped_steps, "steps were dropped"), (record.skipped, "images were skipped")):
-            if some:
-                warnings.append(f"{record.name}: {len(some)} {what}")
+        for items, what in ((record.dropped_steps, "steps were dropped"), (record.skipped, "images were skipped")):
+            if items:
+                warnings.append(f"{record.name}: {len(items)} {what}")
     return warnings
 
 
 def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total: int) -> list[tuple[str, str]]:
-    """What is said first."""
+    """The key figures at the top of the page."""
     first, last = facts.stages[0], facts.stages[-1]
     now = [record.miou_last for record in facts.of(last)]
     then = [record.miou_last for record in facts.of(first)]
@@ -204,7 +204,7 @@ def _cards(facts: RunFacts, scores: dict[str, StageScores], labelled: int, total
 
 
 def _test_cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The score on the test part: of the ensemble if there is one, else of the only network."""
+    """The score on the test part of the ensemble, or of the only network."""
     test, score = results.get("test"), mean_test(results)
     if test is None or score is None:
         return []
@@ -219,7 +219,7 @@ def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
     metrics = facts.config["evaluation"]["metrics"]
     header = [
         "phase",
-        "labelled by",
+        "teacher",
         "label ratio",
         "steps",
         "mIoU",

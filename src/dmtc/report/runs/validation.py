@@ -1,8 +1,8 @@
-"""One pass over the validation images after each round: the ensemble's scores, and how wrong each image is.
+"""One pass over the validation images per round: the ensemble's scores, and each image's share of wrong pixels.
 
-Its results are kept beside the report, so that one that is made again asks only for rounds that are new. They are kept
-by what they are of: the weights, the networks and the protocol, and the validation images. So those of another run, or
-of one that was trained anew in its folder, are never taken for them.
+Results are cached next to the report, so that an updated report computes only new rounds. The cache key covers the
+weights, the networks, the protocol and the validation images, so results of another run, or of a run that was trained
+again in the same folder, are never reused.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ from dmtc.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class StageScores:
-    """How the networks of a stage do together, their probabilities averaged.
+    """The scores of a stage's networks with their probabilities averaged.
 
     Attributes:
-        miou: In [0, 1], under the run's protocol.
-        iou: Of each class; None for an absent one.
-        wrong: Share of each image's labelled pixels in [0, 1] that is wrong, by id; 0 without any.
+        miou: mIoU in [0, 1] under the run's protocol.
+        iou: IoU of each class; None for an absent class.
+        wrong: Share in [0, 1] of each image's labelled pixels that is wrong, by id; 0 if it has none.
     """
 
     miou: float
@@ -42,12 +42,12 @@ class StageScores:
 
 
 def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> dict[str, StageScores]:
-    """Score the stages that matter: all if there are several networks, else the first and the last.
+    """Score the stages shown: all if there are several networks, otherwise the first and the last.
 
     Args:
-        context: Of the run.
-        stages: Those that are done.
-        kept: File with what was found before; written if anything is new.
+        context: The run's context.
+        stages: The finished stages.
+        kept: The cache file; written if any result is new.
 
     Returns:
         Scores by `Stage.key`.
@@ -55,10 +55,10 @@ def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> di
     Raises:
         DataError: A validation image cannot be read, or weights are missing.
     """
-    wanted, scored = _wanted(stages), scored_images(context.components.dataset)
-    origins = {stage.key: _origin(context.components, context.folder, stage, scored) for stage in wanted}
+    shown, scored = _shown(stages), scored_images(context.components.dataset)
+    origins = {stage.key: _origin(context.components, context.folder, stage, scored) for stage in shown}
     known = _read(kept)
-    scores = {stage.key: known.get(origins[stage.key]) or _score(context, stage) for stage in wanted}
+    scores = {stage.key: known.get(origins[stage.key]) or _score(context, stage) for stage in shown}
     content = {
         "evaluation": context.components.config["evaluation"],
         "stages": {key: {"of": origins[key]} | asdict(value) for key, value in scores.items()},
@@ -71,42 +71,42 @@ def score_stages(context: RunContext, stages: Sequence[Stage], kept: Path) -> di
 def kept_scores(
     components: Components, folder: RunFolder, stages: Sequence[Stage], kept: Path
 ) -> dict[str, StageScores]:
-    """What an earlier report has found, where the validation images cannot be read now.
+    """The cached results of an earlier report, for use if the validation images can no longer be read.
 
     Args:
-        components: Of the run.
-        folder: Of the run.
-        stages: Those that are done.
-        kept: As in `score_stages`.
+        components: The run's components.
+        folder: The run's folder.
+        stages: The finished stages.
+        kept: The cache file.
     """
     scored, known = folder.read_data().scored_sha256, _read(kept)
-    origins = {stage.key: _origin(components, folder, stage, scored) for stage in _wanted(stages)}
+    origins = {stage.key: _origin(components, folder, stage, scored) for stage in _shown(stages)}
     return {key: known[origin] for key, origin in origins.items() if origin in known}
 
 
 def scored_images(dataset: Dataset) -> str:
-    """The fingerprint of what networks are scored on, as it is now."""
+    """The fingerprint of the current validation data."""
     return record_data(dataset, ()).scored_sha256
 
 
-def _wanted(stages: Sequence[Stage]) -> list[Stage]:
+def _shown(stages: Sequence[Stage]) -> list[Stage]:
     several = bool(stages) and len(stages[0].phases) > 1
     return list(stages) if several else [*stages[:1], *stages[1:][-1:]]
 
 
 def _origin(components: Components, folder: RunFolder, stage: Stage, scored: str) -> str:
-    """The fingerprint of all that the scores of a stage follow from."""
+    """The fingerprint of everything that determines the scores of a stage."""
     weights = {}
     for network, phase in stage.phases.items():
         path = folder.weights_path(phase)
-        weights[network] = sha256_of(path) if path.is_file() else None  # told when it is loaded
+        weights[network] = sha256_of(path) if path.is_file() else None  # reported when loading fails
     networks = {key: value for key, value in components.config.items() if key.startswith("model") or key == "dataset"}
     content = [settings_that_count(networks), components.config["evaluation"], weights, scored]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def predict(context: RunContext, stage: Stage, ids: Sequence[str]) -> dict[str, UInt8Array]:
-    """The classes, uint8 (H, W), that the networks of a stage see together in whole validation images."""
+    """The ensemble's predictions for whole validation images, uint8 (H, W) by id."""
     together = ensemble(_predictors(context, stage))
     masks = {}
     for batch in context.loader.images(ids, 1, with_mask=False):
@@ -136,7 +136,7 @@ def _score(context: RunContext, stage: Stage) -> StageScores:
 
 
 def _read(kept: Path) -> dict[str, StageScores]:
-    """What was found before, by what it is of; nothing where the file is damaged."""
+    """Cached results by fingerprint; empty if the file is damaged."""
     try:
         stages = json.loads(read_regular(kept))["stages"].values()
         return {str(value.pop("of")): StageScores(**value) for value in stages}

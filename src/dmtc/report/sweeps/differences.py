@@ -1,4 +1,4 @@
-"""In which settings runs differ, and which of these are needed to tell them apart."""
+"""The settings that differ between runs, and those needed to distinguish them."""
 
 import json
 from collections import defaultdict
@@ -8,16 +8,16 @@ from typing import Any
 from dmtc.report.sweeps.finding import RunRecord
 
 _MISSING = ""
-"""Stands for a setting that a run lacks; no JSON is so."""
+"""Stands for a missing setting; not valid JSON."""
 
 Values = Mapping[str, set[str]]
-"""Keys with all their values, as `value_of` gives them."""
+"""Keys with all their values from `value_of`."""
 
 
 def value_of(run: RunRecord, key: str) -> str:
-    """A setting as JSON, for comparing.
+    """A setting as JSON, for comparison.
 
-    One that a run lacks is a value of its own. A term of the loss that is switched off is as one that is not there.
+    A missing setting is a value of its own. A loss term that is switched off equals a missing one.
     """
     if key not in run.settings:
         return _MISSING
@@ -27,31 +27,31 @@ def value_of(run: RunRecord, key: str) -> str:
 
 
 def varying(runs: Sequence[RunRecord]) -> Values:
-    """Keys that are not alike in all runs."""
+    """Keys whose values differ between runs."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     values = {key: {value_of(run, key) for run in runs} for key in keys}
     return {key: found for key, found in values.items() if len(found) > 1}
 
 
-def telling(differing: Values, runs: Sequence[RunRecord], known: Any, over: Sequence[str]) -> list[str]:
-    """The keys that tell runs apart that are alike in what is `known` of them.
+def distinguishing(differing: Values, runs: Sequence[RunRecord], known: Any, over: Sequence[str]) -> list[str]:
+    """The keys that distinguish runs for which `known` is equal.
 
-    Of the command line all that differ; of the others the few, found one after the other, that are needed beside them.
+    All differing keys from the command line, and of the others the few still needed, found greedily.
     """
     given = frozenset().union(*(run.overrides for run in runs)) - set(over)
     chosen: list[str] = []
     for key in sorted(differing, key=lambda key: (key not in given, key.count("."), key)):
         found: dict[Any, set[str]] = defaultdict(set)
         for run in runs:
-            told = () if key in given else tuple(value_of(run, one) for one in chosen)
-            found[known(run), told].add(value_of(run, key))
-        if any(len(values) > 1 for values in found.values()):
+            values = () if key in given else tuple(value_of(run, one) for one in chosen)
+            found[known(run), values].add(value_of(run, key))
+        if any(len(different) > 1 for different in found.values()):
             chosen.append(key)
     return chosen
 
 
 def text_of(run: RunRecord, key: str, differing: Values) -> str:
-    """A value for people, other than that of any other value; "" where a run lacks the key."""
+    """The short text of a value, or its JSON if the text is ambiguous; "" if the run lacks the key."""
     if key not in run.settings:
         return ""
     value = run.settings[key]

@@ -1,4 +1,4 @@
-"""The runs below a folder, finished or not, with what they were asked to do."""
+"""Finding all runs below a folder, finished or not, with their settings."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from dmtc.run.origin import require_own_settings
 from dmtc.run.sweep_folder import STATUS_NAME, SweepFolder, read_status
 
 FILES_OF_VALIDATION, FILES_OF_LABELLED = "dataset.validation_files", "split.labelled_files"
-"""Settings that runs have besides those of their config: how the SHA-256 of what files hold begins."""
+"""Extra settings of runs, not in their config: the first digits of SHA-256 hashes of file contents."""
 LENGTHS = ("schedule.rounds", "schedule.start.steps", "schedule.start.epochs", "schedule.limit_steps")
 """Settings that, in a run without rounds, set nothing but its number of steps."""
 
@@ -30,17 +30,17 @@ _OF_RESULTS = ("method", "dataset", "seed", "seconds", "device", "phases", "per_
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """A run as a report needs it.
+    """What a report needs of a run.
 
     Attributes:
         path: Its folder.
-        name: The same, as seen from the folder that was searched.
-        state: "unfinished" may be running, waiting or stopped: nothing in the folder can tell.
+        name: Its path relative to the searched folder.
+        state: "unfinished" may be running, waiting or stopped; the folder does not show which.
         reason: Why it is not finished.
-        settings: Dotted keys of the config with their values, without those that cannot change results; empty if the
+        settings: Dotted keys of the config and their values, without those that cannot change results; empty if the
             folder has no config.
-        overrides: Keys that the command line gave.
-        results: What results.json holds; empty unless it is finished.
+        overrides: Keys set on the command line.
+        results: The content of results.json; empty unless finished.
     """
 
     path: Path
@@ -53,20 +53,20 @@ class RunRecord:
 
     @property
     def method(self) -> str:
-        """Its method; "?" if not even that is known."""
+        """Its method; "?" if unknown."""
         return str(self.results.get("method") or self.settings.get("method.name") or "?")
 
     @property
     def score(self) -> float:
-        """The mIoU of the last weights, the mean over the run's networks, in [0, 1]."""
+        """The mIoU of the last weights in [0, 1], averaged over the run's networks."""
         return self.results["miou"]["mean_last"]
 
 
 def read_runs(folder: Path) -> list[RunRecord]:
-    """Every run in a folder and all its subfolders, and the jobs of sweeps that were never started.
+    """All runs in a folder and its subfolders, and the jobs of sweeps that never started.
 
     Raises:
-        DataError: There is no such folder, or no run in it.
+        DataError: There is no such folder, or it contains no runs.
     """
     if not folder.is_dir():
         raise DataError(f"no finished run below {folder}: there is no such folder")
@@ -83,7 +83,7 @@ def read_runs(folder: Path) -> list[RunRecord]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Folders of runs and of sweeps, in order; a run's own folders, which may hold many files, are not entered."""
+    """Folders of runs and sweeps, in order, without entering folders of runs, which may contain many files."""
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         names = set(files)
@@ -127,12 +127,12 @@ def _read_run(path: Path, name: str) -> RunRecord:
 def _why_not_finished(path: Path) -> tuple[Literal["failed", "unfinished"], str]:
     status, far = read_status(path), _how_far(path)
     if status is not None and status.state == "failed":
-        return "failed", status.reason or "for no reason known"
+        return "failed", status.reason or "for an unknown reason"
     return "unfinished", far
 
 
 def _how_far(path: Path) -> str:
-    """How far a run is, and when it last gave a sign."""
+    """The progress of a run, and the time of its last sign of life."""
     folder = RunFolder(path)
     files = [path / "metrics.jsonl", path / "config.yaml", path / STATUS_NAME]
     last = max((file.stat().st_mtime for file in files if file.is_file()), default=None)
@@ -147,14 +147,14 @@ def _how_far(path: Path) -> str:
 
 
 def _never_started(sweep: SweepFolder) -> list[RunRecord]:
-    """Jobs of a sweep without a folder of their own."""
+    """Jobs of a sweep without a run folder."""
     started = {status.overrides for status in sweep.statuses()}
     return [
         RunRecord(
             sweep.path,
             job.name,
             "not started",
-            job.refused or "waiting for those before it, or the sweep was ended",
+            job.refused or "waiting for earlier jobs, or the sweep was stopped",
             {},
             frozenset(),
             {},
@@ -165,10 +165,10 @@ def _never_started(sweep: SweepFolder) -> list[RunRecord]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """What can change a run's results; nothing without a config.
+    """The settings that can change a run's results; empty without a config.
 
     Raises:
-        ConfigError: The config was changed after the run began.
+        ConfigError: The config was changed after the run started.
         DataError: A file of the run is damaged.
     """
     folder = RunFolder(path)
@@ -185,7 +185,7 @@ def _settings(path: Path) -> dict[str, Any]:
     starting = folder.read_settings()["starting_weights"] if folder.has_settings() else {}
     for network, source in (config.get("model", {}).get("weights") or {}).items():
         key = f"model.weights.{network}"
-        if is_path(source):  # where a file lies differs between machines
+        if is_path(source):  # paths differ between machines
             sha256 = starting.get(network)
             settings[key] = Path(source).name if sha256 is None else f"{sha256[:8]}..."
     if folder.has_split():
@@ -196,12 +196,12 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _counts(key: str, counting: Mapping[str, Any]) -> bool:
-    """Whether a key is one of those that count, or a part that holds some."""
+    """Whether a key affects results, or is a part with such keys."""
     return key in counting or any(other.startswith(f"{key}.") for other in counting)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys with their values; a part has a value too, its name, so that null for it differs from any choice."""
+    """Dotted keys and values; the value of a part is its name, so that null differs from any choice."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
@@ -218,7 +218,7 @@ def _matches(key: str, prefixes: Iterable[str]) -> bool:
 
 
 def _overrides(path: Path) -> frozenset[str]:
-    """Keys given on the command line, in terms of the config."""
+    """Keys set on the command line, as in the config."""
     status = read_status(path)
     given = status.overrides if status else ()
     if not given:

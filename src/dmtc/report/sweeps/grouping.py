@@ -1,9 +1,8 @@
-"""Which runs are repetitions of each other, which may be compared, and what sets them apart.
+"""Grouping runs into rows of repetitions, and rows into panels of comparable scores.
 
-Runs are repetitions if they differ in nothing but the keys that are averaged over (the seed). Whatever else differs, or
-is set in one of them alone, makes another row. Of the settings that differ, those are shown that are needed to tell the
-rows of one method and label ratio apart, first those that the command line gave: a swept `loss.gamma` is shown, and not
-exponents that follow it.
+Runs are repetitions if they differ only in the keys that are averaged over (the seed). Any other difference makes
+another row. A row shows the differing settings needed to distinguish it from other rows of its method and label ratio,
+first those from the command line: a swept `loss.gamma` is shown, but not the exponents that follow from it.
 """
 
 import statistics
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmtc.report.results import mean_test
-from dmtc.report.sweeps.differences import telling, text_of, value_of, varying
+from dmtc.report.sweeps.differences import distinguishing, text_of, value_of, varying
 from dmtc.report.sweeps.finding import FILES_OF_LABELLED, LENGTHS, RunRecord
 from dmtc.report.sweeps.paired import Gain, paired_gain
 
@@ -26,13 +25,13 @@ _OF_THE_METHOD = (
     "model.weights.b",
     "model.normalization.b",
 )
-"""What a method and its baseline may differ in: all that makes the method."""
+"""Settings that define the method; a method and its baseline may differ in these."""
 _OF_THE_RATIO = ("split.ratio",)
 _OF_THE_PANEL = ("dataset", "evaluation")
-"""What makes scores incomparable at all: they come on different axes."""
+"""Settings that make scores incomparable, so that these are shown in different panels."""
 
 Cell = tuple[int, str, str]
-"""Labelled images, the ratio as it was given, and the fingerprint of the split."""
+"""Number of labelled images, the ratio as in the config, and the fingerprint of the split."""
 
 
 @dataclass(eq=False)
@@ -42,9 +41,9 @@ class Row:
     Attributes:
         cell: Its labelled images.
         method: Its method.
-        shown: The settings that set it apart, by dotted key.
-        runs: By what they were averaged over, such as ("0",) for seed 0.
-        gains: Over each baseline, by its method.
+        shown: The settings that distinguish it, by dotted key.
+        runs: Runs by the values averaged over, such as ("0",) for seed 0.
+        gains: Gains by the baseline's method.
     """
 
     cell: Cell
@@ -60,7 +59,7 @@ class Row:
 
     @property
     def ratio(self) -> str:
-        """The label ratio, as it was given."""
+        """The label ratio, as in the config."""
         return self.cell[1]
 
     @property
@@ -70,7 +69,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The method, and what sets it apart from others of the same method."""
+        """The method, and the settings that distinguish it from others of the same method."""
         return " ".join([self.method, *(f"{key}={value}" for key, value in self.shown.items())])
 
     @property
@@ -80,18 +79,18 @@ class Row:
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """The mean of `scores`."""
         return statistics.fmean(self.scores)
 
     @property
     def ensembles(self) -> list[float]:
-        """The mIoU of every run's ensemble; empty if there is none."""
+        """The mIoU of every run's ensemble; empty if there are none."""
         values = [run.results["miou"]["ensemble"] for run in self.runs.values()]
         return [value for value in values if value is not None]
 
     @property
     def tests(self) -> list[float]:
-        """The mean mIoU of every run's networks on the test part; empty if there is none. Nothing is ordered by it."""
+        """The mean test mIoU of every run's networks; empty without a test part. Rows are never sorted by it."""
         return [score for run in self.runs.values() if (score := mean_test(run.results)) is not None]
 
     @property
@@ -102,12 +101,12 @@ class Row:
 
 @dataclass(eq=False)
 class Panel:
-    """Rows whose scores may be compared: one data set, scored in one way.
+    """Rows with comparable scores: one data set and one way of scoring.
 
     Attributes:
         dataset: Its name.
-        shown: What sets it apart from other panels of the same data set.
-        rows: By labelled images, and from the method that is weakest in all to the strongest.
+        shown: The settings that distinguish it from other panels of the same data set.
+        rows: Rows by number of labelled images, then from the overall weakest method to the strongest.
     """
 
     dataset: str
@@ -116,30 +115,30 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """For a heading."""
+        """The heading."""
         return ", ".join([self.dataset, *(f"{key}={value}" for key, value in self.shown.items())])
 
     @property
     def cells(self) -> list[Cell]:
-        """Labelled images, fewest first."""
+        """The cells, fewest labelled images first."""
         return sorted({row.cell for row in self.rows})
 
     @property
     def methods(self) -> list[str]:
-        """Names of methods with what sets them apart, from the weakest to the strongest."""
+        """Names of methods with the settings that distinguish them, from the weakest to the strongest."""
         return list(dict.fromkeys(row.name for row in self.rows))
 
 
 def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence[str]) -> tuple[list[Panel], list[str]]:
-    """Put finished runs into rows and rows into panels.
+    """Group finished runs into rows and rows into panels.
 
     Args:
-        records: Those that are not finished are passed over.
-        over: Dotted keys of what is averaged over, such as "seed".
-        baselines: Methods that gains are counted over.
+        records: Runs; unfinished ones are left out.
+        over: Dotted keys to average over, such as "seed".
+        baselines: Methods to compute gains over.
 
     Returns:
-        The panels, by data set; and remarks, one sentence each, about runs that are left out.
+        The panels, by data set, and remarks, one sentence each, about runs left out.
     """
     remarks: list[str] = []
     finished = [record for record in records if record.state == "finished"]
@@ -150,7 +149,7 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
     for runs in by_panel.values():
         others = [record for record in finished if _dataset(record) == _dataset(runs[0])]
         protocol = {k: v for k, v in varying(others).items() if _is_of(k, _OF_THE_PANEL)}
-        keys = telling(protocol, others, lambda _: (), over)
+        keys = distinguishing(protocol, others, lambda _: (), over)
         shown = {key: text for key in keys if (text := text_of(runs[0], key, protocol))}
         panels.append(Panel(_dataset(runs[0]), shown, _rows(runs, over, remarks)))
     for panel in panels:
@@ -159,15 +158,15 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
 
 
 def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> list[Row]:
-    by_fold = any(key.startswith("split.") for key in over)  # then repetitions have other labelled images
+    by_fold = any(key.startswith("split.") for key in over)  # then repetitions differ in their labelled images
 
     def cell_of(run: RunRecord) -> Cell:
         split = run.results["split"]
         return split["labelled"], str(split["ratio"]), "" if by_fold else str(split["sha256"])
 
-    passed_over = (*_OF_THE_RATIO, *_OF_THE_PANEL, *over, *([FILES_OF_LABELLED] if by_fold else []))
-    differing = {key: values for key, values in varying(runs).items() if not _is_of(key, passed_over)}
-    keys = telling(differing, runs, lambda run: (run.method, cell_of(run)[:2]), over)
+    ignored = (*_OF_THE_RATIO, *_OF_THE_PANEL, *over, *([FILES_OF_LABELLED] if by_fold else []))
+    differing = {key: values for key, values in varying(runs).items() if not _is_of(key, ignored)}
+    keys = distinguishing(differing, runs, lambda run: (run.method, cell_of(run)[:2]), over)
     rows: dict[tuple[Any, ...], Row] = {}
     cells_of_ratio: dict[tuple[int, str], set[Cell]] = defaultdict(set)
     for run in runs:
@@ -177,13 +176,13 @@ def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> lis
         cell = cell_of(run)
         if len(cells_of_ratio[cell[:2]]) > 1 and not any(key.startswith("split.") for key in keys):
             shown["labelled set"] = cell[2][:8]
-        settings = tuple(value_of(run, key) for key in differing)  # all of them, however few are shown
+        settings = tuple(value_of(run, key) for key in differing)  # also those not shown
         row = rows.setdefault((run.method, cell, settings), Row(cell, run.method, shown, {}))
-        row.shown = min(row.shown, shown, key=len)  # of one with a term switched off, and one without it
+        row.shown = min(row.shown, shown, key=len)  # a term may be switched off in one run and missing in another
         repetition = tuple(_repetition(run, key) for key in over)
         if repetition in row.runs:
             earlier, later = sorted((row.runs[repetition], run), key=_made_at)
-            remarks.append(f"{earlier.name} is left out: {later.name} is the same run, made later")
+            remarks.append(f"{earlier.name} is left out: {later.name} is a later repetition of the same run")
             run = later
         row.runs[repetition] = run
     for row in rows.values():
@@ -193,7 +192,7 @@ def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> lis
 
 
 def _sorted(rows: list[Row]) -> list[Row]:
-    """By labelled images, and the same order of methods everywhere: by how far they are from the mean of a column."""
+    """Sort by labelled images, then methods by their average distance from column means: one order everywhere."""
     middle = {cell: statistics.fmean(row.mean for row in rows if row.cell == cell) for cell in {r.cell for r in rows}}
     distances: dict[str, list[float]] = defaultdict(list)
     for row in rows:
@@ -206,7 +205,7 @@ def _add_gains(rows: list[Row], over: Sequence[str], baselines: Sequence[str]) -
         for method in baselines:
             bases = [base for base in rows if base.method == method and row.method != method and _fair(row, base, over)]
             if bases:
-                # Several differ in settings of the method that a baseline has no use for, such as a swept gamma.
+                # Several may differ in settings that do not affect a baseline, such as a swept gamma.
                 base = max(bases, key=lambda base: _nearness(row, base))
                 shared = [key for key in row.runs if key in base.runs]
                 if shared:
@@ -214,7 +213,7 @@ def _add_gains(rows: list[Row], over: Sequence[str], baselines: Sequence[str]) -
 
 
 def _fair(row: Row, base: Row, over: Sequence[str]) -> bool:
-    """Whether they differ in the method alone, and a baseline without rounds is as long as the start, or as all."""
+    """Whether they differ only in the method, and a baseline without rounds is as long as the start or all phases."""
     if row.cell != base.cell:
         return False
     differing = varying([row.any, base.any])
@@ -228,23 +227,23 @@ def _fair(row: Row, base: Row, over: Sequence[str]) -> bool:
 
 
 def _nearness(row: Row, base: Row) -> tuple[int, int]:
-    """How much of what is shown of two rows is alike, and how little the base has that the row does not."""
+    """How many shown settings two rows share, and how few the base has that the row does not."""
     return len(row.shown.items() & base.shown.items()), -len(base.shown.items() - row.shown.items())
 
 
 def _terms(row: Row) -> set[str]:
-    """The terms of the loss that are switched on, but for the kind of those that methods differ in."""
+    """The loss terms that are switched on, whatever losses these use."""
     settings = row.any.settings
     named = {key.removesuffix(".name") for key in settings if key.startswith("loss.") and key.endswith(".name")}
     return {key for key in named if key != "loss"}
 
 
 def _other_code(row: Row) -> list[str]:
-    """A remark if the runs of a row were not all made by one version of the code."""
+    """A remark if the runs of a row are from several versions of the code."""
     made = {str(run.results.get("commit") or run.results.get("version") or "") for run in row.runs.values()} - {""}
     if len(made) < 2:
         return []
-    return [f"{row.name}, {row.ratio}: its runs were made by {len(made)} versions of the code ({_commits(made)})"]
+    return [f"{row.name}, {row.ratio}: its runs are from {len(made)} versions of the code ({_commits(made)})"]
 
 
 def _commits(made: Iterable[str]) -> str:
@@ -256,7 +255,7 @@ def _has_rounds(row: Row) -> bool:
 
 
 def _lengths(row: Row) -> list[int]:
-    """Steps of the first network after each of its phases."""
+    """Total steps of the first network after each of its phases."""
     steps = [phase["steps"] for phase in row.any.results["phases"] if phase["trainee"] == "a"]
     return [sum(steps[: i + 1]) for i in range(len(steps))]
 
@@ -278,7 +277,7 @@ def _repetition(run: RunRecord, key: str) -> str:
 
 
 def _number(text: str) -> tuple[float, str]:
-    """For sorting: numbers by value, before words."""
+    """Sort key: numbers by value, before words."""
     try:
         return float(text), ""
     except ValueError:

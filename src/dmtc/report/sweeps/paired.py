@@ -1,8 +1,8 @@
-"""Mean, spread, and the paired t-test, with Student's distribution in closed form.
+"""The paired t-test, with Student's distribution in closed form.
 
-With the two to five seeds that people can afford, a test that assumes nothing (flipping signs) can never come out
-significant: with three seeds its smallest p is 0.25. The t-test can, at the price of assuming that differences between
-seeds are normally distributed. For whole degrees of freedom its distribution is a finite sum, so scipy is not needed.
+With the two to five seeds that people can afford, a test without assumptions (flipping signs) can never be significant:
+with three seeds, its smallest p is 0.25. The t-test can, but assumes that differences between seeds are normally
+distributed. For integer degrees of freedom, its distribution is a finite sum, so scipy is not needed.
 """
 
 import math
@@ -15,14 +15,14 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Gain:
-    """What paired differences say.
+    """The result of a paired t-test.
 
     Attributes:
-        mean: Of the differences.
-        margin: Half of the 95 % confidence interval of the mean; None for a single pair.
-        p: Two-sided p-value of the paired t-test; None for a single pair, or if all differences are the same.
-        won: Pairs with a difference above 0.
-        pairs: Their number.
+        mean: Mean of the differences.
+        margin: Half-width of the 95 % confidence interval of the mean; None for a single pair.
+        p: Two-sided p-value; None for a single pair, or if all differences are equal.
+        won: Number of pairs with a difference above 0.
+        pairs: Number of pairs.
     """
 
     mean: float
@@ -50,7 +50,7 @@ def paired_gain(differences: Sequence[float]) -> Gain:
 
 
 def within(t: float, freedom: int) -> float:
-    """The probability that Student's t with whole degrees of freedom lies between -|t| and |t|.
+    """The probability that Student's t with integer degrees of freedom lies between -|t| and |t|.
 
     Source: Abramowitz and Stegun 1964, 26.7.3 and 26.7.4.
     """
@@ -64,7 +64,7 @@ def within(t: float, freedom: int) -> float:
 
 
 def t_quantile(freedom: int) -> float:
-    """The t below which |t| is found in 95 % of the cases."""
+    """The value that |t| is below with a probability of 95 %."""
     low, high = 0.0, 20.0  # 12.7 for one degree of freedom
     while high - low > 1e-9:
         middle = (low + high) / 2

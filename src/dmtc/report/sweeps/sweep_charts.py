@@ -1,4 +1,4 @@
-"""The figures of a sweep: mIoU against labels, and IoU of each class."""
+"""The charts of a sweep: mIoU against the number of labels, and IoU of each class."""
 
 import statistics
 import textwrap
@@ -16,7 +16,7 @@ _MOST_LINES = 8
 
 
 def score_charts(panel: Panel) -> list[Chart]:
-    """The mIoU against the number of labelled images; for one such number, or too many lines, lists of points."""
+    """The mIoU against the number of labelled images; for a single number or too many lines, lists of points."""
     few = [cell for cell in panel.cells if not any(row.is_full for row in panel.rows if row.cell == cell)]
     names = {row.name for row in panel.rows if row.cell in few}
     full = [row for row in panel.rows if row.is_full]
@@ -26,7 +26,7 @@ def score_charts(panel: Panel) -> list[Chart]:
 
 
 def class_table(panel: Panel) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
-    """Names of the classes, and for each row its label and the mean IoU of each class over seeds."""
+    """Names of the classes, and for each row its label and each class's mean IoU over seeds."""
     classes = list(dict.fromkeys(name for row in panel.rows for name in row.any.results["per_class_iou"]))
     lines = []
     for row in panel.rows:
@@ -81,7 +81,7 @@ def _curves(panel: Panel, rows: Sequence[Row], full: Sequence[Row]) -> Chart:
 
 
 def _points(rows: Sequence[Row], full: Sequence[Row]) -> Chart:
-    """One line of points for each row, the best on top."""
+    """One line of points per row, the best on top."""
     wrapped = {row: textwrap.fill(row.name, 30, break_long_words=False, break_on_hyphens=False) for row in rows}
 
     def draw(axes: "Axes") -> None:
@@ -120,7 +120,7 @@ def _points(rows: Sequence[Row], full: Sequence[Row]) -> Chart:
 
 
 def _full_lines(axes: "Axes", full: Sequence[Row], colors: dict[str, str]) -> None:
-    """A dashed line for each row that has all labels, with its name on it."""
+    """A dashed, named line for each row with all labels."""
     for row in full:
         axes.axhline(row.mean, color=colors[row.method], linewidth=1.2, linestyle=(0, (6, 3)))
         axes.annotate(

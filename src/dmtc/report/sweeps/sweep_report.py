@@ -1,4 +1,4 @@
-"""Many runs in one report: who wins, by how much, at what cost, and what did not finish."""
+"""One report for many runs: the best methods, their gains and costs, and the unfinished runs."""
 
 import statistics
 from collections import Counter
@@ -20,20 +20,20 @@ from dmtc.report.sweeps.grouping import Panel, Row, group
 def write_sweep_report(
     folder: Path, over: Sequence[str], baselines: Sequence[str], out: Path | None = None
 ) -> tuple[str, Path]:
-    """Put all runs below a folder into report.html, and into report/ as Markdown, CSV, LaTeX, PNG and SVG.
+    """Write a report of all runs below a folder: report.html, and report/ with Markdown, CSV, LaTeX, PNG and SVG.
 
     Args:
-        folder: Searched with all its subfolders.
-        over: Dotted keys that are averaged over.
-        baselines: Methods that gains are counted over.
-        out: Where to write; by default the folder itself.
+        folder: The folder to search, including subfolders.
+        over: Dotted keys to average over.
+        baselines: Methods to compute gains over.
+        out: Folder to write to; by default the folder itself.
 
     Returns:
         The tables as Markdown, and the path of the page.
 
     Raises:
         ConfigError: The folder cannot be written.
-        DataError: There is no such folder, or no run in it.
+        DataError: There is no such folder, or it contains no runs.
     """
     records = read_runs(folder)
     panels, remarks = group(records, over, baselines)
@@ -55,7 +55,7 @@ def write_sweep_report(
         return text, report.write()
     except PermissionError as error:
         raise ConfigError(
-            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another place with"
+            f"{error.filename or report.path} cannot be written ({error.strerror}); choose another folder with"
             " job.out=DIR"
         ) from error
 
@@ -101,12 +101,12 @@ def _page(
         "reading": template_text("gains.md").split("\n\n"),
         "not_finished": sweep_tables.not_finished(records),
         "runs": [_run(record, out) for record in records if record.state != "not started"],
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. Made again with: python run.py job=report runs=DIR",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: python run.py job=report runs=DIR",
     }
 
 
 def _cards(records: Sequence[RunRecord], rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """What is said first."""
+    """The key figures at the top of the page."""
     states = Counter(record.state for record in records)
     more = [f"{states[state]} {state}" for state in ("failed", "unfinished", "not started") if states[state]]
     cards = [(str(states["finished"]), f"runs finished{', ' if more else ''}{', '.join(more)}")]
@@ -158,7 +158,7 @@ def _panel(panel: Panel, over: Sequence[str], baselines: Sequence[str]) -> dict[
 
 
 def _split(table: sweep_tables.Table) -> tuple[list[str], list[tuple[bool, list[tuple[str, str]]]]]:
-    """For each row whether its labels differ from those above, and its cells: what counts, and what goes with it."""
+    """For each row, whether its labels differ from the row above, and its cells, split into value and details."""
     header, rows = table
     split = []
     for above, row in zip([None, *rows], rows, strict=False):
@@ -174,7 +174,7 @@ def _run(record: RunRecord, out: Path) -> dict[str, Any]:
     torch_version = (facts.get("packages") or {}).get("torch")
     commit = str(results.get("commit") or "")[:10]
     made = [str(facts.get("device") or results.get("device") or ""), torch_version and f"torch {torch_version}", commit]
-    # Relative, so that the folder can be moved or sent; a report written elsewhere links to nothing.
+    # Links are relative, so that the folder can be moved; a report written elsewhere has none.
     near = page.is_file() and page.is_relative_to(out)
     return {
         "name": record.name,

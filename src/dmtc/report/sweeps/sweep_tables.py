@@ -1,4 +1,4 @@
-"""The rows of a sweep as Markdown, CSV and LaTeX. Percent in what people read, shares in [0, 1] in the CSV files."""
+"""The rows of a sweep as Markdown, CSV and LaTeX: percent in text for people, shares in [0, 1] in CSV files."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ SHORT = "gains in points: mean over the same seeds [95 % confidence interval], p
 
 
 def overview(panel: Panel) -> Table:
-    """A row for each method, a column for each number of labels: mean and spread."""
+    """Mean and spread, with a row per method and a column per number of labels."""
     rows = {(row.name, row.cell): row for row in panel.rows}
     header = ["method", *(f"{ratio} ({labelled})" for labelled, ratio, _ in panel.cells)]
     return header, [
@@ -29,7 +29,7 @@ def overview(panel: Panel) -> Table:
 
 
 def details(panel: Panel, baselines: Sequence[str], over: Sequence[str]) -> Table:
-    """A row for each row, with gains, costs and seeds."""
+    """Each row with gains, costs and seeds."""
     bases = [name for name in baselines if any(name in row.gains for row in panel.rows)]
     ensembles = any(row.ensembles for row in panel.rows)
     tests = any(row.tests for row in panel.rows)
@@ -55,12 +55,12 @@ def details(panel: Panel, baselines: Sequence[str], over: Sequence[str]) -> Tabl
 
 
 def not_finished(records: Sequence[RunRecord]) -> Table:
-    """A row for each run that is not finished."""
+    """A row for each unfinished run."""
     return ["run", "state", "why"], [[r.name, r.state, r.reason] for r in records if r.state != "finished"]
 
 
 def markdown(table: Table) -> str:
-    """A table whose columns are as wide as needed: to be read in a terminal too."""
+    """A Markdown table with aligned columns, so that it can be read in a terminal."""
     header, rows = table
     cells = [[in_markdown(cell) for cell in row] for row in [header, *rows]]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
@@ -70,7 +70,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(panel: Panel) -> str:
-    """The overview with booktabs, the best mean of each column in bold."""
+    """The overview as LaTeX with booktabs, with the best mean of each column in bold."""
     header, _ = overview(panel)
     rows = {(row.name, row.cell): row for row in panel.rows}
     best = {cell: max(row.mean for row in panel.rows if row.cell == cell) for cell in panel.cells}
@@ -91,7 +91,7 @@ def latex(panel: Panel) -> str:
 
 
 def rows_csv(panels: Sequence[Panel], baselines: Sequence[str]) -> str:
-    """Every row with full precision."""
+    """All rows in full precision."""
     records = []
     for panel in panels:
         for row in panel.rows:
@@ -119,7 +119,7 @@ def rows_csv(panels: Sequence[Panel], baselines: Sequence[str]) -> str:
 
 
 def runs_csv(records: Sequence[RunRecord]) -> str:
-    """Every run, finished or not."""
+    """All runs, finished or not."""
     lines = []
     for record in records:
         results = record.results
@@ -157,7 +157,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def gain_text(gain: Gain) -> str:
-    """Mean, 95 % confidence interval, p and how many seeds won."""
+    """Mean, 95 % confidence interval, p, and number of seeds won."""
     text = f"{100 * gain.mean:+.1f}"
     if gain.margin is not None:
         text += f" [{100 * (gain.mean - gain.margin):+.1f}, {100 * (gain.mean + gain.margin):+.1f}]"
@@ -167,13 +167,13 @@ def gain_text(gain: Gain) -> str:
 
 
 def device_hours(run: RunRecord) -> float:
-    """Hours of training, labelling and scoring: on a GPU by the clock, on a CPU times the threads that were used."""
+    """Hours of training, labelling and scoring: wall-clock on a GPU, multiplied by the threads used on a CPU."""
     threads = run.results["environment"].get("threads") or 1
     return run.results["seconds"] / 3600 * (1 if _is_gpu(run) else threads)
 
 
 def device_kind(rows: Sequence[Row]) -> str:
-    """What hours are of: GPU or CPU, or device for a mixture."""
+    """The unit of device hours: GPU or CPU, or device for a mixture."""
     kinds = {_is_gpu(run) for row in rows for run in row.runs.values()}
     return "device" if len(kinds) > 1 else "GPU" if kinds == {True} else "CPU"
 
@@ -185,13 +185,13 @@ def memory_text(row: Row) -> str:
 
 
 def peak_memory(row: Row) -> int | None:
-    """Bytes; the most of any phase of any run, None if it is not known."""
+    """Peak bytes over all phases of all runs; None if unknown."""
     phases = [phase for run in row.runs.values() for phase in run.results["phases"]]
     return max((phase["peak_memory_bytes"] for phase in phases if phase.get("peak_memory_bytes")), default=None)
 
 
 def class_ious(run: RunRecord) -> dict[str, float | None]:
-    """IoU of each class, like the score the mean over the run's last networks; None for an absent class."""
+    """IoU of each class, averaged like the score over the run's last networks; None for an absent class."""
     of: dict[str, list[float | None]] = {}
     for phase in run.results["phases"]:
         if phase.get("iou_last"):
