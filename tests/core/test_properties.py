@@ -17,7 +17,7 @@ from dmtc.data.ids import file_name, id_fault
 from dmtc.data.masks import ColorMasks, IndexMasks
 from dmtc.pseudo import LEVELS, PseudoLabelStore, class_balanced_thresholds, level_confidence
 from dmtc.pseudo.selection import threshold_levels
-from dmtc.splits import SPLITS, Split, dmt_split, read_list
+from dmtc.splits import SPLITS, Split, dmt_split, read_ids
 
 tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
@@ -134,7 +134,7 @@ def test_lists_of_paths_come_back_as_ids(ids, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "list.txt"
         path.write_text("".join(form.format(id, id) + "\n\n" for id in ordered))
-        assert read_list(path, ids) == tuple(ordered)
+        assert read_ids(path, ids) == tuple(ordered)
 
 
 # Thresholds: every class keeps its share, the surest first.

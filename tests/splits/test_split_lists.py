@@ -18,7 +18,7 @@ from dmtc.splits import (
     list_sha256,
     published_sources,
     published_splits,
-    read_list,
+    read_ids,
     set_sha256,
 )
 
@@ -31,7 +31,7 @@ CITYSCAPES = ["aachen/aachen_000000_000019", "jena/jena_000078_000019", "ulm/ulm
 def read(tmp_path, text, known):
     path = tmp_path / "list.txt"
     path.write_bytes(text.encode())
-    return read_list(path, known)
+    return read_ids(path, known)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dmtc.config.places import DATA_PLACES
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError, DataError, UserError
 from dmtc.data import DATASETS, Dataset
 from dmtc.engine.components import Components
 from dmtc.run.folder import RunFolder
-from dmtc.run.moved import OF_DATA
 from dmtc.run.same_data import differences_from_run
 
 PARTS = ("auto", "val", "test", "all")
@@ -72,8 +72,8 @@ def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], part:
     if not keys and not other:
         return _of(own, part, None, True)
     try:
-        moved = Components.of(folder, config["run"], {key: _value(config, key) for key in keys if key in OF_DATA})
-        if not other and all(key in OF_DATA for key in keys) and not differences_from_run(folder, moved.dataset):
+        moved = Components.of(folder, config["run"], {key: _value(config, key) for key in keys if key in DATA_PLACES})
+        if not other and all(key in DATA_PLACES for key in keys) and not differences_from_run(folder, moved.dataset):
             return _of(moved, part, None, True)
     except UserError:
         pass  # it is another data set, or none: told below

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dmtc.config.places import DATA_PLACES
 from dmtc.core.errors import ConfigError
 
 _ALWAYS = ("job", "imports", "run.progress", "run.debug")
@@ -29,8 +30,6 @@ _RECIPE += ("seed", "tag", "resume", "default_ratio", "default_labelled", "defau
 _NETWORKS = ("run.device", "run.precision", "run.compile", "run.workers", "run.label_batch")
 """How to run inference with the networks of an earlier run."""
 
-_DATA = tuple(f"dataset.{key}" for key in ("root", "images", "masks", "unlabelled", "val", "test", "classes", "cache"))
-"""Where the data of an earlier run are now."""
 
 READS: Mapping[str, tuple[str, ...]] = {
     "train": _RECIPE,
@@ -40,7 +39,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", "run.test", *_NETWORKS),
     "predict": ("run_dir", "evaluation", *_NETWORKS),
     "export": ("run_dir",),
-    "report": ("run_dir", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
+    "report": ("run_dir", *DATA_PLACES, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
 }
 """Options, or whole parts of the config, that each job reads besides `_ALWAYS`. A user-defined job reads all."""
 
@@ -73,7 +72,7 @@ ONLY = (
     _Only("report", "job.baselines", lambda config: not _has_run_dir(config), "runs=DIR"),
     *(
         _Only("report", key, _has_run_dir, "run=RUN_DIR")
-        for key in ("job.beside", *_DATA, "run.test", "run.pictures", "run.image_cache", *_NETWORKS)
+        for key in ("job.beside", *DATA_PLACES, "run.test", "run.pictures", "run.image_cache", *_NETWORKS)
     ),
 )
 """Options that a job reads only in one of its modes."""

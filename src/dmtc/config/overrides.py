@@ -15,23 +15,15 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from dmtc.config.folder import config_folder
 from dmtc.config.methods import with_method
+from dmtc.config.places import DATA_PLACES, LIST_PLACES
 from dmtc.core.errors import UserError
 from dmtc.core.yaml_files import read_yaml
 
 PATHS = (
     "run_dir",
     "resume",
-    "dataset.root",
-    "dataset.cache",
-    "dataset.images",
-    "dataset.masks",
-    "dataset.unlabelled",
-    "dataset.val",
-    "dataset.test",
-    "dataset.classes",
-    "split.labelled",
-    "split.unlabelled",
-    "default_labelled",
+    *DATA_PLACES,
+    *LIST_PLACES,
     "model.weights.*",
     "run.image_cache",
     "job.runs",

@@ -9,25 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dmtc.config.places import DATA_PLACES, LIST_PLACES
 from dmtc.core.errors import ConfigError
 
-OF_DATA = (
-    "dataset.root",
-    "dataset.images",
-    "dataset.masks",
-    "dataset.unlabelled",
-    "dataset.val",
-    "dataset.test",
-    "dataset.classes",
-    "dataset.cache",
-)
-OF_LISTS = ("split.labelled", "split.unlabelled", "default_labelled")
 _WEIGHTS = "model.weights."
 
 
 def is_place(key: str) -> bool:
     """Whether a dotted key of a config says where something lies."""
-    return key in (*OF_DATA, *OF_LISTS) or key.startswith(_WEIGHTS)
+    return key in (*DATA_PLACES, *LIST_PLACES) or key.startswith(_WEIGHTS)
 
 
 def same_kind(before: Any, after: Any) -> bool:

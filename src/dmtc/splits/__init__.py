@@ -1,6 +1,6 @@
 """Splits: which training images count as labelled. Importing this package registers the rules."""
 
-from dmtc.splits.lists import read_list
+from dmtc.data.lists import read_ids
 from dmtc.splits.published import describe_published, published_sources, published_splits, set_sha256
 from dmtc.splits.ratio import parse_ratio
 from dmtc.splits.rules import SPLITS, dmt_split
@@ -15,6 +15,6 @@ __all__ = [
     "parse_ratio",
     "published_sources",
     "published_splits",
-    "read_list",
+    "read_ids",
     "set_sha256",
 ]

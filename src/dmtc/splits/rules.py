@@ -15,7 +15,7 @@ import numpy as np
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.core.registry import Registry
 from dmtc.core.types import IGNORE_INDEX, UInt8Array
-from dmtc.splits.lists import read_list
+from dmtc.data.lists import read_ids
 from dmtc.splits.ratio import parse_ratio
 from dmtc.splits.split import Split
 
@@ -83,7 +83,7 @@ def full(*, ids: Sequence[str], unmasked: Sequence[str]) -> Split:
 
 @SPLITS.register("files")
 def files(*, labelled: str | None, unlabelled: str | None, ids: Sequence[str], unmasked: Sequence[str]) -> Split:
-    """Read the split from text files with one image per line, as published by papers; see `read_list`.
+    """Read the split from text files with one image per line, as published by papers; see `read_ids`.
 
     Args:
         labelled: The file of labelled images.
@@ -98,8 +98,12 @@ def files(*, labelled: str | None, unlabelled: str | None, ids: Sequence[str], u
     if labelled is None:
         raise ConfigError("split files needs split.labelled=FILE, a text file with one image per line")
     known = {*ids, *unmasked}
-    chosen = read_list(Path(labelled).expanduser(), known)
-    rest = sorted(known - set(chosen)) if unlabelled is None else read_list(Path(unlabelled).expanduser(), known)
+    chosen = read_ids(Path(labelled).expanduser(), known, "training image")
+    rest = (
+        sorted(known - set(chosen))
+        if unlabelled is None
+        else read_ids(Path(unlabelled).expanduser(), known, "training image")
+    )
     return _shared("files", f"{len(chosen)}/{len(ids)}", chosen, tuple(rest))
 
 

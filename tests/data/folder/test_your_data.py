@@ -148,19 +148,6 @@ def test_the_same_command_into_the_same_folder_goes_on(trained):
     assert again.results["miou"] == run.results["miou"]
 
 
-def test_runs_from_before_kinds_were_recognized_are_read(trained, tmp_path):
-    _, run = trained
-    shutil.copytree(run.folder.path, tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    config = folder.read_config()
-    for key in ("unlabelled", "mask_suffix", "mask_kind", "values", "ignore_color", "bands", "value_range"):
-        del config["dataset"][key]
-    del config["dataset"]["augment"]["fit"], config["schedule"]["start"]["root_steps"]
-    folder.write_config(config)
-    assert folder.read_config()["dataset"]["mask_kind"] == "index"
-    settle(folder.read_config())
-
-
 def test_starting_weights_that_cannot_be_downloaded_are_one_line(command, tmp_path, monkeypatch):
     def offline(self):
         raise OSError("no route to host\nand a second line")
