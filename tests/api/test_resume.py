@@ -265,7 +265,7 @@ def test_lost_classes():
     from dmtc.engine.collapse import fallen_score, lost_classes
 
     before, now = SimpleNamespace(realized=[0.5, 0.5, None, 0.0]), SimpleNamespace(realized=[0.5, None, None, 0.5])
-    assert lost_classes(now, before, "abcd", "r1-b") == ["r1-b gives no pixel any more to b"]
+    assert lost_classes(now, before, "abcd", "r1-b") == ["r1-b no longer labels any pixel as b"]
     assert lost_classes(now, None, "abcd", "r1-b") == lost_classes(before, before, "abcd", "r1-b") == []
     assert fallen_score(0.45, 0.6) == fallen_score(0.1, None) == fallen_score(0.1, float("nan")) == []
 

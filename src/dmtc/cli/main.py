@@ -1,7 +1,7 @@
-"""The command line: Hydra around the jobs, and exit codes that mean something.
+"""The command line: runs jobs through Hydra and sets the exit code.
 
-0 done; 2 the user's fault (config, data, paths), told in one line; 1 anything else; 130 stopped by Ctrl-C, 143 by
-SIGTERM or SIGUSR1.
+0: done; 2: a user error (config, data, paths), reported in one line; 1: any other error; 130: stopped by Ctrl-C; 143:
+stopped by SIGTERM or SIGUSR1.
 """
 
 import os
@@ -34,7 +34,7 @@ from dmtc.machine.waiting import wait_passively
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; leaves by `SystemExit`."""
+    """Run the command line; raises `SystemExit` for a nonzero exit code."""
     code = _main(sys.argv[1:] if arguments is None else arguments)
     if code and started_together():
         _leave_others(code)
@@ -48,14 +48,14 @@ def _main(arguments: Sequence[str]) -> int:
     wait_passively()  # before torch is imported
     _began = False
     forget_loaded()
-    # Hydra would print its own traceback and always exit with 1; with this it hands errors to us.
+    # Otherwise Hydra prints its own traceback and always exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_task)
     try:
         sys.argv[1:] = _without_folder(translate(arguments))
         if started_together():
             _join_others()
-        # One of several processes may wait for the others where no handler is run: it has to end at once.
+        # One of several processes may be waiting for the others where no signal handler runs: it must end at once.
         with nullcontext() if started_together() else ended_in_order():
             task()
     except (RunStopped, JobStopped) as stopped:
@@ -65,7 +65,7 @@ def _main(arguments: Sequence[str]) -> int:
     except Refused as refused:
         return _report(refused.error)
     except Exception as error:
-        # Until a job begins, files and overrides alone are at work; Hydra then makes its folder.
+        # Before a job begins, only config files, overrides and Hydra's folder can fail.
         return _report(error if _began or isinstance(error, OSError) else fault_of_composing(error))
     except BaseException as error:
         return _report(error)
@@ -78,49 +78,49 @@ _began = False
 """Whether a job has begun in this process."""
 
 
-_LOOKING = ("check", "plan")
-"""Jobs that write nothing. A folder may be given to them: what is checked and planned is the command of a run."""
+_READ_ONLY = ("check", "plan")
+"""Jobs that write nothing. They accept a folder, so a user can check or plan a run by adding `job=` to its command."""
 
 
 def _without_folder(arguments: Sequence[str]) -> list[str]:
-    """The arguments without a folder for a job that only looks; refuse one for any other that has none of Hydra's.
+    """The arguments, without the folder if the job is read-only.
 
     Raises:
-        ConfigError: One is given.
+        ConfigError: A folder is given to another job that does not write to Hydra's folder.
     """
     jobs = [argument.partition("=")[2] for argument in arguments if argument.startswith("job=")]
     given = [argument for argument in arguments if argument.lstrip("+").startswith("hydra.run.dir=")]
-    if given and jobs and jobs[-1] in _LOOKING:
+    if given and jobs and jobs[-1] in _READ_ONLY:
         return [argument for argument in arguments if argument not in given]
     if given and jobs and jobs[-1] != "train" and jobs[-1] in READS:
-        raise ConfigError(f"hydra.run.dir is where job=train writes; job={jobs[-1]} has no such folder: leave it away")
+        raise ConfigError(f"hydra.run.dir is where job=train writes; job={jobs[-1]} has no such folder: remove it")
     return list(arguments)
 
 
 def _leave_others(code: int) -> NoReturn:
-    """End this process of several, which have failed."""
+    """End this process, one of several in a failed run."""
     from dmtc.machine.processes import current_processes
 
     sys.stdout.flush()
     sys.stderr.flush()
     if current_processes.cache_info().currsize:
         current_processes().wait_until_reported(by_this=current_processes().ending(code)[0])
-    os._exit(code)  # whatever waits for the others at a regular exit would wait for ever
+    os._exit(code)  # a regular exit could wait forever for the other processes
 
 
 def _join_others() -> None:
-    """Wait for the others. All compose the same config; the first one alone prints and has Hydra make a folder.
+    """Wait for the others. All compose the same config, but only the first prints and lets Hydra make a folder.
 
     Raises:
-        ConfigError: A sweep, whose jobs are of one process each.
+        ConfigError: The command is a sweep, whose jobs run in one process each.
     """
     from dmtc.machine.processes import current_processes
 
     first = current_processes().is_first
     if sys.argv[1:2] in (["-m"], ["--multirun"]):
-        raise ConfigError("a sweep (-m) has one process a job: leave torchrun away, or give it one job at a time")
+        raise ConfigError("a sweep (-m) runs one process per job: drop torchrun, or give it one job at a time")
     if not first:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as this process lives
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # stays open for the life of the process
         sys.argv.append("hydra.run.dir=.")
 
 
@@ -134,35 +134,35 @@ def _task(cfg: DictConfig) -> float | None:
     try:
         return _run(cfg, folder)
     except KeyboardInterrupt as stopped:
-        telling, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
-        if telling:
-            way_on = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
-            print(f"\n{str(stopped) or 'stopped'}{way_on}", file=sys.stderr)
+        reports, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
+        if reports:
+            hint = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
+            print(f"\n{str(stopped) or 'stopped'}{hint}", file=sys.stderr)
         if _is_launched_elsewhere():
             _stopped_job = JobStopped(code)
             raise _stopped_job from None
-        raise  # in a sweep this ends all of it: Hydra goes on after exceptions that are errors only
+        raise  # ends a whole sweep: Hydra continues only after an `Exception`, which this is not
     except Exception as error:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:
-            raise  # told by the line of this job; the sweep goes on
+            raise  # this job's line reports it, and the sweep continues
         if OmegaConf.select(cfg, "run.debug", throw_on_resolution_failure=False) is True:
             traceback.print_exc()
         raise SystemExit(_report(error)) from None
 
 
 _stopped_job: JobStopped | None = None
-"""What stopped an earlier job of a sweep in this process, which then begins no other."""
+"""What stopped an earlier job of a sweep in this process; it then starts no more jobs."""
 
 
 def _is_launched_elsewhere() -> bool:
-    """Whether this is a job of a sweep that has not the sweep's own process."""
+    """Whether this job of a sweep was started by a launcher other than Hydra's basic one."""
     job = HydraConfig.get()
     return job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
 
 
 def _folder() -> Path:
-    """The folder that Hydra has made; of several processes, the one of the first, as its name tells the time."""
+    """Hydra's folder. Several processes use the first one's, because the name contains the time."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if not started_together():
         return folder
@@ -172,7 +172,7 @@ def _folder() -> Path:
 
 
 def _run(cfg: DictConfig, folder: Path) -> float | None:
-    # Imported here: `--help` and a misspelt option need no torch.
+    # Imported here so `--help` and a misspelled option do not load torch.
     from dmtc.cli.jobs import JOBS
     from dmtc.engine.checks import settle
     from dmtc.tracking.progress import show_messages
@@ -192,7 +192,7 @@ def _run(cfg: DictConfig, folder: Path) -> float | None:
 
 
 def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
-    """Go on with a run; what is given along with `resume=` must not change its results."""
+    """Resume a run; options given along with `resume=` must not change its results."""
     from dmtc.api.launch import resume
     from dmtc.cli.jobs import JOBS
     from dmtc.engine.checks import settle
@@ -201,11 +201,11 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
     from dmtc.run.moved import is_place
 
     stored = RunFolder.existing(cfg.resume).read_config()
-    asked = resolved(cfg)
+    requested = resolved(cfg)
     named = zip(given_keys(overrides), overrides, strict=True)
     keys = [key for key, override in named if key != "resume" and not _names_own(override, stored)]
-    before, after = ({key: _selected(config, key) for key in keys} for config in (stored, asked))
-    refuse_changes(before, after, "resume= goes on with the run's own settings")
+    before, after = ({key: _selected(config, key) for key in keys} for config in (stored, requested))
+    refuse_changes(before, after, "resume= keeps the run's own settings")
     run = resume(
         cfg.resume,
         {key.removeprefix("run."): value for key, value in after.items() if key.startswith("run.")},
@@ -217,7 +217,7 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
 
 
 def _names_own(override: str, stored: Mapping[str, Any]) -> bool:
-    """Whether an override chooses what a run has, such as its data set, for the sake of options that differ."""
+    """Whether an override chooses what the run already has, such as its data set, just to change its options."""
     group, equals, name = override.partition("=")
     own = stored.get(group) if equals else None
     return isinstance(own, Mapping) and own.get("name") == name
@@ -232,7 +232,7 @@ def _selected(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _report(error: BaseException) -> int:
-    """Tell an error once and return the exit code it means."""
+    """Print an error once and return its exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     text = code = None
@@ -243,20 +243,20 @@ def _report(error: BaseException) -> int:
     elif isinstance(error, TrainingError):
         text, code = str(error), 1
     elif isinstance(error, OSError):
-        text, code = explain_os_error(error)  # once a run has its folder, such errors say more
-    telling, code = _ending(code or 1)
-    if telling and text is None:
+        text, code = explain_os_error(error)  # inside a run, these errors are explained in more detail
+    reports, code = _ending(code or 1)
+    if reports and text is None:
         traceback.print_exception(error)
-    elif telling:
+    elif reports:
         print(f"error: {in_one_line(str(text))}", file=sys.stderr)
     return code
 
 
 def _ending(code: int) -> tuple[bool, int]:
-    """Whether to tell of a failure, and the code to exit with: of several processes one tells, and all exit alike."""
+    """Whether to report a failure, and the exit code: of several processes one reports, and all exit with its code."""
     if not started_together():
         return True, code
     from dmtc.machine.processes import current_processes
 
-    # If they never found each other there is nobody to ask.
+    # Processes that never connected cannot agree on anything.
     return current_processes().ending(code) if current_processes.cache_info().currsize else (True, code)

@@ -1,4 +1,4 @@
-"""The folder that Hydra makes for a command: looked at before it is made, and gone again if nothing came into it."""
+"""Hydra's folder for a command: checked before it is made, and removed if it stays empty."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from dmtc.core.ownership import require_folder
 from dmtc.machine.torchrun import started_together
 
 _made: list[Path] = []
-"""Folders that this command makes, the innermost first."""
+"""Folders that this command creates, innermost first."""
 
 
 class Refused(BaseException):
-    """A folder must not be used. No `Exception`: Hydra only warns of those in what it calls before a run.
+    """A folder must not be used. Not an `Exception`, because Hydra turns those into mere warnings in callbacks.
 
     Args:
-        error: Why.
+        error: The reason.
     """
 
     def __init__(self, error: UserError | OSError) -> None:
@@ -29,17 +29,17 @@ class Refused(BaseException):
 
 
 def look_at_folder_of_run(config: DictConfig) -> None:
-    """Before a single run.
+    """Check the folder before a single run.
 
     Raises:
-        Refused: There is no run to go on with, or a new one would begin among files that are no run's.
+        Refused: There is no run to resume, or a new one would start among files that do not belong to a run.
     """
     if started_together():
-        return  # all but the first have no folder of their own, and the first looks before it writes
-    with _refusing():
+        return  # only the first process has a folder of its own, and it checks before it writes
+    with _errors_refused():
         folder = Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute()
         if config.get("resume") is not None or OmegaConf.select(config, "job.name") == "train":
-            # Imported here: a misspelt option needs no torch.
+            # Imported here so a misspelled option does not load torch.
             from dmtc.run.beginning import refuse_foreign
             from dmtc.run.folder import RunFolder
 
@@ -53,12 +53,12 @@ def look_at_folder_of_run(config: DictConfig) -> None:
 
 
 def look_at_folder_of_sweep(config: DictConfig) -> None:
-    """Before a sweep.
+    """Check the folder before a sweep.
 
     Raises:
-        Refused: Its folder holds files that are no sweep's.
+        Refused: It holds files that do not belong to a sweep.
     """
-    with _refusing():
+    with _errors_refused():
         from dmtc.run.sweep_folder import SweepFolder
 
         folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir"))).absolute()
@@ -68,7 +68,7 @@ def look_at_folder_of_sweep(config: DictConfig) -> None:
 
 
 def remove_what_is_empty() -> None:
-    """Delete the folders that were made for this command and have stayed empty."""
+    """Delete the folders that were made for this command and stayed empty."""
     remove_empty(_made)
     _made.clear()
 
@@ -78,7 +78,7 @@ def _note(folder: Path) -> None:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _errors_refused() -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:

@@ -1,6 +1,6 @@
-"""What a sweep tells and keeps: a line for every job that ends, its status in its folder, and all of them together.
+"""Reports and records a sweep: a line and a status file for each job that ends, and a report on all of them.
 
-Hydra calls this in the process in which a job runs, whichever launcher started it.
+With any launcher, Hydra calls this in the process that runs the job.
 """
 
 import sys
@@ -27,14 +27,14 @@ from dmtc.run.sweep_folder import Job, Status, SweepFolder, read_status, write_s
 
 
 class SweepCallback(Callback):
-    """See above. Of a single run it looks at the folder; only sweeps that train are kept and reported."""
+    """Hydra callback for sweeps. It also checks the folder of a single run; only training sweeps are recorded."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the folder before Hydra makes it."""
+        """Check the folder before Hydra makes it."""
         look_at_folder_of_run(config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Name the folders of jobs after all that is swept, so that no two share one, and nothing else."""
+        """Name each job's folder after exactly the swept options, so no two jobs share one."""
         look_at_folder_of_sweep(config)
         parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
@@ -45,12 +45,12 @@ class SweepCallback(Callback):
             config.hydra.overrides.hydra.append(f"{key}=[{excluded}]")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Note that it has begun."""
+        """Record that the job has started."""
         if _is_counted(config) and _may_be_ours(_folder(config)):
             write_status(_folder(config), Status(_overrides(config), "running", time.time()))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Note what became of it, and tell."""
+        """Record the job's outcome and print its line."""
         result, name = job_return._return_value, config.hydra.job.override_dirname or "defaults"
         if not _is_counted(config):
             if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
@@ -59,10 +59,10 @@ class SweepCallback(Callback):
         before = read_status(_folder(config))
         began = before.began if before else time.time()
         if job_return.status == JobStatus.FAILED:
-            foreseen = isinstance(
+            expected = isinstance(
                 result, UserError | TrainingError | JobStopped | HydraException | OmegaConfBaseException | OSError
             )
-            trace = None if foreseen else "".join(traceback.format_exception(result))
+            trace = None if expected else "".join(traceback.format_exception(result))
             status = Status(_overrides(config), "failed", began, time.time(), None, reason_of(result), trace)
         else:
             status = Status(_overrides(config), "done", began, time.time(), result)
@@ -72,10 +72,10 @@ class SweepCallback(Callback):
         print(_line(name, status, sweep.read_jobs(), sweep.statuses()), file=sys.stderr, flush=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Put all runs of the sweep's folder together."""
+        """Write a report on all runs in the sweep's folder."""
         if config.job.name != "train":
             return
-        # Imported here, as in the command line: most commands are no sweeps.
+        # Imported here because most commands are not sweeps.
         from dmtc.cli.jobs import JOBS
         from dmtc.config.compose import compose
         from dmtc.engine.checks import settle
@@ -84,7 +84,7 @@ class SweepCallback(Callback):
         report["job"]["runs"] = str(Path(config.hydra.sweep.dir).absolute())
         try:
             JOBS.build(report["job"], "job", config=report)
-        except (UserError, OSError) as error:  # no run came far enough, say; its own line has told why
+        except (UserError, OSError) as error:  # for example if no run got far enough; its own line says why
             print(f"no report: {reason_of(error)}", file=sys.stderr)
 
 
@@ -105,8 +105,8 @@ def _is_counted(config: DictConfig) -> bool:
 
 
 def _may_be_ours(folder: Path) -> bool:
-    """Whether a job's folder holds nobody else's files; the job itself tells that it does."""
-    # Here: the sweep's own process may train nothing.
+    """Whether a job's folder is free of foreign files; if it is not, the job itself reports the error."""
+    # Imported here because the sweep's own process may train nothing.
     from dmtc.run.beginning import refuse_foreign
     from dmtc.run.folder import RunFolder
 
@@ -126,23 +126,23 @@ def _overrides(config: DictConfig) -> tuple[str, ...]:
 
 
 def _line(name: str, status: Status, jobs: Sequence[Job], statuses: Sequence[Status]) -> str:
-    """One line about a job that has ended: which of how many, what, what came of it, and the time left."""
+    """Summary line of an ended job: its number of the total, name, result, and the estimated time left."""
     latest = max((job.asked for job in jobs), default=0.0)  # earlier commands may have used the folder
-    asked = {job.overrides for job in jobs if job.asked == latest and job.refused is None}
-    known = [one for one in statuses if one.began >= latest and (one.overrides in asked or not asked)]
+    requested = {job.overrides for job in jobs if job.asked == latest and job.refused is None}
+    known = [one for one in statuses if one.began >= latest and (one.overrides in requested or not requested)]
     ended = [one for one in known if one.ended is not None]
-    of = f" of {len(asked)}" if asked else ""
+    of = f" of {len(requested)}" if requested else ""
     if status.state == "failed":
         result = f"failed: {status.reason}"
     else:
         result = f"{'done' if status.miou is None else f'mIoU {100 * status.miou:.1f}'} in {_time(status.seconds)}"
-    left = seconds_left(asked - {one.overrides for one in ended}, ended)
+    left = seconds_left(requested - {one.overrides for one in ended}, ended)
     tail = "" if left is None else f"; about {_time(left)} left"
     return f"[{len(ended)}{of}] {name}: {result}{tail}"
 
 
 def seconds_left(pending: set[tuple[str, ...]], ended: Sequence[Status]) -> float | None:
-    """An estimate: each job takes what those took that are most like it, at the pace of the last jobs side by side."""
+    """Estimate assuming that each job takes as long as the most similar ones, and as many run at once as lately."""
     done = [one for one in ended if one.state == "done"]
     if not pending or not done:
         return None
@@ -151,7 +151,7 @@ def seconds_left(pending: set[tuple[str, ...]], ended: Sequence[Status]) -> floa
         alike = [len(set(overrides) & set(one.overrides)) for one in done]
         nearest = [one.seconds for one, count in zip(done, alike, strict=True) if count == max(alike)]
         work += sum(nearest) / len(nearest)
-    # More than one at a time if the last ones overlapped.
+    # If the last jobs overlapped, several run at a time.
     last = sorted(done, key=lambda one: one.began)[-16:]
     elapsed = max(one.ended or 0.0 for one in last) - min(one.began for one in last)
     return work / max(1.0, sum(one.seconds for one in last) / max(elapsed, 1e-9))

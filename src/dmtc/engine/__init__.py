@@ -1,1 +1,1 @@
-"""What carries a plan out: the parts of a run, its networks, the one training loop, and what is kept of each phase."""
+"""Runs a plan: a run's components and networks, the training loop, and the record of each phase."""

@@ -12,15 +12,14 @@ from dmtc.models import SegmentationModel
 
 
 class AveragedWeights:
-    """The average of a network's trained weights, and of the running statistics of its batch normalization.
+    """The average of a network's trained weights and of its batch-norm running statistics.
 
-    After t steps it is moved towards the network by 1 - min(decay, 1 - 1 / t): at first it is the plain mean of the
-    steps, so that the weights before the first step do not linger in it, later the exponential average. Statistics are
-    averaged as the weights are, for it is such weights that they belong to. Frozen weights and counters are the
-    network's own.
+    Step t moves it toward the network by 1 - min(decay, 1 - 1 / t): it starts as the plain mean of the steps, so the
+    weights before the first step do not linger in it, and becomes the exponential moving average. Running statistics
+    are averaged the same way, to match the averaged weights. Frozen weights and counters are not averaged.
 
     Args:
-        model: The network, on its device; it is not changed but in `in_place`.
+        model: The network, on its device; only `in_place` changes it.
         decay: In (0, 1).
 
     Source: Polyak and Juditsky 1992; Tarvainen and Valpola 2017 (mean teacher), section 2, for the first steps.
@@ -35,17 +34,17 @@ class AveragedWeights:
         self._averages = [tensor.detach().clone() for tensor in self._own]
 
     def update(self, step: int) -> None:
-        """Take a step in; nothing is read from the device.
+        """Include the weights after a step, without reading anything from the device.
 
         Args:
-            step: Its number in the phase, from 1.
+            step: Number of the step in the phase, from 1.
         """
         move = get_ema_multi_avg_fn(min(self.decay, 1 - 1 / step))
         move(self._averages, [tensor.detach() for tensor in self._own], None)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Let the network have the averages for a while; no copies are made."""
+        """Swap the averages into the network for the duration of the context; nothing is copied."""
         self._swap()
         try:
             yield
@@ -58,12 +57,12 @@ class AveragedWeights:
 
     @torch.no_grad()
     def restore(self, state: list[Tensor]) -> None:
-        """The inverse of `state`."""
+        """Restore what `state` returned."""
         for average, before in zip(self._averages, state, strict=True):
             average.copy_(before)
 
     def bytes(self) -> int:
-        """Memory that the averages take."""
+        """Memory taken by the averages, in bytes."""
         return sum(average.nbytes for average in self._averages)
 
     def _swap(self) -> None:

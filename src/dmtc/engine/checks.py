@@ -1,4 +1,4 @@
-"""Holding a config against the components that it names, before any of them is built."""
+"""Checks a config against the components it names before building any of them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,11 +29,11 @@ from dmtc.tracking import LOGGERS
 
 
 def settle(cfg: DictConfig | Mapping[str, Any], jobs: Registry[Any] | None = None) -> Config:
-    """Resolve a config into plain dictionaries, import the user's own modules, and check everything.
+    """Resolve a config into plain dictionaries, import the user's modules, and check everything.
 
     Args:
         cfg: From `compose`.
-        jobs: The known jobs, where one is to be done; None leaves `job` unchecked.
+        jobs: The known jobs; None skips the check of `job`.
 
     Raises:
         ConfigError: All faults in one message.
@@ -48,15 +48,15 @@ def settle(cfg: DictConfig | Mapping[str, Any], jobs: Registry[Any] | None = Non
 
 
 def settle_stored(config: Config, path: Path) -> Config:
-    """As `settle`, of the config of an earlier run.
+    """Like `settle`, for the config of an earlier run.
 
     Args:
-        config: As read; it has its parts (`shape_faults`).
-        path: Its file, for messages.
+        config: As read, with all its parts (see `shape_faults`).
+        path: The config file, for error messages.
 
     Raises:
-        ConfigError: A module of the user's is missing.
-        DataError: It is damaged.
+        ConfigError: One of the user's modules is missing.
+        DataError: The config is damaged.
     """
     import_modules(config["imports"])
     try:
@@ -67,7 +67,7 @@ def settle_stored(config: Config, path: Path) -> Config:
 
 
 def _sources(cfg: DictConfig | Mapping[str, Any]) -> tuple[list[str], list[LoadedFile]]:
-    """The overrides and files of the config at hand, as far as they are known."""
+    """The overrides and files behind a config, as far as they are known."""
     if not isinstance(cfg, DictConfig):
         return [], []
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
@@ -75,11 +75,11 @@ def _sources(cfg: DictConfig | Mapping[str, Any]) -> tuple[list[str], list[Loade
 
 
 def check(config: Config, jobs: Registry[Any] | None = None) -> None:
-    """Hold every part of a config against the component that it names.
+    """Check every part of a config against the component it names.
 
     Args:
         config: Plain and resolved.
-        jobs: As in `settle`.
+        jobs: See `settle`.
 
     Raises:
         ConfigError: All faults in one message.
@@ -102,7 +102,7 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     faults += [f"schedule.{key} is missing" for key in ("limit_steps", "warmup", "ema") if key not in schedule]
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
-    if config.get("evaluation"):  # job=evaluate leaves it open: by default it takes the run's own
+    if config.get("evaluation"):  # empty for job=evaluate, which defaults to the run's own
         faults += evaluation_faults(config["evaluation"], "evaluation")
     faults += run_faults(config["run"])
     if jobs is not None:

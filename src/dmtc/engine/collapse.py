@@ -1,4 +1,4 @@
-"""Rounds that make a network worse than it was: told at once and loudly, as nothing else would stop or show them."""
+"""Warnings about rounds that make a network much worse, because nothing else would stop or reveal them."""
 
 import math
 from collections.abc import Sequence
@@ -6,32 +6,32 @@ from collections.abc import Sequence
 from dmtc.evaluation.quality import PseudoLabelScores
 
 _FAR_BELOW = 2 / 3
-"""Share of the mIoU before that a round may fall to unremarked; an ordinary bad round loses a few points."""
+"""A round is reported if its mIoU drops below this share of the previous one; a normal bad round loses a few points."""
 
 
 def lost_classes(
     pseudo: PseudoLabelScores, before: PseudoLabelScores | None, classes: Sequence[str], teacher: str
 ) -> list[str]:
-    """One line if a class without any pseudo-labelled pixel had some in the round before, else nothing.
+    """One line if any class lost all its pseudo-labelled pixels since the previous round, else an empty list.
 
     Args:
-        pseudo: Of this phase, as by `score_pseudo_labels`.
-        before: Of the phase that the network starts from; None if it had no pseudo-labels.
-        classes: Their names.
-        teacher: The phase that labelled.
+        pseudo: Scores of this phase, from `score_pseudo_labels`.
+        before: Scores of the phase the network starts from; None if it had no pseudo-labels.
+        classes: Class names.
+        teacher: The phase whose network made the pseudo-labels.
     """
     if before is None:
         return []
     pairs = zip(classes, before.realized, pseudo.realized, strict=True)
     lost = [name for name, had, has in pairs if had and not has]
-    return [f"{teacher} gives no pixel any more to {', '.join(lost)}"] if lost else []
+    return [f"{teacher} no longer labels any pixel as {', '.join(lost)}"] if lost else []
 
 
 def fallen_score(miou: float, before: float | None) -> list[str]:
-    """One line if a round's mIoU is far below the mIoU that the network had before, else nothing."""
+    """One line if a round's mIoU is far below the network's previous mIoU, else an empty list."""
     if before is None or math.isnan(before) or miou >= _FAR_BELOW * before:
         return []
     return [
-        f"mIoU fell from {before:.3f} to {miou:.3f} in this round; look at the terms of loss that count in the "
-        "rounds, and at label_ratios and learning_rate of schedule.rounds"
+        f"mIoU fell from {before:.3f} to {miou:.3f} in this round; check the loss terms used in the rounds, and "
+        "label_ratios and learning_rate of schedule.rounds"
     ]

@@ -1,4 +1,4 @@
-"""The components of a run, made from its config when they are first needed."""
+"""The components of a run, built from its config on first use."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -37,15 +37,15 @@ from dmtc.splits import SPLITS, Split
 
 
 class Components:
-    """Everything that a config names, built once.
+    """Everything a config names, each built once.
 
     Args:
         config: Resolved and checked, from `dmtc.engine.checks.settle`.
-        split: The split of an earlier run, which then is not chosen anew.
-        plan: The plan of an earlier run, likewise.
-        task: What the data set asks of a network, where it may not be at hand.
-        check_data: Called with the data set before it is used: where it is at another place than the run began with.
-        keeps: Let a data set that is made write its files where its settings say; else nothing is left behind.
+        split: The split of an earlier run, used instead of choosing a new one.
+        plan: The plan of an earlier run, used instead of building a new one.
+        task: Classes and colors, in case the data set is not available.
+        check_data: Called with the data set before its first use; for data that moved since the run began.
+        keeps: Let a generated data set write its files where its settings say; otherwise nothing is left behind.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class Components:
     def of(
         cls, folder: RunFolder, run: Mapping[str, Any] | None = None, places: Mapping[str, Any] | None = None
     ) -> "Components":
-        """The parts of an earlier run. Its networks can be made without its data set, if that was moved or deleted.
+        """The components of an earlier run. Its networks can be built even if its data set was moved or deleted.
 
         Args:
-            folder: Of the run.
-            run: Settings of the machine, if not the run's own.
-            places: Where data lie now, by dotted key (see `dmtc.run.moved`). Content that is not that which the run
-                began with is an error as soon as the data set is used.
+            folder: The run's folder.
+            run: Machine settings that replace the run's own.
+            places: Where the data is now, by dotted key (see `dmtc.run.moved`). If its content differs from what the
+                run began with, using the data set raises an error.
 
         Raises:
-            ConfigError: A place is none, or the config was changed after the run began.
-            DataError: A file of the run is missing or damaged, or its parts were not made by one run.
+            ConfigError: A key in `places` is not a place, or the config was changed after the run began.
+            DataError: A file of the run is missing or damaged, or its parts do not come from one run.
         """
         config = settle_stored(folder.read_config(), folder.config_path)
         split = folder.read_split()
@@ -94,7 +94,7 @@ class Components:
 
     @property
     def is_relocated(self) -> bool:
-        """Whether its data are said to be at another place than the run began with."""
+        """Whether the data set was given a new place."""
         return self._check_data is not None
 
     @cached_property
@@ -116,12 +116,12 @@ class Components:
 
     @cached_property
     def image_cache(self) -> ImageCache | None:
-        """Where decoded images are kept, if anywhere."""
+        """Cache of decoded images, if the run uses one."""
         folder = self.run.image_cache
         return None if folder is None else ImageCache(Path(folder), self._dataset.reader)
 
     def cache_forecast(self) -> str | None:
-        """What the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
+        """How much the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
         if self.image_cache is None:
             return None
         unlabelled = self.split.unlabelled if any(phase.label_from for phase in self.plan) else ()
@@ -131,12 +131,12 @@ class Components:
 
     @cached_property
     def on_error(self) -> OnError:
-        """What becomes of training images that cannot be used."""
+        """What to do about unusable training images."""
         return self.config["dataset"]["on_error"]
 
     @cached_property
     def augment(self) -> Augment:
-        """How training crops are made; the crop fits the labelled images if it is to."""
+        """How training crops are made, with the crop size fitted to the labelled images if `fit` is set."""
         augment = Augment(**self.config["dataset"]["augment"])
         return augment.fitted(typical_size(self.dataset, self.split.labelled) if augment.fit else None)
 
@@ -156,22 +156,22 @@ class Components:
 
     @property
     def split_as_stored(self) -> Split | None:
-        """The split of an earlier run, not held against a data set; None if one is still to be chosen."""
+        """The split of an earlier run, not checked against a data set; None if none has been chosen yet."""
         return self._split
 
     @property
     def task(self) -> Task:
-        """What the networks tell apart, in which colors."""
+        """Classes and colors."""
         return self.dataset.task if self._task is None else self._task
 
     @property
     def schedule(self) -> dict[str, Any]:
-        """The `schedule` part of the config, with the lengths that follow from the number of images."""
+        """The `schedule` part of the config, with lengths derived from the number of images."""
         return self._lengths[0]
 
     @property
     def choices(self) -> list[str]:
-        """What was left to the data and follows from it: a setting a line, with the reason."""
+        """Settings derived from the data, one line each, with the reason."""
         given, fitted = Augment(**self.config["dataset"]["augment"]), self.augment
         height, width = fitted.crop
         crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
@@ -179,7 +179,7 @@ class Components:
 
     @property
     def scored_line(self) -> str | None:
-        """A line about the images that are scored, where there is a test part."""
+        """A line about the scored images; None if there is no test part."""
         val, test = len(self.dataset.val), len(self.dataset.test)
         if not test:
             return None
@@ -191,7 +191,7 @@ class Components:
         return with_lengths(self.config["schedule"], len(self.split.labelled), len(self.split.unlabelled))
 
     def settle_by_data(self) -> None:
-        """Put what was left to the data into the config: a run goes on with that, whatever becomes of the data."""
+        """Write the settings derived from the data into the config, so a resumed run keeps them if the data changes."""
         dataset = self.config["dataset"] | dict(self.dataset.found)
         if dataset["augment"].get("fit"):
             dataset["augment"] = dataset["augment"] | {"crop": list(self.augment.crop), "fit": False}
@@ -203,7 +203,7 @@ class Components:
         if self._plan is not None:
             return self._plan
         plan = build_plan(self.schedule, self._counts)
-        for phase in plan:  # a phase without any loss is refused before the first one starts
+        for phase in plan:  # reject a phase without any loss before the first one starts
             try:
                 terms_of_stage(self.terms, phase.stage)
             except ConfigError as error:
@@ -212,7 +212,7 @@ class Components:
         return plan
 
     def _fitting_methods(self) -> str:
-        """Which methods the terms are of, where they do not go with the schedule."""
+        """A hint naming the methods whose terms these are, for terms that do not fit the schedule."""
         method, loss = self.config["method"], self.config["loss"]["name"]
         others = [f"method={name}" for name in methods_of_terms(loss) if name != method["name"]]
         return f"; the terms of loss={loss} go with {' or '.join(others)}" if others else ""
@@ -241,12 +241,12 @@ class Components:
 
     @cached_property
     def networks(self) -> list[str]:
-        """Letters of the networks that are trained."""
+        """Letters of the trained networks."""
         return networks_of(self.plan)
 
     @cached_property
     def processes(self) -> Processes:
-        """Those that carry the run out."""
+        """The processes of the run."""
         return current_processes()
 
     @cached_property
@@ -256,15 +256,15 @@ class Components:
 
     @cached_property
     def precision(self) -> torch.dtype:
-        """Type of the forward pass."""
+        """Dtype of the forward pass."""
         return pick_precision(self.run.precision, self.device)
 
     def model_spec(self, network: str) -> Mapping[str, Any]:
-        """What a network is built from."""
+        """The config a network is built from."""
         return network_spec(self.config, network)[0]
 
     def model(self, network: str) -> SegmentationModel:
-        """A network with fresh weights, which depend on the seed and its letter alone; still on the CPU."""
+        """A network on the CPU, with new weights that depend only on the seed and its letter."""
         spec, where = network_spec(self.config, network)
         return build_model(
             spec,
@@ -275,13 +275,14 @@ class Components:
         )
 
     def try_starting_weights(self, network: str) -> WeightsReport:
-        """Build a network that is thrown away and load them: b's turn comes hours after a's, too late for a wrong name.
+        """Build a throwaway network and load its weights, to find faults early.
 
-        Too late also for a head that does not go with its backbone.
+        Network b may start hours after a: too late to learn of a wrong file name, or of a head that does not fit its
+        backbone.
         """
         return self.load_starting_weights(self.model(network), network)
 
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
-        """Load what `model.weights` names for a network, under the rule that `model.normalization` names."""
+        """Load the weights that `model.weights` names for a network, with its `model.normalization`."""
         spec: dict[str, dict[str, Any]] = self.config["model"]
         return load_weights(model, spec["weights"].get(network), spec["normalization"].get(network))

@@ -1,4 +1,4 @@
-"""What all that carries a run out has in common."""
+"""Context shared by everything that works on a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from dmtc.tracking.progress import Progress
 
 
 class Activity:
-    """What is being done, for the message if the machine fails it.
+    """The current activity, for the message if the machine fails.
 
     Attributes:
-        doing: In words, such as "training r1-a".
+        doing: The activity in words, such as "training r1-a".
         memory: What takes memory in it, and which options change that.
     """
 
@@ -27,7 +27,7 @@ class Activity:
 
     @contextmanager
     def during(self, doing: str, memory: str) -> Iterator[None]:
-        """Name what is done meanwhile. After an error it keeps that name, for the message."""
+        """Name the activity inside the context. An error keeps the name, for its message."""
         before = self.doing, self.memory
         self.doing, self.memory = doing, memory
         yield
@@ -35,19 +35,19 @@ class Activity:
 
 
 class RunContext:
-    """A run's components, its folder, its networks, and where a person looks.
+    """A run's components, folder, networks and progress display.
 
     Args:
         components: Data set, split, plan, losses and networks.
         folder: Where everything is written.
-        progress: Where a person looks.
-        interruption: Looked at wherever the run can be stopped without losing anything.
+        progress: Display for the user.
+        interruption: Checked wherever the run can stop without losing anything.
 
     Attributes:
-        processes: All that carry the run out.
+        processes: All processes of the run.
         loader: Reads batches for the whole run.
-        networks: One instance of each.
-        activity: What is being done.
+        networks: One instance of each network.
+        activity: The current activity.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class RunContext:
         self.activity = Activity()
 
     def whole_images(self, ids: list[str], with_mask: bool) -> Iterator[Batch]:
-        """Batches of whole images, until the run is asked to stop: the pass is then begun anew by the next one."""
+        """Batches of whole images. A stop request ends the pass; a resumed run starts it over."""
         for batch in self.loader.images(ids, self.components.run.label_batch, with_mask):
             self.interruption.check(f"while {self.activity.doing}")
             yield batch
 
     def memory_of_whole_images(self) -> str:
-        """What takes memory where whole images go through a network."""
+        """What takes memory when whole images go through a network, and what to do about it."""
         return (
             f"run.label_batch={self.components.run.label_batch} whole images at once. Free the device of other"
-            f" programs and go on with: python run.py resume={self.folder.path}; or start anew with run.label_batch=1,"
+            f" programs and go on with: python run.py resume={self.folder.path}; or start over with run.label_batch=1,"
             " which changes results by rounding"
         )

@@ -1,4 +1,4 @@
-"""Where a data set's images and masks lie, so that nothing is written among them."""
+"""Keeps output from being written among a data set's images and masks."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,15 +11,15 @@ from dmtc.engine.components import Components
 
 
 def refuse_among_inputs(components: Components, path: Path, option: str) -> None:
-    """Refuse to write among the images and masks of a run's data set: the next run would take it for some of them.
+    """Refuse to write among the images and masks of a run's data set, where the next run would read the output as data.
 
     Args:
-        components: Of the run; its data set may be gone.
-        path: Where something is to be written; it need not exist yet.
-        option: The setting that says so.
+        components: The run's components; its data set may be gone.
+        path: The output path; it need not exist yet.
+        option: The setting that names the path.
 
     Raises:
-        ConfigError: The path is a folder of images or masks, or lies in one.
+        ConfigError: The path is a folder of images or masks, or inside one.
     """
     for folder in _input_folders(components, path):
         if is_inside(path, folder):
@@ -33,16 +33,16 @@ def _input_folders(components: Components, path: Path) -> Iterator[Path]:
     yield from _named(settings, "images", "masks", "unlabelled")
     roots = list(_named(settings, "root"))
     if roots and not any(is_inside(path, root) for root in roots):
-        return  # the data set need not be read
+        return  # no need to read the data set
     try:
         dataset = components.dataset
         for files in (dataset.images, dataset.masks):
-            # A copy at half size would be made just to be asked for.
+            # Reading an entry itself could create a resized copy.
             source: Callable[[str], Path] = getattr(files, "source", files.__getitem__)
             found = {(os.path.dirname(source(id)), os.path.dirname(id)) for id in files}
             yield from {_folder_of(folder, inside) for folder, inside in found}
     except (UserError, OSError):
-        return  # it was moved or deleted
+        return  # the data set was moved or deleted
 
 
 def _named(settings: Mapping[str, Any], *keys: str) -> Iterator[Path]:
@@ -54,7 +54,7 @@ def _named(settings: Mapping[str, Any], *keys: str) -> Iterator[Path]:
 
 
 def _folder_of(folder: str, inside: str) -> Path:
-    """The folder that is searched, from the one a file lies in: an id mostly ends in the path inside of it."""
+    """The folder that was searched, given a file's parent folder and the folder part of its id."""
     path = Path(folder)
     for part in reversed(Path(inside).parts):
         if path.name != part:

@@ -1,9 +1,9 @@
-"""Several processes, one network: what each has learned from its part of a batch becomes one step of all of them.
+"""Merges the gradients of several processes, each with its part of a batch, into one step.
 
-By one sum over a flat copy of all gradients, and not by DistributedDataParallel: that divides by the number of
-processes where the parts' shares of the labelled pixels count, wants to know beforehand which heads a phase leaves
-unused, and wraps the network, whose maps the loop asks for. What it would gain, sums that overlap with the backward
-pass, is some milliseconds of a step between GPUs of one machine.
+This takes one sum over a flat copy of all gradients instead of DistributedDataParallel, which averages over processes
+where the parts must be weighted by their labelled pixels, needs to know in advance which heads a phase leaves unused,
+and wraps the network, whose maps the training loop needs. Its advantage, overlapping the sums with the backward pass,
+would save a few milliseconds per step between GPUs of one machine.
 """
 
 import torch
@@ -14,12 +14,12 @@ from dmtc.machine.processes import Processes
 
 
 def merge_step(model: nn.Module, processes: Processes) -> None:
-    """Sum the gradients over all processes, and average the running statistics; nothing if there is one process.
+    """Sum gradients and average running statistics over all processes; a single process does nothing.
 
     Args:
-        model: After the backward pass of this process's part of a batch. Its gradients are those of the whole batch
-            afterwards, and the same in all processes to the last bit, as the rest of the network then is.
-        processes: All of which call this.
+        model: The network after the backward pass on this process's part of a batch. Afterward its gradients are
+            those of the whole batch and bit-identical in all processes, so the networks stay identical too.
+        processes: Every process must make this call.
     """
     if processes.size == 1:
         return

@@ -8,14 +8,14 @@ from dmtc.core.errors import ConfigError
 
 
 def network_spec(config: Config, network: str) -> tuple[Mapping[str, Any], str]:
-    """What a network is built from, and where that stands in the config.
+    """The part of a config that a network is built from, and its key.
 
     Args:
-        config: As `settle` returns it, or as an earlier run left it.
-        network: Its letter.
+        config: From `settle`, or from an earlier run.
+        network: Letter of the network.
 
     Returns:
-        `model_b` and its name, if there is one for network b; otherwise `model`, which all others share.
+        For network b, `model_b` and its key if it is set; otherwise `model`, which networks share by default.
     """
     where = f"model_{network}"
     own = config.get(where)
@@ -23,10 +23,10 @@ def network_spec(config: Config, network: str) -> tuple[Mapping[str, Any], str]:
 
 
 def refuse_networks(config: Config, trained: Sequence[str]) -> None:
-    """Refuse options of networks that no phase trains. Those of network b may stay beside a method of one network.
+    """Refuse options of networks that no phase trains. Options of network b may stay with a one-network method.
 
     Raises:
-        ConfigError: There are some.
+        ConfigError: There are such options.
     """
     model = config["model"]
     options = {key: key.removeprefix("model_") for key in config if key.startswith("model_")}

@@ -1,4 +1,4 @@
-"""The networks of a run: one instance each, into which phases load what they need."""
+"""The networks of a run: one instance each, into which phases load the weights they need."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class Networks:
 
     Args:
         components: How they are built.
-        folder: Where the weights of finished phases lie.
+        folder: Holds the weights of finished phases.
     """
 
     def __init__(self, components: Components, folder: RunFolder) -> None:
@@ -25,13 +25,13 @@ class Networks:
         self._models: dict[str, SegmentationModel] = {}
 
     def instance(self, network: str) -> SegmentationModel:
-        """The one instance of a network, with whatever weights it has; so nothing is compiled twice."""
+        """The single instance of a network, with its current weights. Sharing it avoids compiling twice."""
         if network not in self._models:
             model = self._components.model(network).to(self._components.device)
             if self._components.run.sync_batchnorm and self._components.processes.size > 1:
-                from timm.layers.norm_act import convert_sync_batchnorm  # slow to import, and rarely needed
+                from timm.layers.norm_act import convert_sync_batchnorm  # slow to import and rarely needed
 
-                convert_sync_batchnorm(model)  # in place; timm's, which knows torch's layers and its own
+                convert_sync_batchnorm(model)  # in place; timm's converts both torch's layers and its own
             if self._components.run.gradient_checkpointing:
                 recompute_blocks(model.backbone)
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
@@ -41,21 +41,21 @@ class Networks:
         return self._models[network]
 
     def after(self, phase_name: str, which: str = "last") -> SegmentationModel:
-        """A network with the weights that a phase has left, "last" or "best"."""
+        """A network with the weights after a phase, "last" or "best"."""
         trainee = next(phase.trainee for phase in self._components.plan if phase.name == phase_name)
         model = self.instance(trainee)
         load_network(self._folder, model, phase_name, which)
         return model
 
     def started(self, phase: Phase) -> tuple[SegmentationModel, WeightsReport]:
-        """A network with its starting weights, and what became of them."""
+        """A network with its starting weights, and the report on loading them."""
         model = self.instance(phase.trainee)
-        # Fresh weights first: a resumed run may have used this instance for another phase.
+        # Reset it first: a resumed run may have used this instance for another phase.
         model.load_state_dict(self._components.model(phase.trainee).state_dict())
         return model, self._components.load_starting_weights(model, phase.trainee)
 
     def predictor(self, model: SegmentationModel) -> Predictor:
-        """The network in evaluation mode, without gradient, in the run's precision."""
+        """The network in evaluation mode, without gradients, in the run's precision."""
         device, precision = self._components.device, self._components.precision
 
         def predict(images: Tensor) -> Tensor:

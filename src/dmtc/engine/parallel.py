@@ -1,14 +1,14 @@
-"""Several processes that carry one run out: whether there is work for all of them."""
+"""Checks that a run has work for all its processes."""
 
 from dmtc.core.errors import ConfigError
 from dmtc.engine.components import Components
 
 
 def refuse_processes(components: Components) -> None:
-    """See that there are not more processes than there is work for.
+    """Refuse a number of processes that does not fit the run.
 
     Raises:
-        ConfigError: There are.
+        ConfigError: Too few or too many processes, or a setting that the device does not support.
     """
     size, networks = components.processes.size, len(components.networks)
     if components.run.parallel_students:
@@ -19,7 +19,7 @@ def refuse_processes(components: Components) -> None:
             )
         return
     if components.run.sync_batchnorm and size > 1 and components.device.type != "cuda":
-        raise ConfigError("run.sync_batchnorm=true needs CUDA devices: torch has it for no others")
+        raise ConfigError("run.sync_batchnorm=true needs CUDA devices: torch supports it on no others")
     for phase in components.plan:
         images = phase.labelled_batch + phase.pseudo_batch
         if images < size:

@@ -1,4 +1,4 @@
-"""What is kept of a phase while it is trained, beside its weights."""
+"""Log of a phase in training, apart from its weights."""
 
 import time
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from dmtc.evaluation.quality import PseudoLabelScores
 
 @dataclass(slots=True)
 class PhaseLog:
-    """What came of a phase so far. It is in every checkpoint.
+    """Results of a phase so far. Every checkpoint holds one.
 
     Attributes:
-        pseudo: Scores of its pseudo-labels, None without any.
-        evaluations: One entry each, with step, mIoU, IoU of each class and the further metrics.
+        pseudo: Scores of its pseudo-labels; None without any.
+        evaluations: One entry per evaluation: step, mIoU, per-class IoU and any further metrics.
         dropped_steps: Steps whose loss or gradient was not finite.
-        skipped: How often each image that cannot be used was skipped.
+        skipped: How often each unusable image was skipped.
         warnings: One line each.
-        seconds: Spent on the phase, as of the last update; so are the following.
-        peak_memory: Bytes, of the process that needs most.
-        records: Lines of metrics.jsonl.
-        weights: SHA-256 of the files that were written, by name.
+        seconds: Time spent on the phase; like the attributes below, as of the last update.
+        peak_memory: In bytes, of the process that needs most.
+        records: Number of lines in metrics.jsonl.
+        weights: SHA-256 of the weight files written, by name.
     """
 
     pseudo: PseudoLabelScores | None = None
@@ -37,28 +37,28 @@ class PhaseLog:
 
     @classmethod
     def restored(cls, content: dict[str, Any]) -> "PhaseLog":
-        """The inverse of `dataclasses.asdict`."""
+        """Rebuild a log from the output of `dataclasses.asdict`."""
         pseudo = content["pseudo"]
         return cls(**{**content, "pseudo": None if pseudo is None else PseudoLabelScores(**pseudo)})
 
 
 class Stopwatch:
-    """Seconds since it was made, pauses left out.
+    """Seconds since its creation, excluding pauses.
 
     Args:
-        seconds_before: Of an earlier one, to go on from.
+        seconds_before: Seconds to start from, such as those of a checkpoint.
     """
 
     def __init__(self, seconds_before: float = 0.0) -> None:
-        self._begun = time.perf_counter() - seconds_before
+        self._started_at = time.perf_counter() - seconds_before
 
     def seconds(self) -> float:
-        """As of now."""
-        return time.perf_counter() - self._begun
+        """Seconds so far."""
+        return time.perf_counter() - self._started_at
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what is done meanwhile."""
+        """Exclude the time spent inside the context."""
         stopped_at = time.perf_counter()
         yield
-        self._begun += time.perf_counter() - stopped_at
+        self._started_at += time.perf_counter() - stopped_at

@@ -1,4 +1,4 @@
-"""Carrying a plan out: for each phase that is not done, let its teacher label, train it, keep it."""
+"""Runs a plan: for each unfinished phase, make its pseudo-labels, train it, and record it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from dmtc.tracking import Panel, RunLog
 from dmtc.tracking.phase_record import PhaseRecord
 
 DrawPanels = Callable[[Phase, PhaseRecord, int], tuple[list[Panel], list[Panel]]]
-"""(phase, record, count) -> panels of the same images after every phase, and of those with the worst pseudo-labels."""
+"""(phase, record, count) -> panels of a fixed set of images, and of those with the worst pseudo-labels."""
 
 
 class Runner:
-    """Carries a plan out in a run folder; what the folder already holds is not done again.
+    """Runs a plan in a run folder, skipping what the folder already holds.
 
-    Several processes have one each, and all of them do the same in the same order. They share out the images of every
-    batch and pass, or under `run.parallel_students` the trainings of a round.
+    Each process has its own runner, and all do the same steps in the same order. They divide the images of every batch
+    and pass among themselves or, with `run.parallel_students`, the phases of a round.
 
     Args:
-        context: Of the run.
-        metrics: Where values of the training go.
-        panels: Draws the images that loggers want to see after a phase.
+        context: The run's context.
+        metrics: Receives the training values.
+        panels: Draws images for the loggers after a phase.
     """
 
     def __init__(self, context: RunContext, metrics: RunLog, panels: DrawPanels) -> None:
@@ -42,7 +42,7 @@ class Runner:
         self.processes = context.processes
 
     def run(self) -> None:
-        """Run every phase of the plan that has no record yet."""
+        """Run every phase that has no record yet."""
         for phases in (
             independent_phases(self.components.plan)
             if self.components.run.parallel_students
@@ -53,7 +53,7 @@ class Runner:
                 if self._record_of(phase.name) is None:
                     to_do.append(phase)
                 else:
-                    # A run that was killed may not have come to it.
+                    # A killed run may not have removed them.
                     self.processes.broadcast(self.folder.checkpoints(phase.name).remove)
                     self.progress.skip(phase.steps)
             if not to_do:
@@ -62,7 +62,7 @@ class Runner:
             for phase in to_do:
                 if phase.label_from is not None:
                     self._label(phase.label_from)
-            if self.components.run.parallel_students:  # phases that do not need each other: each process trains its own
+            if self.components.run.parallel_students:  # independent phases: each process trains one
                 rank = self.processes.rank
                 own = self._run_phase(to_do[rank], ALONE) if rank < len(to_do) else None
                 records = [record for record in self.processes.all_gather(own) if record is not None]
@@ -73,7 +73,7 @@ class Runner:
                 self.processes.broadcast(lambda phase=phase, record=record: self._keep(phase, record))
 
     def _run_phase(self, phase: Phase, processes: Processes) -> PhaseRecord:
-        """Train a phase together with the processes given, and return what is to be reported of it."""
+        """Train a phase with the given processes and return its record."""
         metrics = self._metrics_for(phase, processes)
         before = None if phase.init_from is None else self._record_of(phase.init_from, processes)
         origin = origin_of(self.folder, phase, self.components.split, before)
@@ -84,10 +84,10 @@ class Runner:
             facts = store.facts()
             label_images_per_s = facts["images"] / max(facts["seconds"], 1e-9)
             if next(other for other in self.components.plan if other.label_from == phase.label_from) is phase:
-                labelling = facts["seconds"]  # of phases that share a teacher's predictions, counted to the first
+                labelling = facts["seconds"]  # shared predictions count toward the first phase that uses them
             pseudo_labels = store.select(phase.label_ratio)
             if not trainer.begun:
-                self._look_at_pseudo_labels(trainer, store, phase.label_from, phase.label_ratio, before)
+                self._check_pseudo_labels(trainer, store, phase.label_from, phase.label_ratio, before)
         model = self._network_for(trainer)
         with self.context.activity.during(f"training {phase.name}", self._memory_of_crops(phase)):
             outcome = trainer.train(model, pseudo_labels)
@@ -109,14 +109,14 @@ class Runner:
             metrics.close()
         return record
 
-    def _look_at_pseudo_labels(
+    def _check_pseudo_labels(
         self, trainer: Trainer, store: PseudoLabelStore, teacher: str, ratio: float, before: PhaseRecord | None
     ) -> None:
-        """Hold them against the truth where it is known, and warn of classes that they have lost."""
+        """Score the pseudo-labels where the ground truth is known, and warn about classes they lost."""
         log, unlabelled = trainer.log, self.components.split.unlabelled
         truth = self.components.dataset if self.components.run.score_pseudo_labels else None
         log.pseudo = score_pseudo_labels(store, ratio, unlabelled, truth, trainer.processes)
-        if store.facts()["images"] < len(unlabelled):  # some could not be labelled, and each was skipped once
+        if store.facts()["images"] < len(unlabelled):  # each image that could not be labelled was skipped once
             log.skipped = {id: 1 for id in sorted(unlabelled) if id not in store}
         self._warn(
             trainer,
@@ -135,7 +135,7 @@ class Runner:
         return model
 
     def _label(self, teacher_phase: str) -> None:
-        """Let the teacher label the unlabelled images, if no earlier phase or run has made all of its predictions."""
+        """Have the teacher label the unlabelled images, unless its predictions are already complete."""
         store, context = self.folder.store(teacher_phase), self.context
         teacher = weights_sha256(self._record_of(teacher_phase))
 
@@ -165,45 +165,45 @@ class Runner:
                 )
         finally:
             self.progress.end()
-        context.loader.take_skipped()  # they are told by what the store lacks, now and after any interruption
+        context.loader.take_skipped()  # images missing from the store are reported instead, after a resume too
 
     def _keep(self, phase: Phase, record: PhaseRecord) -> None:
-        """Write the record of a phase that is done."""
-        if self._take_over_metrics(phase):  # another process has trained it, and shown nothing
+        """Write the record of a finished phase."""
+        if self._merge_metrics(phase):  # another process trained it without showing progress
             self.progress.skip(phase.steps)
             for warning in record.warnings:
                 self.progress.warn(warning)
-        self._report(phase, record)  # before the record marks the phase as done: better twice than never
+        self._report(phase, record)  # before the record marks the phase as done: better logged twice than never
         self.folder.write_phase(record)
         self.folder.checkpoints(phase.name).remove()
         self.progress.say(_phase_line(record))
 
     def _report(self, phase: Phase, record: PhaseRecord) -> None:
-        """Tell the loggers what came of a phase, with pictures for those that want any."""
+        """Send the loggers a phase's record, with images if any logger wants them."""
         count = self.metrics.panels
         fixed, worst = self.panels(phase, record, count) if count else ([], [])
         self.metrics.phase(record, fixed, worst)
 
     def _metrics_for(self, phase: Phase, processes: Processes) -> RunLog:
-        """Where the values of a phase go; the first process also takes what an earlier session has left elsewhere."""
+        """The log for a phase's values; the first process first merges values left by another process before."""
         if self.processes.is_first:
-            self._take_over_metrics(phase)
+            self._merge_metrics(phase)
         elif processes is ALONE:
             path = self.folder.metrics_of_phase_path(phase.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             return RunLog(path, {}, self.progress.warn)
         return self.metrics
 
-    def _take_over_metrics(self, phase: Phase) -> bool:
-        """Take the values of a phase that another process has kept; whether there are any."""
+    def _merge_metrics(self, phase: Phase) -> bool:
+        """Merge the values of a phase that another process logged; returns whether there were any."""
         path = self.folder.metrics_of_phase_path(phase.name)
-        if there := path.is_file():
+        if exists := path.is_file():
             self.metrics.take_over(phase.name, path)
             path.unlink()
-        return there
+        return exists
 
     def _record_of(self, phase: str, processes: Processes | None = None) -> PhaseRecord | None:
-        """What is to be reported of a phase, or None if it is not done."""
+        """The record of a phase, or None if it is not done."""
         return (processes or self.processes).broadcast(lambda: self.folder.read_phase(phase))
 
     def _memory_of_crops(self, phase: Phase) -> str:
@@ -214,7 +214,7 @@ class Runner:
         )
         return (
             f"{images} crops of {height}x{width} pixels a step in {parts} part{'s' if parts > 1 else ''}. Free the "
-            f"device of other programs and resume{recompute}; or start anew with run.accumulate={2 * parts}, a smaller "
+            f"device of other programs and resume{recompute}; or start over with run.accumulate={2 * parts}, a smaller "
             f"dataset.augment.crop or a smaller schedule.{phase.stage}.labelled_batch"
             f"{' or .pseudo_batch' if phase.pseudo_batch else ''}, all of which change results"
         )
@@ -226,7 +226,7 @@ class Runner:
 
 
 def _phase_line(record: PhaseRecord) -> str:
-    """One line about a finished phase."""
+    """Summary line of a finished phase."""
     pseudo = record.pseudo
     taught = ""
     if pseudo:

@@ -16,15 +16,15 @@ def score_networks(
     processes: Processes,
     ids: Sequence[str] | None = None,
 ) -> dict[str, Scores]:
-    """Scores of each network, and last of their ensemble if there are several.
+    """Scores of each network and, if there are several, of their ensemble, which comes last.
 
     Args:
-        context: Of the run.
-        networks: By letter.
+        context: The run's context.
+        networks: Predictors by letter.
         evaluation: The protocol.
-        what: What a person sees that this is.
-        processes: Which share the images out.
-        ids: The images that are scored; by default the validation images.
+        what: Title of the progress bar.
+        processes: Processes that share the images.
+        ids: Images to score; by default the validation images.
     """
     ids = processes.share(context.components.dataset.val if ids is None else ids, context.components.run.label_batch)
     context.progress.begin(what, len(ids), "image")
@@ -42,14 +42,14 @@ def score_last(
     what: str = "scoring",
     ids: Sequence[str] | None = None,
 ) -> dict[str, Scores]:
-    """Scores of each network after its last phase, and last of their ensemble.
+    """Scores of each network after its last phase and, if there are several, of their ensemble, which comes last.
 
     Args:
-        context: Of the run.
+        context: The run's context.
         evaluation: The protocol.
         which: "last" or "best" weights of the phase.
-        what: What a person sees that this is.
-        ids: The images that are scored; by default the validation images.
+        what: Title of the progress bar.
+        ids: Images to score; by default the validation images.
     """
     last = {phase.trainee: phase.name for phase in context.components.plan}
     networks = context.networks
@@ -61,7 +61,7 @@ def score_last(
 
 
 def _counted(context: RunContext, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches, each counted when the next one is asked for."""
+    """The batches, each counted as done when the next one is requested."""
     for batch in batches:
         yield batch
         context.progress.advance(len(batch.ids))

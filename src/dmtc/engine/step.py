@@ -1,4 +1,4 @@
-"""One step of training, which reads like a paper's algorithm: forward, terms, backward, merge, optimizer, average."""
+"""One training step, written like a paper's algorithm: forward, terms, backward, merge, optimizer, average."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from dmtc.models import SegmentationModel
 
 @dataclass(slots=True)
 class Student:
-    """A network that learns, with all that its steps need.
+    """A network in training, with everything its steps need.
 
     Attributes:
         model: The network, on its device.
-        terms: Name, weight and loss of each term that counts.
+        terms: Name, weight and loss of each active term.
         optimizer: Over the model's parameters; a group may have an `lr_scale`, a factor of the learning rate.
-        average: Of the model's weights, updated after every step; None keeps none.
-        name: Where several students learn in one step: begins the names of its logged values, as in "a/supervised".
+        average: Average of the model's weights, updated after every step; None for no average.
+        name: Prefix of its logged values, as in "a/supervised", when several students share a step.
     """
 
     model: SegmentationModel
@@ -37,18 +37,19 @@ class Student:
 
     @property
     def needs_embedding(self) -> bool:
-        """Whether any term asks for the projection head's embedding."""
+        """Whether any term uses the projection head's embedding."""
         return any("embedding" in inputs_of(loss) for _, _, loss in self.terms)
 
 
 @dataclass(slots=True)
 class StepValues:
-    """What a step gives besides new weights. All tensors stay on the device.
+    """Values of a step besides the new weights. All tensors stay on the device.
 
     Attributes:
-        sums: Float scalars by name: "loss" of all students, and each term's value and logs. Each process has its part.
-        gradient_norm: Float scalar, over all parameters of all students: not finite if any part of it is not.
-        fault: What was not finite, if that is looked for; the step then left no trace.
+        sums: Float scalars by name: "loss" over all students, and each term's value and logs. Each process holds its
+            own part of the sums.
+        gradient_norm: Float scalar over all parameters of all students; not finite if any gradient is not.
+        fault: What was not finite, if checked; the step then changed nothing.
     """
 
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -56,23 +57,22 @@ class StepValues:
     fault: str | None = None
 
     def add(self, name: str, value: Tensor, share: Tensor | float) -> None:
-        """Add the value of a part of the batch, with the part's share of the whole."""
+        """Add the value of a part of the batch, weighted by the part's share of the whole."""
         weighted = value.float() * share
         self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
 
 
 class Step:
-    """Takes steps: all students learn from the same batch, and move together at its end.
+    """Takes steps: all students learn from the same batch and update at its end.
 
     Args:
-        students: The networks that learn.
-        batch_size: Images of a whole batch, over all processes.
-        address: Where the addresses of all random draws begin, such as (seed, phase).
-        precision: Type of the forward pass.
-        accumulate: Parts that each batch is split into, to fit a smaller memory.
-        drop_nonfinite: Leave no trace of a step whose loss or gradient is not finite. Then every step waits for the
-            device.
-        processes: Which take the step together, each on its part of the batch. All have the same networks afterward.
+        students: The networks to train.
+        batch_size: Images in a whole batch, over all processes.
+        address: Prefix of the addresses of all random draws, such as (seed, phase).
+        precision: Dtype of the forward pass.
+        accumulate: Number of parts to split each batch into, to fit less memory.
+        drop_nonfinite: Undo steps whose loss or gradient is not finite; this makes every step wait for the device.
+        processes: Processes that take the step together, each on its part of the batch. All end with the same networks.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class Step:
         """Take a step.
 
         Args:
-            number: Steps of the phase before it. Random draws depend on it, and on no step before.
+            number: Number of the step in the phase, from 0. Random draws depend on it, not on earlier steps.
             batch: This process's part of the batch, on the students' device.
-            learning_rate: Of this step.
+            learning_rate: Learning rate of this step.
         """
         values = StepValues()
         statistics = self._statistics() if self._drop_nonfinite else []
@@ -133,7 +133,7 @@ class Step:
         return values
 
     def _seeded(self, student: Student, part: Batch, *place: int) -> torch.Generator:
-        """Seed dropout by the step's address, and return the source of the terms' random draws."""
+        """Seed dropout from the step's address, and return the generator for the terms' random draws."""
         address = (*self._address, *([student.name] if student.name else []), *place)
         torch.manual_seed(seed_of(*address, "dropout"))
         generator = torch.Generator(part.image.device)
@@ -141,10 +141,10 @@ class Step:
         return generator
 
     def _parts(self, batch: Batch) -> Iterator[tuple[int, Batch, Tensor | float]]:
-        """Split a batch for accumulation, each part with its number and its share of the labelled pixels.
+        """Split a batch for gradient accumulation; yields each part with its number and its share of labelled pixels.
 
-        With these shares the sum of the parts' mean losses is the whole batch's mean loss, whatever is ignored where.
-        Each of several processes has every n-th image of a batch already; their parts together are those that one
+        Weighted by these shares, the parts' mean losses add up to the batch's mean loss, whichever pixels are ignored.
+        With n processes each already holds every n-th image of the batch, and their parts together are those that one
         process would split the batch into.
         """
         count, processes = self._parts_of_batch, self.processes
@@ -153,17 +153,17 @@ class Step:
             return
         total = processes.all_reduce((batch.label != IGNORE_INDEX).sum()).clamp(min=1)
         for first in range(count):
-            # Every count-th image, so that each part has labelled and pseudo-labelled ones.
+            # Strided, so each part has both labelled and pseudo-labelled images.
             part = batch.take(slice(first, None, count))
             yield processes.rank + processes.size * first, part, (part.label != IGNORE_INDEX).sum() / total
 
     def _fault(self, values: StepValues) -> str | None:
-        """What is not finite; this waits for the device and the other processes."""
+        """Say what is not finite, if anything; waits for the device and the other processes."""
         loss = float(self.processes.all_reduce(values.sums["loss"].clone()))
         return nonfinite(loss, float(values.gradient_norm))
 
     def _statistics(self) -> list[list[Tensor]]:
-        """Running statistics, into which a forward pass that is dropped may bring NaN."""
+        """Copies of the running statistics, into which a dropped forward pass may bring NaN."""
         return [[buffer.clone() for buffer in student.model.buffers()] for student in self.students]
 
     def _restore(self, statistics: list[list[Tensor]]) -> None:
@@ -173,7 +173,7 @@ class Step:
 
 
 def nonfinite(loss: float, gradient_norm: float, of: str = "") -> str | None:
-    """What of a step is infinite or NaN, in words; None if nothing is."""
+    """Say which value of a step is infinite or NaN; None if neither is."""
     if not math.isfinite(loss):
         return f"the loss{of} is {loss}"
     return None if math.isfinite(gradient_norm) else f"the gradient's norm{of} is {gradient_norm}"

@@ -1,4 +1,4 @@
-"""Training one phase: step, log, save, score, from its start or its last checkpoint to its end."""
+"""Trains one phase: step, log, save and score, from its start or last checkpoint to its end."""
 
 import math
 import time
@@ -28,22 +28,21 @@ from dmtc.schedule.phase import phases_before
 from dmtc.schedule.rates import warmed_up
 from dmtc.tracking import RunLog
 
-_KEPT = ("step", "seconds", "model", "optimizer", "average", "step_metrics", "log", "made_from")
-"""What a checkpoint holds."""
+_CHECKPOINT_KEYS = ("step", "seconds", "model", "optimizer", "average", "step_metrics", "log", "made_from")
 
 
 class Trainer:
     """Trains one phase.
 
     Args:
-        phase: What is trained.
-        context: Of the run.
-        metrics: Where logged values go.
-        processes: Which train it together. All do the same; the first one writes and shows it.
-        origin: What it is made from; that of a checkpoint must be the same.
+        phase: The phase to train.
+        context: The run's context.
+        metrics: Receives logged values.
+        processes: Processes that train it together. All do the same; only the first one writes and shows progress.
+        origin: Fingerprints of what the phase is made from; a checkpoint must have the same.
 
     Attributes:
-        log: What came of the phase so far; that of the last checkpoint, if there is one.
+        log: Results of the phase so far, from the last checkpoint if there is one.
         begun: Whether there is a checkpoint.
     """
 
@@ -62,7 +61,7 @@ class Trainer:
         warn = context.progress.warn
         self._saved = processes.broadcast(
             lambda: self._checkpoints.load(
-                lambda path: warn(f"{path} is damaged; going on from what was saved before it")
+                lambda path: warn(f"{path} is damaged; resuming from what was saved before it")
             )
         )
         if self._saved is not None:
@@ -77,23 +76,23 @@ class Trainer:
         """Train to the end.
 
         Args:
-            model: With the weights that the phase starts from; those of a checkpoint replace them. It is left with its
-                last weights.
+            model: The network with the phase's starting weights, which a checkpoint replaces. It keeps its last weights
+                afterward.
             pseudo_labels: Labels of the unlabelled images, if the phase learns from any.
 
         Returns:
-            What came of it, for the phase's record.
+            Results for the phase's record.
 
         Raises:
-            TrainingError: A loss or gradient is not finite. It shows when values are logged, saved, or about to be
-                scored.
-            RunStopped: Asked to stop; a checkpoint is written.
+            TrainingError: A loss or gradient is not finite. This is detected when values are logged, or before a
+                checkpoint or evaluation.
+            RunStopped: A stop was requested; a checkpoint is written.
         """
         self._build(model)
         done = self._restore()
         phase, scored_after = self.phase, self.phase.scored_after
         with self._shown(done):
-            if done > 0 and done in scored_after:  # saved before, or while, it was scored
+            if done > 0 and done in scored_after:  # the checkpoint precedes the evaluation, which may be unfinished
                 self._score(done)
             model.train()
             for number, batch in enumerate(self._batches(done, pseudo_labels), done):
@@ -102,7 +101,7 @@ class Trainer:
                 self._step_metrics.add(values, batch.ids, self._step.batch_size)
                 done = number + 1
                 if values.fault is not None:
-                    self._tell_dropped(done, values.fault, batch)
+                    self._report_dropped(done, values.fault, batch)
                 self.context.progress.advance(1, training=True)
 
                 if done % self.context.components.run.log_every == 0 or done == phase.steps:
@@ -118,23 +117,23 @@ class Trainer:
         return self._outcome()
 
     def _require_whole(self, saved: Mapping[str, Any]) -> None:
-        """See that a checkpoint has all that `_save` writes."""
-        if missing := [key for key in _KEPT if key not in saved]:
+        """Check that a checkpoint has everything `_save` writes."""
+        if missing := [key for key in _CHECKPOINT_KEYS if key not in saved]:
             raise DataError(
                 f"{self._checkpoints.last()} is damaged, or of another version of dmtc: it has no {missing[0]};"
-                f" delete it, and phase {self.phase.name} begins anew"
+                f" delete it, and phase {self.phase.name} starts over"
             )
 
     @contextmanager
     def _shown(self, done: int) -> Iterator[None]:
-        """Show the progress of the steps, and say how to go on where a loss or gradient was not finite."""
+        """Show progress, and add advice to the error if a loss or gradient is not finite."""
         self.context.progress.begin(f"{self.phase.name} training", self.phase.steps, "step", done)
         try:
             yield
         except LostProcess:
             raise
         except TrainingError as error:
-            raise TrainingError(f"{error}. {self._way_out()}") from error
+            raise TrainingError(f"{error}. {self._advice()}") from error
         finally:
             self.context.progress.end()
 
@@ -179,19 +178,19 @@ class Trainer:
         )
 
     def _batches(self, start: int, pseudo_labels: PseudoLabels | None) -> Iterator[Batch]:
-        """The batches from a step on, or this process's part of each."""
+        """This process's part of each batch, from a step on."""
         components = self.context.components
         labelled, seed = components.split.subsets[self.phase.trainee], components.config["seed"]
         steps = training_requests(self.phase, labelled, components.split.unlabelled, pseudo_labels, seed, start)
         return self.context.loader.crops(self.processes.share(requests) for requests in steps)
 
-    def _tell_dropped(self, step: int, fault: str, batch: Batch) -> None:
+    def _report_dropped(self, step: int, fault: str, batch: Batch) -> None:
         ids = [id for of_one in self.processes.all_gather(batch.ids) for id in of_one]
         self.log.dropped_steps.append(step)
         self.context.progress.warn(f"{self.phase.name}: step {step} is dropped, as {fault} (images {', '.join(ids)})")
 
     def _log_steps(self, done: int, learning_rate: float) -> None:
-        """Log the mean of each value since the last time."""
+        """Log the mean of each value since the last record."""
         metrics = self._step_metrics
         metrics.check(self.phase.name, done, self.phase.steps, self.processes)
         images_per_s = metrics.images / (self._clock.seconds() - metrics.since)
@@ -202,7 +201,7 @@ class Trainer:
         self._step_metrics = StepMetrics(since=self._clock.seconds())
 
     def _score(self, done: int) -> None:
-        """Score the network, or the average of its weights, and keep the best."""
+        """Score the network, or the average of its weights, and save the best."""
         context, phase, earlier = self.context, self.phase, self.log.evaluations
         with self._clock.paused():
             with self._averaged(), context.activity.during(f"scoring {phase.name}", context.memory_of_whole_images()):
@@ -216,13 +215,13 @@ class Trainer:
 
     def _wants_save(self) -> bool:
         due = time.monotonic() - self._saved_at >= 60 * self.context.components.run.checkpoint_minutes
-        # All save, and perhaps stop, after the same step, whichever of them is asked to.
+        # All processes must save, and maybe stop, after the same step, whichever one got the signal.
         signum, due = self.processes.all_reduce_max(self.context.interruption.signum or 0, due)
         self.context.interruption.learn(signum)
         return bool(signum or due)
 
     def _save(self, done: int) -> None:
-        """Write a checkpoint; all losses and gradients up to here are finite."""
+        """Write a checkpoint, after checking that all losses and gradients so far are finite."""
         self._step_metrics.check(self.phase.name, done, self.phase.steps, self.processes)
         seconds = self._clock.seconds()
         with self._clock.paused():
@@ -242,8 +241,8 @@ class Trainer:
             self.context.interruption.check(f"after step {done} of {self.phase.steps} of phase {self.phase.name}")
 
     def _restore(self) -> int:
-        """Take the last checkpoint up, if there is one; steps done before."""
-        saved, self._saved = self._saved, None  # it is large
+        """Load the last checkpoint, if there is one; returns the number of steps already done."""
+        saved, self._saved = self._saved, None  # free it soon: it is large
         if saved is None:
             self._step_metrics, self._clock = StepMetrics(), Stopwatch()
             return 0
@@ -259,7 +258,7 @@ class Trainer:
         return done
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """With the weights that are scored, kept, and go on to later phases: the averages, if there are any."""
+        """Put the averages, if there are any, in the network: they are scored, saved and passed to later phases."""
         return nullcontext() if self._average is None else self._average.in_place()
 
     def _save_weights(self, which: str) -> None:
@@ -281,16 +280,16 @@ class Trainer:
         address = {"phase": self.phase.name, "network": self.phase.trainee, "step": step}
         self.metrics.log({**address, "total_step": self._steps_before + step, **values})
 
-    def _way_out(self) -> str:
+    def _advice(self) -> str:
         folder, last = self.context.folder.path, self._checkpoints.last()
         kept = f"the last good checkpoint is {last.relative_to(folder)}" if last else "no checkpoint yet"
         return (
-            f"In this phase {kept}. To go on without such steps: python run.py resume={folder} "
-            f"run.on_nonfinite=skip; or start anew with a lower schedule.{self.phase.stage}.learning_rate or with "
+            f"In this phase {kept}. To continue without such steps: python run.py resume={folder} "
+            f"run.on_nonfinite=skip; or start over with a lower schedule.{self.phase.stage}.learning_rate or with "
             "run.precision=float32"
         )
 
 
 def _order(miou: float) -> float:
-    """For comparing scores: NaN, which an absent class makes under `absent: undefined`, is below every number."""
+    """Sort key for scores that puts NaN, the score of an absent class under `absent: undefined`, below all numbers."""
     return -math.inf if math.isnan(miou) else miou

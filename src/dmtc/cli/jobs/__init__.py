@@ -1,4 +1,4 @@
-"""What `job=...` can do: one file a job. Importing this package registers every one of them in `JOBS`."""
+"""The jobs of `job=...`, one file each. Importing this package registers all of them in `JOBS`."""
 
 from dmtc.cli.jobs import benchmark, check, evaluate, export, plan, predict, report, train
 from dmtc.cli.jobs.registry import JOBS

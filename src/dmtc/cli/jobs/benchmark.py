@@ -28,7 +28,7 @@ def benchmark_job(
     network: str | None,
     given: Sequence[str] = (),
 ) -> float | None:
-    """Measure the recipe's parts on this machine, and print what the whole plan would take."""
+    """Measure the recipe's parts on this machine, and print what the whole plan would cost."""
     if steps < 1 or seconds <= 0 or any(images < 1 for images in batches):
         raise ConfigError(
             "job.steps should be at least 1, job.seconds above 0 and job.batches a list of whole numbers above 0, but"

@@ -1,4 +1,4 @@
-"""`job=check`: what is wrong or odd with the data, and what suits them."""
+"""`job=check`: what is wrong or odd in the data, and which settings suit it."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from dmtc.core.errors import DataError
 
 @JOBS.register("check")
 def check_job(*, config: Config, shown: int, advice: bool, given: Sequence[str] = ()) -> None:
-    """Read every image and mask, and print everything that is wrong or odd, and what suits them; write nothing.
+    """Read every image and mask and print whatever is wrong or odd, plus advice on settings; write nothing.
 
     Raises:
-        DataError: Training would stop at something.
+        DataError: Some fault would stop training.
     """
     components = components_to_look_at(config, given)
     check = check_data(components)

@@ -1,4 +1,4 @@
-"""What several jobs need: the components of a training that is not begun, or of an earlier run."""
+"""Shared by several jobs: the components of a run that has not started, or of an earlier run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +14,23 @@ from dmtc.run.moved import places_among
 
 
 def components_to_look_at(config: Config, given: Sequence[str]) -> Components:
-    """The parts of a training that is not begun: nothing is written, the pictures of the built-in data set neither.
+    """The components of a run that has not started. Nothing is written, not even the built-in data set's images.
 
     Raises:
-        ConfigError: A folder is named that is not there, for no data set in particular.
+        ConfigError: `dataset.root` names a missing folder, and no data set was chosen.
     """
     root = config["dataset"].get("root")
-    is_unsaid = "dataset.root" in given and not {"dataset", "experiment"} & set(given)
-    if root is not None and is_unsaid and not Path(root).expanduser().exists():
+    is_default = "dataset.root" in given and not {"dataset", "experiment"} & set(given)
+    if root is not None and is_default and not Path(root).expanduser().exists():
         raise ConfigError(
-            f"there is no folder {root}; with pictures of your own, say experiment=your_data dataset.root=DIR (or"
-            " dataset=folder): without, dataset.root is where the built-in data set keeps its pictures"
+            f"there is no folder {root}; for your own images, use experiment=your_data dataset.root=DIR (or"
+            " dataset=folder): otherwise dataset.root is where the built-in data set keeps its images"
         )
     return Components(config, keeps=False)
 
 
 def run_of(config: Config, command: str) -> str:
-    """The folder of the run that a job is about."""
+    """The folder of the run a job works on."""
     if config["run_dir"] is None:
         name = command.partition(" ")[0]
         raise ConfigError(
@@ -45,7 +45,7 @@ def given_only(**options: Any) -> dict[str, Any]:
 
 
 def components_of_run(path: str, config: Config) -> tuple[Components, RunFolder]:
-    """The parts of an earlier run, on the machine as it is used now, with its data where the command says."""
+    """The components of an earlier run, with the machine settings and data places of the command line."""
     folder = RunFolder.existing(path)
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
     return Components.of(folder, config["run"], places_among(overrides, config)), folder

@@ -1,4 +1,4 @@
-"""`job=evaluate`: the networks of a run, scored under any protocol, on its data or on others."""
+"""`job=evaluate`: scores the networks of a run with any protocol, on its own or other data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def evaluate_job(
     part: str,
     given: Sequence[str] = (),
 ) -> float:
-    """Score the networks of a run, and their ensemble, under one protocol or several, on its own data or on others."""
+    """Score the networks of a run and their ensemble with one or more protocols, on its own or other data."""
     if checkpoint not in ("last", "best"):
         raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
     folder = RunFolder.existing(run_of(config, "evaluate"))
@@ -94,17 +94,17 @@ def evaluate_job(
 
 
 def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Title and full specification of an entry of `job.protocols`.
+    """Title and full specification of an entry in `job.protocols`.
 
     Args:
-        entry: A name of conf/evaluation, or a mapping with such a `name` and what is to differ from its file.
-        changes: What is to differ for every entry that does not say otherwise.
+        entry: A name in conf/evaluation, or a mapping with such a `name` and changes to its file.
+        changes: Changes to every entry; those in the entry itself win.
     """
     differing = changes | ({"name": entry} if isinstance(entry, str) else entry)
     name = differing.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"job.protocols: {entry!r} should be a name, or a mapping with name: and what is to differ")
-    # A protocol that the user registered has no file: only what every protocol shares is taken from one.
+        raise ConfigError(f"job.protocols: {entry!r} should be a name, or a mapping with name: and what to change")
+    # A user-registered protocol has no file; the settings that all protocols share come from the default.
     has_file = (config_folder() / "evaluation" / f"{name}.yaml").is_file() or name not in PROTOCOLS.names()
     settings = settle(compose([f"evaluation={name}"] if has_file else []))["evaluation"]
     return title_of(name, differing), settings | {"name": name} | differing

@@ -1,4 +1,4 @@
-"""`job=export`: the networks of a run as a file that works without it."""
+"""`job=export`: the networks of a run as a self-contained file."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def export_job(
     push: str | None,
     private: bool,
 ) -> None:
-    """Write the networks of a run as a file that works without it, hold it against them, and describe it."""
+    """Export the networks of a run as a self-contained file, compare its outputs with theirs, and describe it."""
     run = Run.load(run_of(config, "export format=onnx"))
     options = ExportOptions(
         networks=networks,

@@ -1,4 +1,4 @@
-"""`job=predict`: masks of pictures and videos."""
+"""`job=predict`: masks for images and videos."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def predict_job(
     upright: bool,
     existing: Existing,
 ) -> None:
-    """Predict pictures and videos, and write masks and what else is wanted.
+    """Predict images and videos, and write masks and any other requested files.
 
     Raises:
         DataError: Some files could not be read. All others are done.

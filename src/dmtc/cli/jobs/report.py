@@ -16,7 +16,7 @@ from dmtc.report import (
 def report_job(
     *, config: Config, runs: str | None, over: list[str], baselines: list[str], beside: list[str], out: str | None
 ) -> None:
-    """Write the report of a run, or that of all runs below a folder, whose tables are also printed."""
+    """Write the report of a run, or of all runs below a folder; the latter's tables are also printed."""
     run, target = config["run_dir"], None if out is None else Path(out)
     if (runs is None) == (run is None):
         raise ConfigError("job=report needs run=RUN_DIR, for one run, or runs=DIR, for all runs below a folder")

@@ -1,4 +1,4 @@
-"""`job=train`: every phase of a plan, then the results."""
+"""`job=train`: trains every phase of a plan and prints the results."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def train_job(*, config: Config, folder: Path) -> float:
     """Train every phase and print the results."""
     run = train(config, folder)
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run.results["miou"]["mean_last"]  # a sweep tells its runs in a line each, and then together
+        return run.results["miou"]["mean_last"]  # a sweep prints one line per run and a final report instead
     print(read_regular(run.folder.path / "results.txt").decode())
     print(f"written to {run.folder.path}")
     return run.results["miou"]["mean_last"]
