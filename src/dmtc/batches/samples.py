@@ -99,9 +99,8 @@ class Reader(torch.utils.data.Dataset[Reading]):
                     )
                 crop = self.augment(Sample(id, image, label, level), generator_of(*address))
                 assert crop.level is not None, "augment keeps the level"
-                return replace(
-                    crop, label=pseudo_labels.select(crop.label, crop.level)
-                )  # fewer pixels than in the image
+                # After cropping, as a crop has fewer pixels than its image.
+                return replace(crop, label=pseudo_labels.select(crop.label, crop.level))
             case CropRequest(id, _, address):
                 return self.augment(_usable(self.dataset.sample, id), generator_of(*address))
 
