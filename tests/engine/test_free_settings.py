@@ -104,4 +104,4 @@ def test_another_device_is_told(short, plain, tmp_path, monkeypatch, capsys):
     environment = json.loads((folder / "environment.json").read_text()) | {"device": "NVIDIA H200"}
     (folder / "environment.json").write_text(json.dumps(environment))
     dmtc.resume(folder, {"progress": "lines"})
-    assert "going on on cpu, where it was NVIDIA H200 before" in capsys.readouterr().err
+    assert "resuming on cpu instead of NVIDIA H200" in capsys.readouterr().err

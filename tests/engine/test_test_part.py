@@ -124,7 +124,7 @@ def test_a_closed_part_may_be_broken_and_an_open_one_is_told_at_the_end(root, tm
     data = shutil.copytree(root, tmp_path / "data")
     for path in [*data.glob("images/Test/*"), *data.glob("masks/Test/*")]:
         path.write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"all is trained, .* resume=.*run.test=false\)") as told:
+    with pytest.raises(DataError, match=r"training is done, .* resume=.*run.test=false\)") as told:
         dmtc.train(settings(data, "method=supervised", "dataset.classes=[ground,thing]"), tmp_path / "run")
     assert "\n" not in str(told.value)
     finished = dmtc.resume(tmp_path / "run", {"test": False})

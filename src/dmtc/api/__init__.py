@@ -1,1 +1,1 @@
-"""What Python code calls: launch a run, go on with one, read what one left."""
+"""The Python API: start a run, resume one, or read a finished one."""

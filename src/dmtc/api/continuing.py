@@ -1,4 +1,4 @@
-"""What is looked at when a run begins or goes on in its folder: that all of it was made by one run, from these data."""
+"""Checks before a run starts or resumes in a folder: everything there must come from this run and its data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,25 +13,25 @@ from dmtc.run.same_data import require_same_data
 
 
 def other_device(folder: RunFolder, environment: Mapping[str, Any]) -> list[str]:
-    """A line if a run goes on on another kind of device than before."""
+    """A line if a run resumes on another kind of device than before."""
     earlier = folder.read_environment().get("device")
     if earlier is None or earlier == environment["device"] or not any(folder.path.glob("phases/*/phase.json")):
         return []
     return [
-        f"going on on {environment['device']}, where it was {earlier} before: the results are those of neither alone, "
-        "by rounding"
+        f"resuming on {environment['device']} instead of {earlier}: rounding differs, so the results will match "
+        "neither device alone"
     ]
 
 
 def require_same_run(components: Components, folder: RunFolder) -> DataRecord:
-    """See that what is in a folder was made by this run, from these data.
+    """Check that a folder's content was made by this run from its current data.
 
     Returns:
-        What the files of the data hold.
+        The record of the data files.
 
     Raises:
-        ConfigError: There is a run with other settings, or that it holds was made with others.
-        DataError: Its data hold something else now, its labelled images are others, or a file of it is damaged.
+        ConfigError: The folder holds a run, or phases, with other settings.
+        DataError: The data or the labelled images have changed, or a file of the run is damaged.
     """
     settings = fingerprint(components.config)
     if folder.config_path.is_file():

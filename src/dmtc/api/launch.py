@@ -1,4 +1,4 @@
-"""Carrying runs out: from a config, or from the folder of one that was stopped."""
+"""Runs training: from a config, or from the folder of a stopped run."""
 
 import datetime
 import os
@@ -37,23 +37,23 @@ from dmtc.tracking.progress import Progress
 
 
 def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None) -> Run:
-    """Train every phase of a config's plan and report.
+    """Train every phase of a config's plan and write the report.
 
     Args:
         cfg: From `dmtc.compose`.
-        folder: Run folder; by default a new one under outputs/. What an earlier run with the same settings has done
-            there is not done again.
+        folder: Run folder; by default a new one under outputs/. Phases finished there by an earlier run with the same
+            settings are not repeated.
 
     Returns:
         The finished run.
 
     Raises:
-        ConfigError: A fault in the config, all in one message, before anything is written; or the folder is of a run
-            with other settings, or another process is writing there.
+        ConfigError: Faults in the config, all in one message, before anything is written; or the folder belongs to a
+            run with other settings, or another process is writing there.
         DataError: A fault in the images, masks or lists.
         TrainingError: A loss or gradient became infinite or NaN, or the machine failed: memory, disk, a loader process.
             The message says what to do; what was saved is kept.
-        RunStopped: SIGINT, SIGTERM or SIGUSR1 came; everything is saved. A `KeyboardInterrupt`.
+        RunStopped: SIGINT, SIGTERM or SIGUSR1 arrived; everything is saved. A `KeyboardInterrupt`.
 
     Examples:
         >>> import dmtc
@@ -76,22 +76,22 @@ def resume(
     logger: Mapping[str, Any] | None = None,
     places: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Go on where a run stopped, however it did; on the CPU the results are those of a run that never stopped.
+    """Resume a run however it stopped; on the CPU the results equal those of an uninterrupted run.
 
     Args:
-        folder: Of the run.
-        run_settings: Values of the `run` group that may differ from before, such as `device` or `workers`.
-        logger: The `logger` group, if it is to differ.
-        places: Where data, lists or starting weights lie now, by dotted key, such as `{"dataset.root": "/mnt/data"}`.
+        folder: The run's folder.
+        run_settings: Changed values of the `run` group that cannot change results, such as `device` or `workers`.
+        logger: A new `logger` group.
+        places: Where data, lists or starting weights are now, by dotted key, such as `{"dataset.root": "/mnt/data"}`.
 
     Raises:
         ConfigError: A setting that may change results differs, or another process is writing there.
-        DataError: The folder is no run folder, or the data are not those that the run began with.
-        TrainingError: As in `train`.
-        RunStopped: As in `train`.
+        DataError: The path is not a run folder, or the data has changed since the run began.
+        TrainingError: See `train`.
+        RunStopped: See `train`.
 
     Examples:
-        A run that is finished has nothing left to do:
+        A finished run has nothing left to do:
 
         >>> import dmtc
         >>> dmtc.resume("outputs/first").results["method"]
@@ -127,11 +127,11 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
                 for phase in plan
                 if phase.init_from is None and folder.read_phase(phase.name) is None
             }
-            goes_on = folder.config_path.is_file()
+            resumes = folder.config_path.is_file()
             try:
                 at_the_end.enter_context(folder.locked())
-            except OSError:  # no other one: that another process is writing there leaves its files alone
-                if not goes_on:
+            except OSError:  # not the ConfigError of a folder in use, whose files belong to another process
+                if not resumes:
                     run_beginning.undo(folder)
                 raise
             if folder.config_path.is_file():
@@ -143,7 +143,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
                 raise
 
         def write(starting: Mapping[str, str | None]) -> list[str]:
-            told = other_device(folder, environment)
+            remarks = other_device(folder, environment)
             data = require_same_run(components, folder)
             folder.tidy()
             folder.write_config(components.config)
@@ -152,10 +152,10 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             folder.write_split(components.split, data)
             folder.write_task(components.dataset.task)
             folder.write_plan(plan)
-            return told
+            return remarks
 
         again = None if folder.config_path.is_file() else "the same command"
-        with _told(folder, again=again):
+        with _machine_failures_explained(folder, again=again):
             before = processes.broadcast(prepare)
             progress = Progress(plan, components.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
@@ -185,7 +185,7 @@ def _refuse_among_inputs(components: Components, folder: RunFolder) -> None:
 def _results(
     components: Components, folder: RunFolder, progress: Progress, metrics: RunLog, environment: dict[str, Any]
 ) -> tuple[Run, dict[str, Any]]:
-    """Carry the plan out and write what came of it; signals are heeded meanwhile."""
+    """Run the plan and write the results, handling signals meanwhile."""
     processes = components.processes
     interruption = Interruption(silent=not processes.is_first)
     context = RunContext(components, folder, progress, interruption)
@@ -196,7 +196,7 @@ def _results(
         folder.write_results(results, results_table(results))
         return results
 
-    with _told(folder, context.activity), interruption.heeded():
+    with _machine_failures_explained(folder, context.activity), interruption.heeded():
         earlier = processes.broadcast(lambda: _earlier_test(components, folder))
         Runner(context, metrics, Panels(context)).run()
         *_, final = score_last(context, components.evaluation).values()
@@ -208,14 +208,14 @@ def _results(
 
 
 def _earlier_test(components: Components, folder: RunFolder) -> dict[str, Any] | None:
-    """What a run that is finished has found on its test part, which is not asked again."""
+    """The test results of a finished run, which does not score its test part again."""
     if any(folder.read_phase(phase.name) is None for phase in components.plan):
         return None
     return (folder.read_results() or {}).get("test")
 
 
 def _test_results(context: RunContext) -> dict[str, Any] | None:
-    """Score the test part with the last weights; None if there is none, or it is to stay closed."""
+    """Score the test part with the last weights; None if there is none or `run.test` is off."""
     components = context.components
     if not components.dataset.test or not components.run.test:
         return None
@@ -223,14 +223,14 @@ def _test_results(context: RunContext) -> dict[str, Any] | None:
         scores = score_last(context, components.evaluation, what="scoring the test part", ids=components.dataset.test)
     except DataError as error:
         raise DataError(
-            f"{error} (all is trained, but the test part cannot be scored: mend it and go on with python run.py"
-            f" resume={context.folder.path}, or leave it out with run.test=false)"
+            f"{error} (training is done, but the test part cannot be scored: fix it and go on with python run.py"
+            f" resume={context.folder.path}, or skip it with run.test=false)"
         ) from error
     return gather_test(components, scores)
 
 
 def _report(components: Components, folder: RunFolder, progress: Progress, interruption: Interruption) -> None:
-    """Draw the results. They are safe: whatever goes wrong here is only told."""
+    """Write the report. The results are already saved, so any failure here is only a warning."""
     try:
         progress.say(f"report: {write_run_report(components, folder, interruption=interruption)}")
     except Exception as error:
@@ -255,13 +255,15 @@ def _metrics(components: Components, folder: RunFolder, progress: Progress, envi
 
 
 @contextmanager
-def _told(folder: RunFolder, activity: Activity | None = None, again: str | None = None) -> Iterator[None]:
-    """Tell what the machine does to the run in one line each."""
+def _machine_failures_explained(
+    folder: RunFolder, activity: Activity | None = None, again: str | None = None
+) -> Iterator[None]:
+    """Turn failures of the machine into errors of one line."""
     try:
         yield
     except Exception as error:
         activity = activity or Activity()
-        told = explained(error, folder.path, activity.doing, activity.memory, again)
-        if told is None:
+        explanation = explained(error, folder.path, activity.doing, activity.memory, again)
+        if explanation is None:
             raise
-        raise told from error
+        raise explanation from error

@@ -1,4 +1,4 @@
-"""Reading what a run left behind."""
+"""Reads runs from their folders."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -25,7 +25,7 @@ from dmtc.tracking import read_records
 
 
 class PhasePseudoLabels(Sequence[PseudoLabel]):
-    """The pseudo-labels that a phase learns from, one entry an unlabelled image."""
+    """The pseudo-labels a phase learns from, one entry per unlabelled image."""
 
     def __init__(self, dataset: Dataset, ids: Sequence[str], labels: PseudoLabels) -> None:
         self.dataset = dataset
@@ -34,7 +34,7 @@ class PhasePseudoLabels(Sequence[PseudoLabel]):
 
     @property
     def thresholds(self) -> Float32Array:
-        """The confidence from which each class is kept: float32 (C,), 0 where all of it is."""
+        """Minimum confidence at which each class is kept: float32 (C,), 0 for a class kept entirely."""
         return self.labels.confidences
 
     def __len__(self) -> int:
@@ -42,22 +42,22 @@ class PhasePseudoLabels(Sequence[PseudoLabel]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> PseudoLabel:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The image, its label (255: not kept), its confidence, and the truth where it is known."""
+        """The image, its pseudo-label (255: not kept), its confidence, and the truth if known."""
         return self.of(self.ids[index])
 
     def of(self, id: str) -> PseudoLabel:
-        """The same by the image's name."""
+        """Like indexing, but by the image's id."""
         label, confidence = self.labels.read(id)
         truth = self.dataset.mask(id) if id in self.dataset.masks else None
         return PseudoLabel(id, self.dataset.image(id), label, confidence, truth)
 
 
 class Run(PredictsArrays):
-    """A finished or stopped run. It predicts as `PredictsArrays` says, with the last weights of its networks.
+    """A finished or stopped run. It predicts like any `PredictsArrays`, with the last weights of its networks.
 
     Args:
-        folder: Its folder.
-        components: Its parts, if they are at hand.
+        folder: The run's folder.
+        components: Its components; by default they are read from the folder.
 
     Examples:
         >>> import dmtc
@@ -89,20 +89,20 @@ class Run(PredictsArrays):
         """Read a run from its folder.
 
         Args:
-            folder: Of the run.
-            places: Where its data lie now, by dotted key, such as `{"dataset.root": "/mnt/data"}`. That they are not
-                those that the run began with is told when they are first used.
+            folder: The run's folder.
+            places: Where its data is now, by dotted key, such as `{"dataset.root": "/mnt/data"}`. Data that differs
+                from what the run began with raises an error on first use.
 
         Raises:
-            ConfigError: A place is none.
-            DataError: There is no such folder, or it is no run folder.
+            ConfigError: A key in `places` is not a place.
+            DataError: There is no such folder, or it is not a run folder.
         """
         run_folder = RunFolder.existing(folder)
         return cls(run_folder, Components.of(run_folder, places=places))
 
     @property
     def components(self) -> Components:
-        """What it is made of."""
+        """The run's components."""
         return self._components
 
     @property
@@ -112,7 +112,7 @@ class Run(PredictsArrays):
 
     @property
     def results(self) -> dict[str, Any]:
-        """What results.json holds.
+        """The content of results.json.
 
         Raises:
             DataError: The run is not finished.
@@ -125,7 +125,7 @@ class Run(PredictsArrays):
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """What was logged, in order: `phase`, `network`, `step`, and the values of the moment."""
+        """The logged records in order: `phase`, `network`, `step`, and the values at that step."""
         return read_records(self.folder.metrics_path)
 
     @cached_property
@@ -145,7 +145,7 @@ class Run(PredictsArrays):
 
     @property
     def task(self) -> Task:
-        """Classes and colors; known although the data set may be elsewhere now."""
+        """Classes and colors; known even if the data set is missing."""
         return self._components.task
 
     @property
@@ -154,45 +154,46 @@ class Run(PredictsArrays):
         return sorted({phase.trainee for phase in self.plan})
 
     def pseudo_labels(self, phase: str, label_ratio: float | None = None) -> PhasePseudoLabels:
-        """The pseudo-labels that a phase learned from.
+        """The pseudo-labels a phase learned from.
 
         Args:
             phase: For example "r1-a".
-            label_ratio: Another share of every class, in (0, 1], than the phase's own.
+            label_ratio: Share of every class to keep, in (0, 1]; by default the phase's own.
 
         Raises:
             ConfigError: There is no such phase, or it learns from no pseudo-labels.
-            DataError: They are not there (yet).
+            DataError: The pseudo-labels do not exist yet, or are damaged.
         """
         _, store, ratio = self._labelling(phase, label_ratio)
         return PhasePseudoLabels(self.dataset, self.split.unlabelled, store.select(ratio))
 
     def pseudo_label_quality(self, phase: str, label_ratio: float | None = None) -> PseudoLabelQuality:
-        """How good the pseudo-labels of a phase are; every mask that is known is read once.
+        """The quality of a phase's pseudo-labels; reads every known mask once.
 
         Args:
             phase: For example "r1-a".
-            label_ratio: Of its `scores` and `images`, if not the phase's own; `.at(...)` gives any other's shares.
+            label_ratio: Ratio for its `scores` and `images`; by default the phase's own. `.at(...)` evaluates any
+                other ratio.
 
         Raises:
-            ConfigError: As in `pseudo_labels`.
-            DataError: As in `pseudo_labels`.
+            ConfigError: See `pseudo_labels`.
+            DataError: See `pseudo_labels`.
         """
         _, store, ratio = self._labelling(phase, label_ratio)
         return hold_against_truth(store, ratio, self.split.unlabelled, self.dataset)
 
     def student(self, phase: str, pseudo: PseudoLabel, trained: bool = False) -> Disagreement:
-        """What the network that a phase trains thinks of a pseudo-labelled image.
+        """How a phase's student predicts a pseudo-labelled image.
 
         Args:
             phase: For example "r1-a".
-            pseudo: From `pseudo_labels` of the phase. The weights are those of its kept pixels; at label
-                ratio 1 that is all of them.
-            trained: After the phase; otherwise before it, when the student first meets these labels.
+            pseudo: From `pseudo_labels` of the phase. Weights apply to its kept pixels; at label ratio 1 that is all
+                of them.
+            trained: Use the student after the phase instead of before it.
 
         Raises:
-            ConfigError: As in `pseudo_labels`.
-            WeightsError: The student's weights are missing: the run stopped before.
+            ConfigError: See `pseudo_labels`.
+            WeightsError: The student's weights are missing, because the run stopped earlier.
         """
         of, _, _ = self._labelling(phase)
         assert of.init_from is not None, "what learns from pseudo-labels goes on from an earlier phase"
@@ -205,13 +206,13 @@ class Run(PredictsArrays):
         """A trained network on the CPU in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> (B, C, H, W).
 
         Args:
-            network: Its letter.
-            phase: After this phase; by default its last.
+            network: Letter of the network.
+            phase: Take the weights after this phase; by default the network's last.
             which: "last" or "best" weights of the phase.
 
         Raises:
             ConfigError: There is no such network or phase.
-            WeightsError: Its weights are missing: the run stopped before.
+            WeightsError: The weights are missing, because the run stopped earlier.
         """
         phases = [p.name for p in self.plan if p.trainee == network]
         if not phases:
@@ -227,21 +228,21 @@ class Run(PredictsArrays):
         return self._models[key]
 
     def report(self) -> Path:
-        """Write the run's report.html and what goes with it anew, with what is there; returns its path.
+        """Rewrite report.html and its files from what the run has so far; returns its path.
 
         Raises:
-            DataError: Not even the start is done.
+            DataError: No phase is done.
         """
         return write_run_report(self._components, self.folder)
 
     def _is_intact(self, store: PseudoLabelStore) -> bool:
-        """Whether all files of a store are as they were written; they are read for that once."""
+        """Whether all files of a store are unchanged; checked by reading them once."""
         if store.folder not in self._intact and store.is_complete():
             self._intact.add(store.folder)
         return store.folder in self._intact
 
     def _labelling(self, phase: str, label_ratio: float | None = None) -> tuple[Phase, PseudoLabelStore, float]:
-        """A phase that learns from pseudo-labels, what its teacher predicted, and the label ratio."""
+        """A phase that learns from pseudo-labels, its teacher's predictions, and the label ratio."""
         named = {p.name: p for p in self.plan}
         if phase not in named or named[phase].label_from is None:
             known = ", ".join(p.name for p in self.plan if p.label_from) or "none"
@@ -259,7 +260,7 @@ class Run(PredictsArrays):
 
 
 def load_runs(folder: str | Path) -> list[Run]:
-    """Every finished run below a folder, such as `outputs/` or a sweep's; the one that finished last comes last.
+    """Every finished run below a folder, such as `outputs/` or a sweep's, in the order they finished.
 
     Raises:
         DataError: There is no such folder, or no finished run in it.

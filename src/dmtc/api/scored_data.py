@@ -1,4 +1,4 @@
-"""Which images `job=evaluate` scores: a part of the run's own data, wherever they lie now, or another data set."""
+"""Which images `job=evaluate` scores: a part of the run's own data, wherever it is now, or another data set."""
 
 import hashlib
 import logging
@@ -21,13 +21,13 @@ PARTS = ("auto", "val", "test", "all")
 
 @dataclass(frozen=True)
 class ScoredData:
-    """Images with masks.
+    """Images with masks to score.
 
     Attributes:
-        components: Of the run, with this data set.
+        components: The run's components with this data set.
         ids: The images.
         part: "val", "test" or "all".
-        place: Where they lie; None of the run's own.
+        place: Where the data is; None for the run's own.
     """
 
     components: Components
@@ -36,12 +36,12 @@ class ScoredData:
     place: str | None
 
     def text(self) -> str:
-        """What is scored, in one line."""
+        """One line that describes what is scored."""
         which = {"val": "validation images", "test": "test images", "all": "images, all that have masks,"}[self.part]
         return f"scored: {len(self.ids)} {which} of {self.place or 'the data set of the run'}"
 
     def file_name(self, checkpoint: str) -> str:
-        """Of the record in the run's folder; another data set or part has one of its own."""
+        """Name of the record in the run's folder, different for each data set and part."""
         if self.place is None:
             return (
                 f"evaluation-{checkpoint}.json" if self.part == "val" else f"evaluation-{checkpoint}-{self.part}.json"
@@ -52,17 +52,17 @@ class ScoredData:
 
 
 def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], part: str) -> ScoredData:
-    """Find what is to be scored.
+    """Find the images to score.
 
     Args:
-        folder: Of the run.
-        config: As the command line composed it.
-        given: Dotted names of what it gave; options of `dataset` name other data, or the run's own at another place.
-        part: One of `PARTS`; "auto" takes the validation part, else the test part, else all images that have masks.
+        folder: The run's folder.
+        config: Config composed from the command line.
+        given: Dotted names of the options given there; those of `dataset` name other data, or a new place of the run's.
+        part: One of `PARTS`; "auto" takes the validation part, else the test part, else all images with masks.
 
     Raises:
-        ConfigError: No such part.
-        DataError: There are no such images, or the classes are not the run's.
+        ConfigError: There is no such part.
+        DataError: The part has no images, or the classes differ from the run's.
     """
     if part not in PARTS:
         raise ConfigError(f"job.part should be one of {', '.join(PARTS)}, but is {part!r}")
@@ -76,7 +76,7 @@ def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], part:
         if not other and all(key in DATA_PLACES for key in keys) and not differences_from_run(folder, moved.dataset):
             return _of(moved, part, None, True)
     except UserError:
-        pass  # it is another data set, or none: told below
+        pass  # another data set, or none: handled below
     spec = _other(config, own, keys)
     components = Components(own.config | {"dataset": spec}, own.split_as_stored, own.plan, own.task, keeps=False)
     place = str(spec.get("root") or spec.get("images") or spec["name"])
@@ -100,10 +100,10 @@ def _of(components: Components, part: str, place: str | None, has_validation: bo
 
 
 def _other(config: Config, own: Components, keys: Sequence[str]) -> dict[str, Any]:
-    """The settings of another data set: read as the run read its own, where it is of the same kind."""
-    asked, of_run = config["dataset"], own.config["dataset"]
-    spec = dict(asked)
-    if asked["name"] == of_run["name"]:
+    """The settings of another data set; one of the same kind as the run's inherits the run's settings."""
+    requested, of_run = config["dataset"], own.config["dataset"]
+    spec = dict(requested)
+    if requested["name"] == of_run["name"]:
         spec = of_run | {key: None for key in ("images", "masks", "unlabelled", "val", "test") if key in of_run}
         for key in keys:
             if key.count(".") == 1:
@@ -112,18 +112,18 @@ def _other(config: Config, own: Components, keys: Sequence[str]) -> dict[str, An
 
 
 def _has_own_validation(spec: Mapping[str, Any], dataset: Dataset) -> bool:
-    """Whether a data set says which images validate; else a share is held out at random, whatever it is."""
+    """Whether a data set defines its validation images, instead of a random share being held out."""
     if "val_fraction" not in spec:
         return True
     plain = {key: value for key, value in spec.items() if key not in ("augment", "on_error")}
-    log, told = logging.getLogger("dmtc"), logging.getLogger("dmtc").level
-    log.setLevel(logging.ERROR)  # what it finds is told once, by the data set itself
+    log, level = logging.getLogger("dmtc"), logging.getLogger("dmtc").level
+    log.setLevel(logging.ERROR)  # the actual data set already logs the same messages
     try:
         other = DATASETS.build(plain | {"val_fraction": 0.999}, "dataset", open_test=True, keeps=False)
     except UserError:
         return False
     finally:
-        log.setLevel(told)
+        log.setLevel(level)
     return set(other.val) == set(dataset.val) and spec["val_fraction"] < 0.9
 
 

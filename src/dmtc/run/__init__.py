@@ -1,1 +1,1 @@
-"""What a run leaves in its folder, and whether a folder is still that of the run: read, written, held together."""
+"""The folder of a run: reads and writes its files, and checks that they still belong to one run."""

@@ -1,4 +1,4 @@
-"""Whose the folder of a run is: what must not be there before it begins, and what must not come into it later."""
+"""Guards a run's folder: what must not be there before the run starts, and what must not be written into it later."""
 
 import contextlib
 from pathlib import Path
@@ -13,25 +13,25 @@ from dmtc.run.stored import holds_config
 from dmtc.run.sweep_folder import STATUS_NAME, read_status
 
 _OF_EVERY_RUN = {"dataset", "loss", "schedule"}
-"""What no config of a run is without: another program's config.yaml is no run's."""
+"""Keys of every run's config, to tell it from another program's config.yaml."""
 
 _PARTS = ("phases", "pseudo_labels", "report", "pictures", "tensorboard", "wandb")
-"""Folders inside that of a run which hold nothing else."""
+"""Subfolders of a run folder that hold only the run's own files."""
 
 _FIRST_FILES = ("config.yaml", "settings.json", "environment.json", "split.json", "task.json", "plan.json", ".lock")
 
 
 def refuse_foreign(folder: RunFolder) -> None:
-    """Refuse to begin a run among files that are no run's; nothing is touched.
+    """Refuse to start a run among files that do not belong to a run; nothing is touched.
 
     Raises:
-        ConfigError: The folder holds such files, or is none.
+        ConfigError: The folder holds such files, or the path is not a folder.
         DataError: It holds a run whose config is damaged.
     """
     require_folder(folder.path, "hydra.run.dir")
     if not folder.path.is_dir() or (folder.config_path.is_file() and holds_config(folder.config_path, _OF_EVERY_RUN)):
         return
-    foreign = sorted(path.name for path in folder.path.iterdir() if not _is_of_a_beginning(path))
+    foreign = sorted(path.name for path in folder.path.iterdir() if not _is_startup_file(path))
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise ConfigError(
@@ -40,8 +40,8 @@ def refuse_foreign(folder: RunFolder) -> None:
         )
 
 
-def _is_of_a_beginning(path: Path) -> bool:
-    """Whether a file is left by a run that was killed before it had its config, or was made just before a run."""
+def _is_startup_file(path: Path) -> bool:
+    """Whether a file was left by a run killed before it wrote its config, or was made just before a run."""
     if path.name == STATUS_NAME:
         return read_status(path.parent) is not None
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
@@ -50,10 +50,10 @@ def _is_of_a_beginning(path: Path) -> bool:
 
 
 def refuse_own_parts(folder: RunFolder, path: Path, option: str) -> None:
-    """Refuse to write something else where a run keeps its own files.
+    """Refuse to write other output where a run keeps its own files.
 
     Raises:
-        ConfigError: The path is the folder of some of them, or lies in it.
+        ConfigError: The path is one of the run's own folders, or inside one.
     """
     for part in (folder.path / name for name in _PARTS):
         if is_inside(path, part):
@@ -61,7 +61,7 @@ def refuse_own_parts(folder: RunFolder, path: Path, option: str) -> None:
 
 
 def undo(folder: RunFolder) -> None:
-    """Delete what a new run has written before its first phase, and its folder if nothing else is in it."""
+    """Delete what a new run wrote before its first phase, and its folder if it is then empty."""
     for name in _FIRST_FILES:
         with contextlib.suppress(OSError):
             (folder.path / name).unlink()

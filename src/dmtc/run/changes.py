@@ -1,4 +1,4 @@
-"""Which settings may differ between a run and its continuation: those that cannot change its results."""
+"""Which settings may change when a run resumes: those that cannot change its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ FREE = (
 """Settings that cannot change results: networks, pseudo-labels and scores are the same to the last bit."""
 
 BY_ROUNDING = ("run.device",)
-"""Settings that say on which machine a run is; another kind of device rounds otherwise, and it is told."""
+"""Settings of the machine. Another kind of device rounds differently, which is reported."""
 
 _BESIDE = (
     "job",
@@ -38,7 +38,7 @@ _BESIDE = (
     "default_aspp_rates",
     "default_aspp_branches",
 )
-"""Of a config: what is asked for now, names, and what other settings were made of."""
+"""Parts of a config that do not count: the current request, names, and inputs of other settings."""
 
 _SHOWN = 5
 _MISSING = object()
@@ -47,7 +47,8 @@ _MISSING = object()
 def settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that can change its results, by dotted key; ready for JSON.
 
-    Places are left out, as what lies there is compared. Of starting weights it stays whether they are a file.
+    Places are left out, because their content is compared instead. For starting weights in a file, only that fact is
+    kept.
     """
     counting = {}
     for key, value in _flat(config).items():
@@ -59,15 +60,15 @@ def settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], hint: str) -> None:
-    """Hold the settings of a run against those that it is to go on with. Places may differ: their content is compared.
+    """Refuse changes to the settings of a run. Places may differ, because their content is compared.
 
     Args:
-        before: Its config, or a part of it.
+        before: The run's config, or a part of it.
         after: The same part now.
-        hint: Beginning of the message.
+        hint: Start of the message.
 
     Raises:
-        ConfigError: Something differs that may change results; the message shows what.
+        ConfigError: Settings that may change results differ; the message lists them.
     """
     old, new = _flat(before), _flat(after)
     keys = [
@@ -91,7 +92,7 @@ def _may_differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> boo
 
 
 def is_free(key: str) -> bool:
-    """Whether a setting may differ between a run and its continuation."""
+    """Whether a setting may change when a run resumes."""
     return any(key == free or key.startswith(f"{free}.") for free in (*FREE, *BY_ROUNDING))
 
 

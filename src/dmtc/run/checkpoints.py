@@ -1,8 +1,8 @@
-"""Checkpoints of a phase that is under way: the last two, each whole or noticed not to be.
+"""Checkpoints of an unfinished phase: the last two, with damage detected.
 
-A checkpoint is one file by `torch.save`, of tensors and plain values alone. Its name tells the step and how its SHA-256
-begins, so a file that was cut off or damaged is known without trusting its content, and the one before it is used. For
-the same reason nothing waits for the disk here: all that a power cut could take is the newer of two files.
+A checkpoint is one `torch.save` file with only tensors and plain values. Its name holds the step and the start of its
+SHA-256, so a truncated or damaged file is detected without trusting its content, and the previous one is used instead.
+That is also why nothing here waits for the disk: a power cut can cost only the newer of two files.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ class Checkpoints:
     """The checkpoints of one phase.
 
     Args:
-        folder: Where they lie; it need not exist yet.
+        folder: Holds the checkpoints; it need not exist yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,9 +40,9 @@ class Checkpoints:
             The file.
 
         Raises:
-            OSError: It cannot be written; the earlier ones are still there.
+            OSError: It cannot be written; the earlier checkpoints remain.
         """
-        # Its name ends in its hash, which is known only when all is written.
+        # The final name contains the hash, which is known only after writing.
         nameless = self.folder / "checkpoint.pt"
         with replacing(nameless) as unfinished:
             digest = _write(state, unfinished)
@@ -52,10 +52,10 @@ class Checkpoints:
         return path
 
     def load(self, damaged: Callable[[Path], None]) -> dict[str, Any] | None:
-        """The last checkpoint that is whole, its tensors on the CPU; None if there is none.
+        """The last undamaged checkpoint, with its tensors on the CPU; None if there is none.
 
         Args:
-            damaged: Told of each file that is not; it is deleted.
+            damaged: Called with each damaged file, which is then deleted.
         """
         for path in self._files():
             with open_regular(path) as file:
@@ -70,7 +70,7 @@ class Checkpoints:
         return next(iter(self._files()), None)
 
     def remove(self) -> None:
-        """Delete all: the phase is done."""
+        """Delete all checkpoints, because the phase is done."""
         for path in [*self._files(), self.folder / "checkpoint.pt"]:
             path.unlink(missing_ok=True)
 
@@ -82,19 +82,19 @@ class Checkpoints:
 
 
 def _write(state: dict[str, Any], path: Path) -> str:
-    """Save and return the SHA-256."""
+    """Save the state and return the file's SHA-256."""
     with path.open("wb") as file:
         hashing = _Hashing(file)
         try:
-            torch.save(state, hashing)  # pyright: ignore[reportArgumentType]  # it asks for no more than write and flush
+            torch.save(state, hashing)  # pyright: ignore[reportArgumentType]  # it only calls write and flush
         except RuntimeError as error:
-            # torch tells of a full disk by a position in the file that it did not expect.
+            # torch reports a full disk as an unexpected file position.
             raise hashing.error or error from None
     return hashing.digest.hexdigest()
 
 
 class _Hashing:
-    """A file to write to, with the hash of what went through it."""
+    """A writable file that hashes what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.digest = hashlib.sha256()

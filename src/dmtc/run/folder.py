@@ -1,17 +1,17 @@
-"""Where everything of a run lies. The one place that knows file names; two runs never share a file.
+"""Layout of a run folder. Only this module knows the file names; two runs never share a file.
 
-config.yaml  environment.json  split.json  plan.json       what is to be done, with which code and images
-settings.json                                              the settings that can change results, as they were at first
-task.json                                                  classes and colors, for when the data set is elsewhere
+config.yaml  environment.json  split.json  plan.json       what to do, with which code and images
+settings.json                                              the original settings that can change results
+task.json                                                  classes and colors, for when the data set is missing
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
-phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of a phase that is under way
-phases/<phase>/metrics.jsonl                               its values, while a process trains it beside the first one
+phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of an unfinished phase
+phases/<phase>/metrics.jsonl                               its values, while a process other than the first trains it
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
 pseudo_labels/<teacher phase>/                             a teacher's predictions for the unlabelled images
-results.json  results.txt                                  what came out
-report.html  report/  pictures/                            the same to look at
-.lock                                                      held by the process that is writing here
+results.json  results.txt                                  results
+report.html  report/  pictures/                            results to look at
+.lock                                                      held by the process that writes here
 """
 
 import json
@@ -42,7 +42,7 @@ from dmtc.tracking.phase_record import PhaseRecord
 
 
 class RunFolder:
-    """Paths, and reading and writing of a run's small files."""
+    """Paths of a run, and reading and writing of its small files."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -52,7 +52,7 @@ class RunFolder:
         """The folder of an earlier run.
 
         Raises:
-            DataError: It is none.
+            DataError: It is not a run folder.
         """
         folder = cls(path)
         if not folder.path.is_dir():
@@ -66,15 +66,15 @@ class RunFolder:
 
     @property
     def lock_path(self) -> Path:
-        """Held by the process that is writing here."""
+        """Lock held by the process that writes here."""
         return self.path / ".lock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing here meanwhile. The system ends the lock with its process, however it ends.
+        """Keep other processes from writing here. The system releases the lock however its process ends.
 
         Raises:
-            ConfigError: Another one is writing here.
+            ConfigError: Another process is writing here.
         """
         path = self.lock_path
         lock = FileLock(path, timeout=0)
@@ -108,12 +108,12 @@ class RunFolder:
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object a logged step."""
+        """One JSON object per logged step."""
         return self.path / "metrics.jsonl"
 
     @property
     def results_path(self) -> Path:
-        """What came out; written last, so a run that has it is finished."""
+        """Results; written last, so a run that has them is finished."""
         return self.path / "results.json"
 
     @property
@@ -126,15 +126,15 @@ class RunFolder:
         return self.path / "phases" / phase / f"{which}.safetensors"
 
     def metrics_of_phase_path(self, phase: str) -> Path:
-        """As `metrics_path`, for a phase that a process other than the first one trains by itself, until it is done."""
+        """Like `metrics_path`, for a phase in training by a process other than the first one."""
         return self.path / "phases" / phase / "metrics.jsonl"
 
     def checkpoints(self, phase: str) -> Checkpoints:
-        """The checkpoints of a phase that is under way."""
+        """The checkpoints of an unfinished phase."""
         return Checkpoints(self.path / "phases" / phase)
 
     def tidy(self) -> None:
-        """Delete what a run, or a job in its folder, that was killed has left half-written."""
+        """Delete half-written files of a killed run, or of a killed job in its folder."""
         remove_unfinished(self.path)
 
     def store(self, teacher_phase: str) -> PseudoLabelStore:
@@ -156,19 +156,19 @@ class RunFolder:
         return config
 
     def _directory(self) -> Path:
-        """Where the run was started, or where we are."""
+        """The run's working directory, or the current one if unknown."""
         return Path(str(self.read_environment().get("directory", Path.cwd())))
 
     def write_settings(self, settings: dict[str, Any]) -> None:
-        """Write the settings that the run began with, and what they say of files of weights."""
+        """Write the settings the run began with, and the hashes of its starting weights."""
         write_json(self.path / "settings.json", settings)
 
     def has_settings(self) -> bool:
-        """Whether the run keeps the settings that it began with; they come before the split."""
+        """Whether the settings the run began with were written, which happens before the split."""
         return (self.path / "settings.json").is_file() or self.has_split()
 
     def read_settings(self) -> dict[str, Any]:
-        """The settings that the run began with: `sha256`, `settings`, `starting_weights`.
+        """The settings the run began with: `sha256`, `settings`, `starting_weights`.
 
         Raises:
             DataError: They are missing or damaged.
@@ -181,7 +181,7 @@ class RunFolder:
             raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
     def _existing(self, name: str) -> Path:
-        """The path of a file that every run has once it has begun."""
+        """The path of a file that every run has from its start."""
         path = self.path / name
         if not path.is_file():
             raise DataError(f"{self.path} is damaged, or of another version of dmtc: it has no {name}")
@@ -199,12 +199,12 @@ class RunFolder:
             return {}
 
     def write_split(self, split: Split, data: DataRecord) -> None:
-        """Write which images are labelled and which are not, with their hash, and what the files of the data hold."""
+        """Write which images are labelled and which are not, with their hash, and the record of the data files."""
         content = json.loads(split.to_json()) | {"data": data.to_json()}
         write_atomically(self.path / "split.json", json.dumps(content, indent=1) + "\n", durable=True)
 
     def has_split(self) -> bool:
-        """Whether the images were chosen before the run was stopped; they come before the plan."""
+        """Whether the split was written, which happens before the plan."""
         return (self.path / "split.json").is_file() or self.has_plan()
 
     def read_split(self) -> Split:
@@ -216,7 +216,7 @@ class RunFolder:
             raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}") from None
 
     def read_data(self) -> DataRecord:
-        """What the files of the data held when the run began.
+        """The record of the data files from when the run began.
 
         Raises:
             DataError: It is missing or damaged.
@@ -235,7 +235,7 @@ class RunFolder:
         write_json(self.path / "plan.json", plan_to_json(plan))
 
     def has_plan(self) -> bool:
-        """Whether the phases were settled before the run was stopped."""
+        """Whether the plan was written."""
         return (self.path / "plan.json").is_file()
 
     def read_plan(self) -> list[Phase]:
@@ -247,7 +247,7 @@ class RunFolder:
         write_json(self.path / "task.json", task.to_json())
 
     def read_task(self) -> Task:
-        """Read classes and colors; they are there before the plan.
+        """Read classes and colors, which are written before the plan.
 
         Raises:
             DataError: They are missing or damaged.
@@ -255,27 +255,27 @@ class RunFolder:
         return stored.read_task(self._existing("task.json"))
 
     def write_phase(self, record: PhaseRecord) -> None:
-        """Mark a phase as done, with what is to be reported of it."""
+        """Write the record of a phase, which marks it as done."""
         content = json.loads(json.dumps(record.to_json()))
         path = self.path / "phases" / record.name / "phase.json"
         write_json(path, content | {stored.DIGEST: stored.digest(content)})
 
     def read_phase(self, name: str) -> PhaseRecord | None:
-        """What is to be reported of a phase, or None if it is not done."""
+        """The record of a phase, or None if it is not done."""
         path = self.path / "phases" / name / "phase.json"
         return stored.read_phase(path, name) if path.is_file() else None
 
     def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
-        """Write what became of a network's starting weights."""
+        """Write the report on loading a network's starting weights."""
         write_json(self.path / "phases" / phase / "starting_weights.json", report)
 
     def read_weights_report(self, phase: str) -> dict[str, Any] | None:
-        """What became of a network's starting weights; None of a phase that does not start anew."""
+        """The report on loading a network's starting weights; None for a phase that continues from another."""
         path = self.path / "phases" / phase / "starting_weights.json"
         return stored.read_mapping(path) if path.is_file() else None
 
     def write_results(self, results: dict[str, Any], text: str) -> None:
-        """Write results.json and the same as a table to read."""
+        """Write results.json, and results.txt with the same as a readable table."""
         write_atomically(self.path / "results.txt", text)
         write_json(self.results_path, results)
 

@@ -1,7 +1,7 @@
-"""Data, lists and starting weights at another place than when a run began: which settings are places, and new ones.
+"""Data, lists and starting weights that moved since a run began: which settings are places, and how to change them.
 
-A path cannot change results where its content agrees. So these settings may be given anew for a run that is there
-already; what lies at the new place is held against what the run has recorded, by whoever uses it.
+A path cannot change results if its content is the same. So these settings may be changed for an existing run; whatever
+uses the new place compares its content with the run's record.
 """
 
 import copy
@@ -16,12 +16,12 @@ _WEIGHTS = "model.weights."
 
 
 def is_place(key: str) -> bool:
-    """Whether a dotted key of a config says where something lies."""
+    """Whether a dotted config key is the path of data, a list or weights."""
     return key in (*DATA_PLACES, *LIST_PLACES) or key.startswith(_WEIGHTS)
 
 
 def same_kind(before: Any, after: Any) -> bool:
-    """Whether two values of a place differ in where it is alone: a file of weights is not a download, nor none."""
+    """Whether two values of a place differ only in the path: a weight file cannot become a download or none."""
     return is_path(before) == is_path(after) and (is_path(before) or before == after)
 
 
@@ -36,14 +36,14 @@ def is_weights(key: str) -> bool:
 
 
 def relocated(config: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a run with other places in it.
+    """The config of a run with new places.
 
     Args:
-        config: As it was settled.
+        config: The run's config, settled.
         places: Paths by dotted key, such as "dataset.root".
 
     Raises:
-        ConfigError: A key is no place, or the run has no such setting.
+        ConfigError: A key is not a place, the run has no such setting, or a weight file would change its kind.
 
     Examples:
         >>> relocated({"dataset": {"name": "voc", "root": "/old"}}, {"dataset.root": "/new"})
@@ -52,7 +52,7 @@ def relocated(config: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str,
     moved = copy.deepcopy(dict(config))
     for key, value in places.items():
         if not is_place(key):
-            raise ConfigError(f"{key} does not say where something lies, so it cannot be given anew for a run")
+            raise ConfigError(f"{key} is not the place of data or weights, so it cannot be changed for a run")
         *outer, last = key.split(".")
         part = moved
         for name in outer:
@@ -69,11 +69,11 @@ def relocated(config: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str,
 
 
 def found_from(directory: Path, dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a data set with its folders looked up from where a run was started, as far as they are there.
+    """The settings of a data set, with relative paths resolved from a run's working directory if they exist there.
 
     Args:
-        directory: The working directory at that time.
-        dataset: Settings.
+        directory: The working directory when the run started.
+        dataset: The settings.
     """
     if directory == Path.cwd():
         return dict(dataset)
@@ -84,17 +84,17 @@ def found_from(directory: Path, dataset: Mapping[str, Any]) -> dict[str, Any]:
         from_there = directory / given if isinstance(given, str) else None
         return str(from_there) if from_there is not None and from_there.exists() else given
 
-    # What other places hold is known by now, or is made where we are.
+    # The content of other places is already recorded, or made in the current directory.
     files = ("root", "images", "masks", "unlabelled", "val", "test")
     return {key: found(value) if key in files else value for key, value in dataset.items()}
 
 
 def places_among(overrides: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The places that a command line names, by dotted key.
+    """The places given on a command line, by dotted key.
 
     Args:
-        overrides: As Hydra has taken them, such as "dataset.root=/new".
-        config: What they were composed to.
+        overrides: Hydra's overrides, such as "dataset.root=/new".
+        config: The composed config.
 
     Examples:
         >>> places_among(["dataset.root=/new", "run.workers=2"], {"dataset": {"root": "/new"}})

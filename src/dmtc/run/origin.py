@@ -1,8 +1,8 @@
-"""What the parts of a run were made from, so that those of two runs are never mixed in one folder.
+"""Fingerprints of what each part of a run was made from, so parts of two runs never mix in one folder.
 
-`settings.json` keeps the settings that can change results, as they were when the run began. The record and the
-checkpoints of a phase name their fingerprint, that of the split, and the weights and pseudo-labels that the phase
-started from.
+`settings.json` keeps the settings that can change results, as they were when the run began. A phase's record and
+checkpoints hold the fingerprints of these settings, the split, and the weights and pseudo-labels the phase started
+from.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dmtc.splits import Split
 from dmtc.tracking.phase_record import PhaseRecord
 
 Origin = dict[str, str | None]
-"""Fingerprints by what they are of: `settings`, `split`, `weights`, `pseudo_labels`; None where there is nothing."""
+"""Fingerprints of `settings`, `split`, `weights` and `pseudo_labels`; None for what a phase does not have."""
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -29,18 +29,18 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 
 def require_own_settings(folder: RunFolder, config: Mapping[str, Any]) -> str:
-    """See that a config has the settings that a run began with.
+    """Check that a config has the settings a run began with.
 
     Args:
-        folder: Of the run.
-        config: Of which the run's parts are to be made now.
+        folder: The run's folder.
+        config: The config to build the run's parts from.
 
     Returns:
-        The fingerprint that the run's phases carry.
+        The fingerprint of the settings, which the run's phases hold.
 
     Raises:
-        ConfigError: A setting that can change results is another one; the message says which.
-        DataError: The settings that it began with are missing or damaged.
+        ConfigError: A setting that can change results differs; the message says which.
+        DataError: The settings the run began with are missing or damaged.
     """
     recorded = folder.read_settings()
     path = folder.config_path
@@ -49,15 +49,15 @@ def require_own_settings(folder: RunFolder, config: Mapping[str, Any]) -> str:
 
 
 def write_settings(folder: RunFolder, config: Mapping[str, Any], starting_weights: Mapping[str, str | None]) -> None:
-    """Keep the settings that a run begins with; those of a run that has begun stay.
+    """Record the settings a run begins with; settings already recorded stay.
 
     Args:
-        folder: Of the run.
-        config: Settled.
-        starting_weights: SHA-256 of the file of each network whose training is still to begin.
+        folder: The run's folder.
+        config: The settled config.
+        starting_weights: SHA-256 of the weight file of each network that has not been trained yet.
 
     Raises:
-        DataError: A file is another one than when the run began.
+        DataError: A weight file has changed since the run began.
     """
     recorded = folder.read_settings() if folder.has_settings() else None
     known = {} if recorded is None else recorded["starting_weights"]
@@ -65,8 +65,8 @@ def write_settings(folder: RunFolder, config: Mapping[str, Any], starting_weight
         if known.get(network, sha256) != sha256:
             raise DataError(
                 f"model.weights.{network}: {config['model']['weights'][network]} is another file than when"
-                f" {folder.path} was begun (SHA-256 {_short(sha256)} in place of {_short(known[network])});"
-                f" give the place of that one, or start a new run"
+                f" {folder.path} began (SHA-256 {_short(sha256)} instead of {_short(known[network])});"
+                f" give the path of the original, or start a new run"
             )
     if recorded is None:
         settings = settings_that_count(config)
@@ -75,13 +75,13 @@ def write_settings(folder: RunFolder, config: Mapping[str, Any], starting_weight
 
 
 def origin_of(folder: RunFolder, phase: Phase, split: Split, before: PhaseRecord | None) -> Origin:
-    """What a phase is made from.
+    """The fingerprints of what a phase is made from.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         phase: The phase.
         split: The run's split.
-        before: The record of the phase that it goes on from, if it does.
+        before: The record of the phase it continues from, if any.
     """
     settings = folder.read_settings()
     starting = settings["starting_weights"].get(phase.trainee)
@@ -94,21 +94,21 @@ def origin_of(folder: RunFolder, phase: Phase, split: Split, before: PhaseRecord
 
 
 def weights_sha256(record: PhaseRecord | None, which: str = "last") -> str | None:
-    """SHA-256 of a phase's weights by its record; None of a phase that is not done."""
+    """SHA-256 of a phase's weights from its record; None for a phase that is not done."""
     return None if record is None else record.weights.get(which)
 
 
 def load_network(folder: RunFolder, model: SegmentationModel, phase: str, which: str = "last") -> None:
-    """Load what a phase has left into a network; all of it, and nothing else.
+    """Load the weights of a phase into a network, which must match them exactly.
 
     Args:
-        folder: Of the run.
-        model: Built as the run's.
+        folder: The run's folder.
+        model: Built like the run's network.
         phase: Name of the phase.
         which: "last" or "best".
 
     Raises:
-        WeightsError: The file is missing, damaged, or another one than the phase has written.
+        WeightsError: The file is missing, damaged, or not the one the phase wrote.
     """
     path, record = folder.weights_path(phase, which), folder.read_phase(phase)
     remedy = f"go on with: python run.py resume={folder.path}"
@@ -118,17 +118,17 @@ def load_network(folder: RunFolder, model: SegmentationModel, phase: str, which:
 
 
 def require_one_run(folder: RunFolder, plan: Sequence[Phase], split: Split, settings: str) -> None:
-    """See that what lies in a folder was made by one run: from these settings, this split, and from each other.
+    """Check that the phases in a folder come from one run: from these settings, this split, and each other.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         plan: Its phases.
         split: Its split.
-        settings: Their fingerprint.
+        settings: Fingerprint of its settings.
 
     Raises:
         ConfigError: Phases were made with other settings.
-        DataError: They were made with another split or plan, or from weights that were made anew since.
+        DataError: They were made with another split or plan, or from weights that have since been retrained.
     """
     records = {phase.name: record for phase in plan if (record := folder.read_phase(phase.name)) is not None}
     for phase in plan:
@@ -148,18 +148,18 @@ def require_one_run(folder: RunFolder, plan: Sequence[Phase], split: Split, sett
         if recorded is not None and origin.get("weights") != recorded:
             raise DataError(
                 f"{folder.path}: phase {phase.name} began from other weights of {phase.init_from} than those that are"
-                f" there now; delete phases/{phase.name} and those after it, to train them anew"
+                f" there now; delete phases/{phase.name} and those after it to retrain them"
             )
 
 
 def require_origin(folder: RunFolder, phase: Phase, origin: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """See that a phase was made from what is there now.
+    """Check that a phase was made from what is there now.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         phase: The phase.
-        origin: What its record or checkpoint names.
-        now: The same of what is there.
+        origin: Fingerprints in its record or checkpoint.
+        now: Fingerprints of what is there now.
 
     Raises:
         ConfigError: It was made with other settings.
@@ -168,14 +168,13 @@ def require_origin(folder: RunFolder, phase: Phase, origin: Mapping[str, Any], n
     for what, found in now.items():
         if origin.get(what) == found:
             continue
-        told = f"{folder.path}: phase {phase.name} was made"
+        prefix = f"{folder.path}: phase {phase.name} was made"
         if what == "settings":
-            raise ConfigError(
-                f"{told} with other settings than {folder.config_path.name} has now: put them back, or start a new run"
-            )
+            config = folder.config_path.name
+            raise ConfigError(f"{prefix} with other settings than {config} has now: put them back, or start a new run")
         names = {"split": "a split other than split.json", "weights": "other weights", "pseudo_labels": "other labels"}
         again = f"delete phases/{phase.name} and those after it"
-        raise DataError(f"{told} with {names[what]} than there is now; put it back, or {again}")
+        raise DataError(f"{prefix} with {names[what]} than there is now; put it back, or {again}")
 
 
 def _short(sha256: str | None) -> str:

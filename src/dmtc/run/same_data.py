@@ -1,4 +1,4 @@
-"""Whether a data set is that which a run began with, wherever it lies now."""
+"""Checks that a data set is still the one a run began with, wherever it is now."""
 
 from dmtc.core.errors import DataError
 from dmtc.data import Dataset
@@ -7,17 +7,17 @@ from dmtc.run.folder import RunFolder
 
 
 def differences_from_run(folder: RunFolder, dataset: Dataset) -> list[str]:
-    """In what a data set differs from that which a run began with.
+    """How a data set differs from the one a run began with.
 
     Args:
-        folder: Of the run.
-        dataset: As it is now.
+        folder: The run's folder.
+        dataset: The data set now.
 
     Returns:
-        One remark each; empty if it is the same.
+        One remark per difference; empty if there is none.
 
     Raises:
-        DataError: What was recorded is missing or damaged.
+        DataError: The run's record of its data is missing or damaged.
     """
     split, recorded = folder.read_split(), folder.read_data()
     try:
@@ -28,14 +28,14 @@ def differences_from_run(folder: RunFolder, dataset: Dataset) -> list[str]:
 
 
 def require_same_data(folder: RunFolder, dataset: Dataset) -> None:
-    """See that a data set is that which a run began with.
+    """Check that a data set is the one a run began with.
 
     Args:
-        folder: Of the run.
-        dataset: As it is now.
+        folder: The run's folder.
+        dataset: The data set now.
 
     Raises:
-        DataError: It is not; the message says in what it differs.
+        DataError: It is not; the message lists the differences.
     """
     if differing := differences_from_run(folder, dataset):
         raise DataError(

@@ -1,7 +1,7 @@
-"""What an earlier run has written, held against what it has to be before anything relies on it.
+"""Reads files of an earlier run and checks them before anything relies on them.
 
-Files of a run may be cut off, edited or damaged. Each reader here returns what its file has to hold, or says in one
-line which file is damaged, and how.
+Files of a run may be truncated, edited or damaged. Each reader returns valid content or says in one line which file is
+damaged, and how.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from dmtc.schedule.phase import plan_from_json
 from dmtc.tracking.phase_record import PhaseRecord
 
 LARGEST = 1 << 30
-"""Bytes of a file of JSON: split.json holds two hashes for every labelled image."""
+"""Size limit of a JSON file in bytes; split.json holds two hashes for every labelled image."""
 
 DIGEST = "sha256"
-"""In the record of a phase: the hash of all the rest."""
+"""Key in a phase's record for the hash of all the rest."""
 
 
 def digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of what a record holds, in whatever order and however it is indented."""
+    """SHA-256 of a record's content, independent of key order and indentation."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the config of a run: all parts are there, whatever is in them.
+    """Read the config of a run; checks that all its parts exist, but not their content.
 
     Raises:
         DataError: It is damaged.
@@ -50,17 +50,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def holds_config(path: Path, keys: set[str]) -> bool:
-    """Whether a file is a config with some keys: another program may call a file of its own so too.
+    """Whether a file is a config with some keys, because another program may use the same file name.
 
     Raises:
-        DataError: Nobody can read it.
+        DataError: It cannot be read.
     """
     config = read_yaml(path)
     return isinstance(config, dict) and config.keys() >= keys
 
 
 def read_json(path: Path) -> Any:
-    """Read a file of JSON.
+    """Read a JSON file.
 
     Raises:
         DataError: It cannot be read, or is damaged.
@@ -74,7 +74,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """As `read_json`, of a file that holds one JSON object."""
+    """Like `read_json`, for a file that holds one JSON object."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} is damaged: it should hold a JSON object, but holds a {type(content).__name__}")
@@ -98,7 +98,7 @@ def read_plan(path: Path) -> list[Phase]:
             others = {entry["init_from"], entry["label_from"]} - {None}
             named = re.fullmatch(r"[\w-]+", entry["name"]) and re.fullmatch(r"\w+", entry["trainee"])
             if not named or entry["name"] in names or not others <= names or entry["steps"] < 1:
-                wrong = [f"phase {number} ({entry['name']}) is none of a plan"]
+                wrong = [f"phase {number} ({entry['name']}) is not a valid phase"]
             names.add(entry["name"])
         faults += wrong
     if faults:
@@ -126,7 +126,7 @@ def read_task(path: Path) -> Task:
 
 
 def read_phase(path: Path, name: str) -> PhaseRecord:
-    """Read what is to be reported of a phase.
+    """Read the record of a phase.
 
     Raises:
         DataError: It is damaged, or was changed after it was written.
@@ -139,5 +139,5 @@ def read_phase(path: Path, name: str) -> PhaseRecord:
     except TypeError as error:
         raise DataError(f"{path} is damaged, or of another version of dmtc: {error}") from None
     if record.name != name:
-        raise DataError(f"{path} is damaged: it is no record of phase {name}")
+        raise DataError(f"{path} is damaged: it is not the record of phase {name}")
     return record

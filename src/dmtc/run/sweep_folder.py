@@ -1,8 +1,8 @@
-"""What the folder of a sweep holds beside its runs. The one place that knows these file names.
+"""Layout of a sweep folder, apart from its runs. Only this module knows these file names.
 
-sweep.json            the jobs that were asked for, in order, and why some could not be started
-<job>/status.json     what became of a job: running, done or failed, and why
-report.html  report/  all runs together
+sweep.json            the requested jobs in order, and why some could not be started
+<job>/status.json     status of a job: running, done or failed, and why
+report.html  report/  report on all runs
 """
 
 import json
@@ -20,7 +20,7 @@ STATUS_NAME = "status.json"
 
 _LAUNCHERS = (".submitit", ".slurm")
 _OURS = re.compile(rb"^ +app_name: dmtc$", re.MULTILINE)
-"""What Hydra's record of a command says if it was one of dmtc's."""
+"""Marks Hydra's record of a dmtc command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Job:
     """A job of a sweep.
 
     Attributes:
-        name: The overrides in which it differs from the other jobs.
-        overrides: All that it was started with.
-        asked: When its command was given; seconds since 1970.
+        name: The overrides that distinguish it from the other jobs.
+        overrides: All its overrides.
+        asked: When its command was given, in seconds since 1970.
         refused: Why it could not be started; None if it could.
     """
 
@@ -42,16 +42,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What became of a job.
+    """Status of a job.
 
     Attributes:
-        overrides: What it was started with.
-        state: A job that was killed stays "running".
+        overrides: Its overrides.
+        state: A killed job stays "running".
         began: Seconds since 1970.
-        ended: Likewise; None for one that has not ended.
-        miou: What it returned; None if it returned nothing.
+        ended: Seconds since 1970; None if it has not ended.
+        miou: The mIoU it returned, if any.
         reason: Why it failed, in one line.
-        traceback: Of an error that nobody foresaw.
+        traceback: Traceback of an unexpected error.
     """
 
     overrides: tuple[str, ...]
@@ -79,7 +79,7 @@ class SweepFolder:
         self.path = Path(path).absolute()
 
     def refuse_foreign(self) -> None:
-        """Refuse to begin a sweep among files that are no sweep's; nothing is touched.
+        """Refuse to start a sweep among files that do not belong to a sweep; nothing is touched.
 
         Raises:
             ConfigError: The folder holds such files.
@@ -95,12 +95,12 @@ class SweepFolder:
             )
 
     def write_jobs(self, jobs: Sequence[Job]) -> None:
-        """Note what was asked for, after what earlier commands have asked for in the same folder."""
+        """Record the requested jobs, after those of earlier commands in the same folder."""
         known = {job.overrides: job for job in self.read_jobs()} | {job.overrides: job for job in jobs}
         write_json(self.path / "sweep.json", {"jobs": [asdict(job) for job in known.values()]})
 
     def read_jobs(self) -> list[Job]:
-        """What was asked for; nothing if it is not known."""
+        """The requested jobs; empty if unknown."""
         content = _read(self.path / "sweep.json")
         try:
             return [Job(**{**job, "overrides": tuple(job["overrides"])}) for job in content["jobs"]] if content else []
@@ -108,18 +108,18 @@ class SweepFolder:
             return []
 
     def statuses(self) -> list[Status]:
-        """Of all jobs that were started."""
+        """Statuses of all jobs that were started."""
         found = (read_status(folder) for folder in sorted(self.path.iterdir()) if folder.is_dir())
         return [status for status in found if status is not None]
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Write what became of a job into its folder."""
+    """Write the status of a job into its folder."""
     write_json(folder / STATUS_NAME, asdict(status))
 
 
 def read_status(folder: Path) -> Status | None:
-    """What became of a job, or None if that is not known."""
+    """The status of a job, or None if unknown."""
     content = _read(folder / STATUS_NAME)
     try:
         return Status(**{**content, "overrides": tuple(content["overrides"])}) if content else None
@@ -128,7 +128,7 @@ def read_status(folder: Path) -> Status | None:
 
 
 def _is_of_sweeps(path: Path) -> bool:
-    """Whether something in a folder is of runs, or of a sweep that trained none, by this or an earlier command."""
+    """Whether a path in a sweep folder was left by a sweep of this or an earlier command, with or without runs."""
     if path.name == "multirun.yaml":
         try:
             return _OURS.search(read_regular(path)) is not None
