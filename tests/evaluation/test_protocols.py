@@ -86,7 +86,7 @@ def test_original_is_the_picture_itself():
     assert image is pictures.image
     assert truth is pictures.label
     network = pointwise()
-    assert protocol("original").ask(network) is network
+    assert protocol("original").wrap(network) is network
 
 
 def test_padded():
@@ -158,12 +158,12 @@ def test_multiple_shows_the_nearest_multiple_and_resizes_the_logits():
         return contextual(images)
 
     pictures = batch(13, 15)
-    logits = protocol("multiple").ask(network)(pictures.image)
+    logits = protocol("multiple").wrap(network)(pictures.image)
     view = torch.tensor(linear_by_loops(pictures.image[1, 2].tolist(), 12, 16))
     assert (seen[0][1, 2] - view).abs().max() <= 0.501
     expected = linear_by_loops(contextual(seen[0])[1, 2].tolist(), 13, 15)
     torch.testing.assert_close(logits[1, 2], torch.tensor(expected), atol=1e-4, rtol=0)
-    protocol("multiple", of=14).ask(network)(batch(5, 35).image)
+    protocol("multiple", of=14).wrap(network)(batch(5, 35).image)
     assert seen[1].shape[-2:] == (14, 42)
     image, truth = protocol("multiple").frame(pictures)
     assert image is pictures.image
@@ -192,14 +192,14 @@ def test_places_of_windows(length, crop, stride, starts):
 
     column = torch.arange(length)
     image = torch.stack([column % 256, column // 256, column * 0]).to(torch.uint8)[None, :, None]
-    protocol("sliding", crop=[1, crop], stride=stride).ask(network)(image)
+    protocol("sliding", crop=[1, crop], stride=stride).wrap(network)(image)
     assert seen == [(start, min(crop, length)) for start in starts]
 
 
 def test_overlapping_windows_average_probabilities():
     height, width, (rows, columns) = 7, 10, (4, 5)
     image = batch(height, width).image
-    logits = protocol("sliding", crop=[rows, columns], stride=0.5).ask(contextual)(image)
+    logits = protocol("sliding", crop=[rows, columns], stride=0.5).wrap(contextual)(image)
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(2, height, width))
     tops, lefts = [0, 2, 3], [0, 2, 4, 5]
     windows = {
@@ -218,7 +218,7 @@ def test_overlapping_windows_average_probabilities():
 @pytest.mark.parametrize("classes", [2, 5, 150])
 def test_windows_of_a_pointwise_network_are_the_whole(classes):
     image, network = batch(20, 30).image, pointwise(classes)
-    windows = protocol("sliding").ask(network)(image)
+    windows = protocol("sliding").wrap(network)(image)
     torch.testing.assert_close(windows.softmax(1), network(image).softmax(1), atol=1e-5, rtol=1e-4)
 
 

@@ -99,7 +99,7 @@ def test_a_logger_that_fails_is_told_once_and_stops_nothing(tmp_path, fails_at):
         metrics.log({"phase": "r0-a", "step": step})
     metrics.finish({})
     reason = {"start": "cannot log in", "log": "no network", "finish": "service is gone"}[fails_at]
-    assert told == [f"logger bad failed ({reason}) and gets nothing more; metrics.jsonl has everything"]
+    assert told == [f"logger bad failed ({reason}) and is turned off; metrics.jsonl has everything"]
     assert other.records == [1, 2, "finished"]
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 

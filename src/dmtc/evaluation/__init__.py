@@ -1,4 +1,4 @@
-"""Scoring: what the network is shown of a validation picture, what is counted, and the scores from the counts."""
+"""Scoring: how a network sees a validation image, the pixels counted, and the scores computed from the counts."""
 
 from dmtc.evaluation import sliding  # noqa: F401  (importing registers its protocols)
 from dmtc.evaluation.evaluate import Evaluation, build_evaluation, evaluate, evaluation_faults, title_of

@@ -1,4 +1,4 @@
-"""What a student thinks of a pseudo-labelled image: where it disagrees, where it wins, and how much it learns there."""
+"""A student's view of a pseudo-labelled image: where it disagrees, where it wins, and how much it learns there."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disagreement:
-    """A student's prediction for one image, beside its teacher's.
+    """A student's prediction for an image, to compare with its teacher's.
 
     Attributes:
         label: uint8 (H, W), the student's most probable class.
-        confidence: float32 (H, W) in [0, 1], its probability of that class.
-        weight: float32 (H, W), how much each pixel counts in the loss of the round if its pseudo-label is kept.
+        confidence: float32 (H, W) in [0, 1], the student's probability of that class.
+        weight: float32 (H, W), weight of each pixel in the round's loss if its pseudo-label is kept.
     """
 
     label: UInt8Array
@@ -29,11 +29,11 @@ class Disagreement:
     weight: Float32Array
 
     def disagrees(self, pseudo_label: UInt8Array) -> BoolArray:
-        """Bool (H, W), where the student would choose another class than the pseudo-label; ignored pixels never."""
+        """Bool (H, W), where the student predicts a class other than the pseudo-label; false at ignored pixels."""
         return (self.label != pseudo_label) & (pseudo_label != IGNORE_INDEX)
 
     def wins(self, pseudo_label: UInt8Array, teacher_confidence: Float32Array) -> BoolArray:
-        """Bool (H, W), where the student disagrees and is more sure than the teacher."""
+        """Bool (H, W), where the student disagrees and is more confident than the teacher."""
         return self.disagrees(pseudo_label) & (self.confidence > teacher_confidence)
 
 
@@ -45,22 +45,22 @@ def disagreement_of(
     confidence: Float32Array,
     device: torch.device,
 ) -> Disagreement:
-    """Ask a student about one image.
+    """Compare a student with its teacher on one image.
 
     Args:
         predict: The student.
-        terms: The loss of the round, as by `terms_of_stage`.
+        terms: The loss terms of the round, from `terms_of_stage`.
         image: uint8 (H, W, 3), RGB.
         label: uint8 (H, W), the teacher's predictions; 255 where there is none.
-        confidence: float32 (H, W), how sure the teacher is of them.
-        device: The student's.
+        confidence: float32 (H, W), the teacher's confidence.
+        device: The student's device.
     """
     batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
-    of_teacher, sureness = (torch.from_numpy(of)[None].to(device) for of in (label, confidence))
+    teacher_label, teacher_confidence = (torch.from_numpy(of)[None].to(device) for of in (label, confidence))
     with torch.inference_mode():
         logits = predict(batch).float()
         student_confidence, student_label = logits.softmax(dim=1).max(dim=1)
-        weight = pixel_weights(terms, logits, of_teacher.long(), sureness)
+        weight = pixel_weights(terms, logits, teacher_label.long(), teacher_confidence)
     return Disagreement(
         student_label[0].to(torch.uint8).cpu().numpy(),
         student_confidence[0].cpu().numpy(),

@@ -1,4 +1,4 @@
-"""One pass over the validation images scores all networks, and their ensemble, under one protocol."""
+"""Scores all networks and their ensemble with one protocol, in a single pass over the validation images."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +22,17 @@ _OF_EVERY_PROTOCOL = ("flip", "scales", "absent", "metrics")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What the `evaluation` part of a config says.
+    """The `evaluation` part of a config.
 
     Attributes:
-        protocol: What of a picture is scored, and how the network is asked about it.
+        protocol: Which pixels of an image are scored, and how the network predicts them.
         flip: Average probabilities with those of the mirror image.
-        scales: Average probabilities over the picture resized by these factors.
-        absent: What a class in neither truth nor prediction does to the mean; see `scores_of`.
-        metrics: Names of further metrics than IoU, see `METRICS`.
+        scales: Average probabilities over the image resized by these factors.
+        absent: How a class in neither truth nor prediction affects the mean; see `scores_of`.
+        metrics: Names of metrics besides IoU; see `METRICS`.
 
     Raises:
-        ConfigError: No scale, or one that is not above 0.
+        ConfigError: There is no scale, or one is not positive and finite.
     """
 
     protocol: Protocol
@@ -46,19 +46,19 @@ class Evaluation:
             raise ConfigError(f"evaluation.scales should be factors above 0, but is {self.scales}")
 
     def of_frames(self, network: Predictor) -> Predictor:
-        """The predictor of frames that asks a network as the protocol wants, about every view."""
-        return with_views(self.protocol.ask(network), self.flip, self.scales)
+        """A predictor of frames that runs the network as the protocol says, averaged over all views."""
+        return with_views(self.protocol.wrap(network), self.flip, self.scales)
 
     def of_pictures(self, network: Predictor) -> Predictor:
-        """The predictor of whole pictures at their own size, shown and asked about as when they are scored."""
+        """A predictor of whole images at their own size that runs the network as in scoring."""
         return self.protocol.whole(self.of_frames(network))
 
 
 def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
-    """Everything that is wrong with a specification, one sentence each.
+    """All faults of a specification, one sentence each.
 
     Args:
-        spec: As in `conf/evaluation`: `name` and options of the protocol, and the options of every protocol.
+        spec: As in `conf/evaluation`: `name` and options of the protocol, and the options all protocols share.
         where: Its place in the config, for the message.
     """
     protocol, others = _halves(spec)
@@ -73,7 +73,7 @@ def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
 
 
 def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
-    """Make what a specification says.
+    """Build an evaluation from its specification.
 
     Raises:
         ConfigError: All faults in one message.
@@ -91,7 +91,7 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
 
 
 def title_of(name: str, options: Mapping[str, Any]) -> str:
-    """A protocol and some of its options, for tables.
+    """A protocol and some of its options as a title for tables.
 
     Examples:
         >>> title_of("sliding", {"crop": [513, 513], "flip": True})
@@ -111,17 +111,17 @@ def evaluate(
     """Score networks on images with masks.
 
     Args:
-        networks: Predictors by letter. Each sees every image once, or once for every view and window.
-        batches: Images of one size with their masks, on the networks' device; this process's part of them.
+        networks: Predictors by letter. Each runs once on every image, or once for every view and window.
+        batches: This process's part of the images and masks, on the networks' device; one size per batch.
         num_classes: C.
-        evaluation: The protocol and what goes with it.
-        processes: Whose counts are added up.
+        evaluation: The protocol and its options.
+        processes: Processes whose counts are summed.
 
     Returns:
-        Scores of each network, and last, if there are several, of the mean of their probabilities under "a+b".
+        Scores of each network and, if there are several, of their mean probabilities as the last entry, "a+b".
 
     Raises:
-        DataError: The protocol is not made for one of the images.
+        DataError: The protocol cannot handle one of the images.
     """
     predictors = {name: evaluation.of_frames(network) for name, network in networks.items()}
     ensemble = "+".join(predictors)
@@ -142,6 +142,6 @@ def evaluate(
 
 
 def _halves(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the protocol's own builder takes, and the options of every protocol."""
+    """Split a specification into the protocol's own options and those all protocols share."""
     others = {key: value for key, value in spec.items() if key in _OF_EVERY_PROTOCOL}
     return {key: value for key, value in spec.items() if key not in others}, others

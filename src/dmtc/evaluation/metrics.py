@@ -1,6 +1,6 @@
-"""Metrics beside IoU. Each is one function of the confusion counts, registered in `METRICS`.
+"""IoU and further metrics, which are functions of the confusion counts registered in `METRICS`.
 
-A name in `evaluation.metrics` brings it into metrics.jsonl, loggers, results.json, tables and reports.
+Naming one in `evaluation.metrics` adds it to metrics.jsonl, loggers, results.json, tables and reports.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from torch import Tensor
 from dmtc.core.registry import Registry
 
 Absent = Literal["left_out", "undefined", "zero"]
-"""What a class without a value does to the mean over classes; see `mean_over_classes`."""
+"""How a class without a value affects the mean over classes; see `mean_over_classes`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """The value of a metric, in [0, 1] for all of the library's own.
+    """The value of a metric; in [0, 1] for all built-in metrics.
 
     Attributes:
-        overall: One number; NaN if it is undefined.
-        per_class: One number a class, None where it is undefined; None for a metric without classes.
+        overall: One number; NaN if undefined.
+        per_class: One number per class, None where undefined; None for a metric without classes.
     """
 
     overall: float
@@ -37,7 +37,7 @@ take `absent: Absent`."""
 
 
 def metric_faults(names: Any, where: str) -> list[str]:
-    """Everything that is wrong with a list of metrics, one sentence each."""
+    """All faults of a list of metrics, one sentence each."""
     if not isinstance(names, Sequence) or isinstance(names, str):
         return [f"{where} should be a list of metrics, such as [accuracy], but is {names!r}"]
     faults = [fault for name in names for fault in METRICS.faults({"name": name}, where)]
@@ -46,12 +46,12 @@ def metric_faults(names: Any, where: str) -> list[str]:
 
 
 def mean_over_classes(values: Tensor, absent: Absent) -> MetricValue:
-    """A metric with one value a class.
+    """A metric with one value per class.
 
     Args:
-        values: Float (C,), NaN where it is undefined.
-        absent: What such a class does to the mean: "left_out" leaves it out, "undefined" makes the mean NaN, "zero"
-            counts it as 0.
+        values: Float (C,), NaN where undefined.
+        absent: How an undefined class affects the mean: "left_out" leaves it out, "undefined" makes the mean NaN,
+            "zero" counts it as 0.
 
     Examples:
         >>> mean_over_classes(torch.tensor([0.5, 1.0, torch.nan]), absent="left_out")
@@ -68,26 +68,26 @@ def mean_over_classes(values: Tensor, absent: Absent) -> MetricValue:
 
 
 def iou(counts: Tensor, absent: Absent) -> MetricValue:
-    """Intersection over union; undefined for a class that is in neither the truth nor the prediction."""
+    """Intersection over union; undefined for a class in neither truth nor prediction."""
     hits = counts.diagonal()
     return mean_over_classes(hits / (counts.sum(0) + counts.sum(1) - hits), absent)
 
 
 @METRICS.register("accuracy")
 def accuracy(*, counts: Tensor) -> MetricValue:
-    """Share of the labelled pixels that are right."""
+    """Share of labelled pixels predicted correctly."""
     return MetricValue((counts.diagonal().sum() / counts.sum()).item())
 
 
 @METRICS.register("precision")
 def precision(*, counts: Tensor, absent: Absent) -> MetricValue:
-    """Share of the pixels predicted as a class that are of it; undefined for a class that is never predicted."""
+    """Share of pixels predicted as a class that belong to it; undefined for a class that is never predicted."""
     return mean_over_classes(counts.diagonal() / counts.sum(0), absent)
 
 
 @METRICS.register("recall")
 def recall(*, counts: Tensor, absent: Absent) -> MetricValue:
-    """Share of a class's pixels that are predicted as it; undefined without any. Its mean is the mean accuracy."""
+    """Share of a class's pixels predicted as that class; undefined without any. Its mean is the mean accuracy."""
     return mean_over_classes(counts.diagonal() / counts.sum(1), absent)
 
 
@@ -101,9 +101,9 @@ def metric_values(names: Sequence[str], counts: Tensor, absent: Absent) -> dict[
     """Metrics of confusion counts, by name.
 
     Args:
-        names: Of metrics in `METRICS`.
+        names: Names in `METRICS`.
         counts: int64 (C, C), rows are the truth.
-        absent: As in `mean_over_classes`.
+        absent: See `mean_over_classes`.
     """
     counts = counts.to("cpu", torch.float64)
     return {name: METRICS.build({"name": name}, "evaluation.metrics", counts=counts, absent=absent) for name in names}

@@ -1,4 +1,4 @@
-"""Predictors, and predictors made of others: an ensemble, and the mean over mirror images and scales."""
+"""Predictors, and predictors built from others: ensembles, and means over mirror images and scales."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from dmtc.evaluation.resizing import resized_images, resized_logits
 
 Predictor = Callable[[Tensor], Tensor]
-"""uint8 images (B, 3, H, W) -> logits (B, C, H, W), without gradient."""
+"""uint8 images (B, 3, H, W) -> logits (B, C, H, W), without gradients."""
 
 
 def averaged(logits: Iterable[Tensor]) -> Tensor:
-    """The mean of the probabilities that several logits (B, C, H, W) stand for, as its logarithm, float32.
+    """Log of the mean probabilities of several logits (B, C, H, W), float32.
 
     Examples:
         >>> sure, unsure = torch.tensor([[[[9.0]], [[-9.0]]]]), torch.zeros(1, 2, 1, 1)
@@ -29,12 +29,12 @@ def averaged(logits: Iterable[Tensor]) -> Tensor:
 
 
 def logarithm(probabilities: Tensor) -> Tensor:
-    """The logarithm, finite for a probability of 0 too: between -inf and its neighbor lies NaN when resized."""
+    """The logarithm, made finite at probability 0: resizing would turn -inf into NaN."""
     return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
 
 def ensemble(predictors: Sequence[Predictor]) -> Predictor:
-    """The mean of several networks' probabilities, as logarithms; a single network is left as it is.
+    """Log of the mean of several networks' probabilities; a single network is returned unchanged.
 
     Examples:
         >>> both = ensemble([lambda images: images * 0, lambda images: images])
@@ -47,11 +47,11 @@ def ensemble(predictors: Sequence[Predictor]) -> Predictor:
 
 
 def shown_at(predict: Predictor, size: Callable[[int, int], tuple[int, int]]) -> Predictor:
-    """A predictor that is shown images at another size; its logits are resized back to theirs.
+    """A predictor that resizes images for `predict` and resizes its logits back.
 
     Args:
-        predict: Sees the resized images.
-        size: From height and width of the images to those that are shown.
+        predict: Predictor of the resized images.
+        size: Maps an image's height and width to those of the resized image.
 
     Examples:
         >>> half = shown_at(lambda images: images.float(), lambda height, width: (height // 2, width // 2))
@@ -70,16 +70,16 @@ def with_views(predict: Predictor, flip: bool, scales: Sequence[float]) -> Predi
     """The mean of a predictor's probabilities over views of the images (test-time augmentation).
 
     Args:
-        predict: Sees every view.
-        flip: Beside each view also its mirror image.
-        scales: Factors of height and width, one view each; the logits are resized to the images' size before softmax.
+        predict: Predicts every view.
+        flip: Add the mirror image of each view.
+        scales: Factors of height and width, one view each; logits are resized to the images' size before softmax.
 
     Returns:
-        The log of the mean; `predict` itself if there is one view only, the images as they are.
+        The log of the mean; `predict` itself if the only view is the unchanged image.
 
     Source:
-        The lists of scales and the flip of CPS and U2PL. Deviation: they add logits, here probabilities are averaged,
-        as between networks and windows.
+        The lists of scales and the flip of CPS and U2PL. Deviation: they add logits; here probabilities are averaged,
+        as for networks and windows.
     """
     if not flip and list(scales) == [1.0]:
         return predict

@@ -1,10 +1,10 @@
-"""Protocols: what of a validation picture is scored, and how the network is asked about it.
+"""Protocols: which pixels of a validation image are scored, and how the network predicts them.
 
-Published scores differ by points through these rules alone, so each is an option, and what a run used stands in its
-results. A protocol has two halves. `frame` settles which pixels are scored, at which size; `ask` turns a network into
-a predictor of a whole frame, by windows for example. Mirror images and scales (`with_views`) come between the two: each
-view of the frame goes through `ask`. To predict, `whole` stands in for `frame`: every pixel is wanted, at the picture's
-own size. A protocol of your own is a subclass of `Protocol`, registered in `PROTOCOLS`.
+These rules alone change published scores by points, so each is an option, and results record the one used. A protocol
+has two halves. `frame` sets which pixels are scored, at which size; `wrap` turns a network into a predictor of a whole
+frame, for example by windows. Mirror images and scales (`with_views`) come in between: each view of the frame goes
+through the predictor from `wrap`. Prediction uses `whole` instead of `frame`, because it needs every pixel at the
+image's own size. To add a protocol, subclass `Protocol` and register it in `PROTOCOLS`.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from dmtc.evaluation.resizing import resized_images, resized_truth
 
 
 class Protocol:
-    """Whole pictures at their own size; protocols override one half or both.
+    """Whole images at their own size; protocols override one half or both.
 
     Examples:
-        A protocol that scores the upper half alone:
+        A protocol that scores only the upper half:
 
         >>> class UpperHalf(Protocol):
         ...     def frame(self, batch):
@@ -32,25 +32,25 @@ class Protocol:
     """
 
     def frame(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What is scored.
+        """The images and truth to score.
 
         Args:
-            batch: Pictures of one size with their masks.
+            batch: Images of one size with their masks.
 
         Returns:
-            uint8 images (B, 3, h, w) and int64 truth (B, h, w) of one size.
+            uint8 images (B, 3, h, w) and int64 truth (B, h, w) of the same size.
 
         Raises:
-            DataError: The protocol is not made for pictures of this size.
+            DataError: The protocol cannot handle images of this size.
         """
         return batch.image, batch.label
 
-    def ask(self, predict: Predictor) -> Predictor:
-        """The predictor of whole frames that asks a network as the protocol wants."""
+    def wrap(self, predict: Predictor) -> Predictor:
+        """A predictor of whole frames that runs a network as the protocol says."""
         return predict
 
     def whole(self, predict: Predictor) -> Predictor:
-        """The predictor of whole pictures at their own size that shows them as `frame` does.
+        """A predictor of whole images at their own size that prepares them the way `frame` does.
 
         Args:
             predict: A predictor of frames.
@@ -65,20 +65,20 @@ PROTOCOLS: Registry[Protocol] = Registry("protocol")
 @PROTOCOLS.register("original")
 @dataclass(frozen=True, kw_only=True)
 class Original(Protocol):
-    """The whole picture at its own size.
+    """The whole image at its own size.
 
     Used by ST++, UniMatch and CorrMatch for VOC, by PixelSSL with PSPNet, and by DMT and DMTC for Cityscapes, whose
-    pictures they halve beforehand.
+    images they halve beforehand.
     """
 
 
 @PROTOCOLS.register("padded")
 @dataclass(frozen=True, kw_only=True)
 class Padded(Protocol):
-    """Padded at the bottom and the right to one size: black in the image, ignored in the truth.
+    """Padded at the bottom and right to one size: black in the image, ignored in the truth.
 
-    Used by AdvSemiSeg, DMT and DMTC for VOC, to 505x505. Deviations: AdvSemiSeg pads with the mean color; a larger
-    picture is refused with a message, where the code of DMT and DMTC fails.
+    Used by AdvSemiSeg, DMT and DMTC for VOC, to 505x505. Deviations: AdvSemiSeg pads with the mean color; larger images
+    are refused with a message, where the code of DMT and DMTC fails.
 
     Attributes:
         size: Height and width in pixels.
@@ -101,7 +101,7 @@ class Padded(Protocol):
         return F.pad(batch.image, margins), F.pad(batch.label, margins, value=IGNORE_INDEX)
 
     def whole(self, predict: Predictor) -> Predictor:
-        """See `Protocol.whole`. A picture that is larger is shown as it is."""
+        """See `Protocol.whole`. Larger images stay unpadded."""
 
         def predict_padded(images: Tensor) -> Tensor:
             height, width = images.shape[-2:]
@@ -114,14 +114,14 @@ class Padded(Protocol):
 @PROTOCOLS.register("short_edge")
 @dataclass(frozen=True, kw_only=True)
 class ShortEdge(Protocol):
-    """Resized so that the short edge has one length, and scored at that size, against the truth resized with it.
+    """Resized to a fixed short edge and scored at that size, with the truth resized too.
 
     Used by PixelSSL with DeepLabV2 for VOC, at 321, the edge of its training crops. Deviation: it shrinks images with
-    an antialiasing filter. Enlarging the truth of small pictures and shrinking that of large ones changes what a pixel
-    weighs, so scores do not compare with those at the pictures' own size.
+    an antialiasing filter. Resizing the truth changes the weight of each pixel, so scores are not comparable with those
+    at the images' own size.
 
     Attributes:
-        size: Length of the short edge in pixels; the long edge follows, rounded down as there.
+        size: Length of the short edge in pixels; the long edge is rounded down, as in PixelSSL.
     """
 
     size: int
@@ -146,11 +146,11 @@ class ShortEdge(Protocol):
 @PROTOCOLS.register("center_crop")
 @dataclass(frozen=True, kw_only=True)
 class CenterCrop(Protocol):
-    """The middle of the picture alone; a picture that is smaller is kept as it is.
+    """Only the center of the image; a smaller image is kept as it is.
 
-    Used by U2PL and by UniMatch's Cityscapes runs to watch a training, at the size of the training crops. It is no
-    protocol to report: the scores first published for GCT were too high by it (PixelSSL, task/sseg/README.md).
-    Deviation: UniMatch's slices are wrong for smaller pictures. To predict, pictures are shown whole.
+    Used by U2PL and by UniMatch's Cityscapes runs to monitor training, at the size of the training crops. Do not report
+    its scores: it made the scores first published for GCT too high (PixelSSL, task/sseg/README.md). Deviation:
+    UniMatch's slices are wrong for smaller images. Prediction uses whole images.
 
     Attributes:
         size: Height and width in pixels.
@@ -172,13 +172,13 @@ class CenterCrop(Protocol):
 @PROTOCOLS.register("resized")
 @dataclass(frozen=True, kw_only=True)
 class Resized(Protocol):
-    """Image and truth resized by one factor, and scored at that size.
+    """Image and truth resized by one factor and scored at that size.
 
-    With 0.5 it is how DMT, DMTC and ReCo score Cityscapes: at 512x1024, half the pictures' size. Needed only where the
-    data set is read at full size. Deviation: DMT and DMTC shrink images with an antialiasing filter.
+    DMT, DMTC and ReCo score Cityscapes this way with 0.5: at 512x1024, half the images' size. Needed only if the data
+    set is read at full size. Deviation: DMT and DMTC shrink images with an antialiasing filter.
 
     Attributes:
-        factor: Of height and width; the results are rounded.
+        factor: Factor of height and width; the results are rounded.
     """
 
     factor: float
@@ -204,10 +204,10 @@ def _resized(batch: Batch, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def check_size(name: str, size: list[int]) -> None:
-    """Refuse what is no height and width.
+    """Check a height and width.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: They are not two positive numbers.
     """
     if len(size) != 2 or min(size) < 1:
         raise ConfigError(f"evaluation.{name} should be a positive height and width, but is {size}")

@@ -1,4 +1,4 @@
-"""How good pseudo-labels are, held against the truth where it is known. For reports alone, never for training."""
+"""Quality of pseudo-labels compared with known ground truth. Used only for reports, never for training."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from dmtc.pseudo import LEVELS, PseudoLabelStore, level_confidence
 from dmtc.pseudo.selection import threshold_confidences, threshold_levels
 
 CALIBRATION_BINS = 15
-"""Of equal width, as in Guo et al. 2017."""
+"""Number of equal-width bins, as in Guo et al. 2017."""
 
 _LISTED = 8
-"""Worst images that a phase's record names."""
+"""How many of the worst images a phase's record names."""
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -30,12 +30,12 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ImageQuality:
-    """The pseudo-label of one image whose truth is known, at the phase's label ratio.
+    """Quality of one image's pseudo-label at the phase's label ratio, compared with known truth.
 
     Attributes:
-        id: The image's name.
-        coverage: Share of its pixels in [0, 1] that have a pseudo-label.
-        wrong: Share of its pixels of known truth in [0, 1] that have a wrong one.
+        id: The image's id.
+        coverage: Share in [0, 1] of its pixels that have a pseudo-label.
+        wrong: Share in [0, 1] of its pixels with known truth that have a wrong pseudo-label.
     """
 
     id: str
@@ -45,16 +45,16 @@ class ImageQuality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """What a label ratio keeps of a teacher's predictions, and how much of it is right.
+    """The predictions that a label ratio keeps, and how many of them are right.
 
     Attributes:
-        coverage: Share of all pixels in [0, 1] that is kept.
-        realized: (C,), share of each predicted class's pixels that is kept; NaN for a class that is never predicted.
-        thresholds: (C,), the confidence from which each class is kept; 0 where all of it is, NaN for a class that is
-            never predicted.
-        precision: (C,), share of the pixels kept as a class that are of it; NaN where none of known truth is kept.
-        recall: (C,), share of a class's pixels that are kept and right; NaN where there are none.
-        accuracy: Share of the kept pixels that are right; NaN without any truth.
+        coverage: Share in [0, 1] of all pixels that is kept.
+        realized: (C,), kept share of the pixels predicted as each class; NaN for a class that is never predicted.
+        thresholds: (C,), minimum confidence at which each class is kept; 0 for a class kept entirely, NaN for one that
+            is never predicted.
+        precision: (C,), share of the pixels kept as a class that belong to it; NaN if none with known truth is kept.
+        recall: (C,), share of a class's pixels that are kept and right; NaN for a class without pixels.
+        accuracy: Share of kept pixels that are right; NaN without any truth.
     """
 
     coverage: float
@@ -67,12 +67,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Whether a teacher is as often right as it is sure; C predicted classes, confidences in even bins of [0, 1].
+    """A teacher's accuracy against its confidence, for C predicted classes and equal-width confidence bins of [0, 1].
 
     Attributes:
-        pixels: int64 (C, bins), pixels of known truth.
-        confidence: (C, bins), their mean confidence; NaN where there are none.
-        accuracy: (C, bins), the share of them that is right; NaN where there are none.
+        pixels: int64 (C, bins), pixels with known truth.
+        confidence: (C, bins), their mean confidence; NaN for an empty bin.
+        accuracy: (C, bins), share of them that is right; NaN for an empty bin.
     """
 
     pixels: Counts
@@ -88,9 +88,9 @@ class Calibration:
         return Calibration(pixels, confidence, accuracy)
 
     def error(self) -> Values:
-        """(C,), the mean distance of accuracy from confidence (expected calibration error); NaN without pixels.
+        """(C,), mean distance between accuracy and confidence (expected calibration error); NaN without pixels.
 
-        Source: Guo et al. 2017, equation 5, with pixels in place of samples; deviation: none.
+        Source: Guo et al. 2017, equation 5, with pixels instead of samples; deviation: none.
         """
         distance = np.nansum(np.abs(self.accuracy - self.confidence) * self.pixels, 1)
         return _share(distance, self.pixels.sum(1))
@@ -98,15 +98,15 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PseudoLabelQuality:
-    """A teacher's predictions for the unlabelled images: counts from which every label ratio follows at once.
+    """Counts of a teacher's predictions for the unlabelled images, enough to evaluate any label ratio.
 
     Attributes:
         predicted: int64 (C, LEVELS), all pixels by predicted class and confidence level.
-        known: int64 (C, LEVELS), those whose truth is known.
-        right: int64 (C, LEVELS), those of which the prediction is right.
-        truth: int64 (C,), pixels truly of each class.
-        scores: Of the pixels kept at the phase's own ratio; None without any truth.
-        images: Those whose truth is known.
+        known: int64 (C, LEVELS), pixels whose truth is known.
+        right: int64 (C, LEVELS), pixels predicted correctly.
+        truth: int64 (C,), pixels of each class in the truth.
+        scores: Scores of the pixels kept at the phase's own ratio; None without any truth.
+        images: Quality of each image whose truth is known.
     """
 
     predicted: Counts
@@ -117,7 +117,7 @@ class PseudoLabelQuality:
     images: list[ImageQuality]
 
     def at(self, label_ratio: float) -> Selection:
-        """What a label ratio in (0, 1] keeps.
+        """The predictions kept by a label ratio in (0, 1].
 
         Raises:
             ConfigError: The ratio is outside (0, 1].
@@ -137,15 +137,15 @@ class PseudoLabelQuality:
         )
 
     def calibration(self, bins: int = CALIBRATION_BINS) -> Calibration:
-        """Confidence against accuracy of all predictions, kept or not."""
-        sureness = level_confidence().astype(np.float64)
-        # The levels of a bin lie side by side; each bin begins at the first level that is not below its edge.
-        edges = [*np.searchsorted(sureness, np.arange(bins) / bins), LEVELS]
-        pixels, sure, right = (
+        """Accuracy against confidence of all predictions, kept or not."""
+        confidence = level_confidence().astype(np.float64)
+        # The levels of a bin are contiguous; each bin starts at the first level not below its edge.
+        edges = [*np.searchsorted(confidence, np.arange(bins) / bins), LEVELS]
+        pixels, summed, right = (
             np.stack([of[:, first:last].sum(1) for first, last in pairwise(edges)], axis=1)
-            for of in (self.known, self.known * sureness, self.right)
+            for of in (self.known, self.known * confidence, self.right)
         )
-        return Calibration(pixels, _share(sure, pixels), _share(right, pixels))
+        return Calibration(pixels, _share(summed, pixels), _share(right, pixels))
 
     def worst(self, count: int) -> list[ImageQuality]:
         """The images with the largest share of wrongly labelled pixels, worst first."""
@@ -163,11 +163,11 @@ def hold_against_truth(
 
     Args:
         store: A teacher's predictions for `ids`.
-        label_ratio: In (0, 1]; that of `PseudoLabelQuality.scores` and `.images`.
+        label_ratio: In (0, 1]; the ratio for `PseudoLabelQuality.scores` and `.images`.
         ids: The unlabelled images.
-        truth: Where masks are looked up; None opens no mask. An image whose mask is missing or unreadable is left out:
-            nothing that is only reported may stop a training.
-        processes: Which share the images out.
+        truth: Data set with the masks; None opens no mask. Images whose mask is missing or unreadable are left out,
+            because a mere report must not stop training.
+        processes: Processes that share the images.
     """
     predicted = store.histogram()
     num_classes = len(predicted)
@@ -177,7 +177,7 @@ def hold_against_truth(
     of_class = np.zeros(num_classes, np.int64)
     images = []
     for id in processes.share(ids) if truth is not None else ():
-        if truth is None or id not in truth.masks or id not in store:  # not in the store: skipped as unreadable
+        if truth is None or id not in truth.masks or id not in store:  # absent from the store if unreadable
             continue
         try:
             mask = truth.mask(id)
@@ -191,13 +191,13 @@ def hold_against_truth(
         known += np.bincount(place[is_known], minlength=predicted.size).reshape(predicted.shape)
         right += np.bincount(place[hit], minlength=predicted.size).reshape(predicted.shape)
         of_class += np.bincount(mask[is_known], minlength=num_classes)
-        # A pixel without a pseudo-label is neither right nor wrong: it is taken out like one without a truth.
+        # A pixel without a pseudo-label is neither right nor wrong, so it is ignored like one without truth.
         compared = torch.from_numpy(np.where(kept, mask, IGNORE_INDEX)).long()
         counts += confusion_counts(torch.from_numpy(label.astype(np.int64)), compared, num_classes)
         wrong = (kept & is_known & ~hit).sum() / max(1, is_known.sum())
         images.append(ImageQuality(id, float(kept.mean()), float(wrong)))
     for own in (known, right, of_class, counts):
-        processes.all_reduce(torch.as_tensor(own))  # in place: an array shares its memory with the tensor
+        processes.all_reduce(torch.as_tensor(own))  # in place: the tensor shares the array's memory
     images = [image for of_one in processes.all_gather(images) for image in of_one]
     scores = scores_of(counts, absent="left_out") if images else None
     return PseudoLabelQuality(predicted, known, right, of_class, scores, images)
@@ -205,23 +205,23 @@ def hold_against_truth(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLabelScores:
-    """What is reported of a phase's pseudo-labels, JSON-ready. Lists are by class, shares and IoU in [0, 1].
+    """Report on a phase's pseudo-labels, ready for JSON. Lists are by class; shares and IoU are in [0, 1].
 
-    Values are None where there is nothing to divide by; all that need the truth are None without any.
+    Values are None where undefined, and all that need the truth are None without it.
 
     Attributes:
-        coverage: As in `Selection`.
-        realized: As in `Selection`.
-        thresholds: As in `Selection`.
-        miou: Of the kept pixels.
-        per_class_iou: The same for each class.
-        accuracy: As in `Selection`.
-        precision: As in `Selection`.
-        recall: As in `Selection`.
-        calibration: Of all predictions, kept or not: for each bin that holds any pixel, in rising order, its mean
-            `confidence`, its `accuracy` and its `share` of the pixels; and `error`, as in `Calibration.error`.
-        scored: Number of images with a truth.
-        worst: The worst of them, each with `id`, `coverage` and `wrong`.
+        coverage: See `Selection`.
+        realized: See `Selection`.
+        thresholds: See `Selection`.
+        miou: mIoU of the kept pixels.
+        per_class_iou: IoU of the kept pixels, by class.
+        accuracy: See `Selection`.
+        precision: See `Selection`.
+        recall: See `Selection`.
+        calibration: For all predictions, kept or not: mean `confidence`, `accuracy` and `share` of the pixels for each
+            nonempty bin in rising order, and `error` from `Calibration.error`.
+        scored: Number of images with known truth.
+        worst: The worst of these images, each with `id`, `coverage` and `wrong`.
     """
 
     coverage: float
@@ -244,14 +244,14 @@ def score_pseudo_labels(
     truth: Dataset | None,
     processes: Processes = ALONE,
 ) -> PseudoLabelScores:
-    """What is reported of a phase's pseudo-labels.
+    """Report on a phase's pseudo-labels.
 
     Args:
-        store: As in `hold_against_truth`, and so are the others.
+        store: Like all arguments, see `hold_against_truth`.
         label_ratio: In (0, 1].
         ids: The unlabelled images.
-        truth: Where masks are looked up.
-        processes: Which share the images out.
+        truth: Data set with the masks.
+        processes: Processes that share the images.
     """
     quality = hold_against_truth(store, label_ratio, ids, truth, processes)
     selection, scores = quality.at(label_ratio), quality.scores
@@ -282,11 +282,11 @@ def _calibration(quality: PseudoLabelQuality) -> dict[str, Any]:
 
 
 def _share(part: npt.ArrayLike, of: npt.ArrayLike) -> Values:
-    """A quotient that is NaN where there is nothing to divide by."""
+    """A quotient that is NaN where the divisor is 0."""
     part, of = np.asarray(part, np.float64), np.asarray(of, np.float64)
     return np.divide(part, of, out=np.full(np.broadcast_shapes(part.shape, of.shape), np.nan), where=of > 0)
 
 
 def _plain(values: npt.ArrayLike) -> list[float | None]:
-    """For JSON, which knows no NaN."""
+    """Replace NaN by None, because JSON has no NaN."""
     return [None if np.isnan(value) else value for value in np.asarray(values, np.float64).tolist()]

@@ -1,7 +1,7 @@
-"""Resizing on the device, for protocols and for predicting at several scales.
+"""Resizing on the device, for protocols and multi-scale prediction.
 
-Pixel centers lie at half coordinates (`align_corners=False`), for images, truths and logits alike, so that all three
-stay on top of each other; and shrinking keeps the linear filter's width (no antialiasing), as in `dmtc.data.augment`.
+Images, truth and logits all have their pixel centers at half coordinates (`align_corners=False`), so they stay aligned.
+Shrinking keeps the linear filter's width (no antialiasing), as in `dmtc.data.augment`.
 """
 
 import torch
@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 def resized_images(images: Tensor, height: int, width: int) -> Tensor:
-    """Resize uint8 images (B, 3, H, W) linearly; rounded to uint8 again, as the training crops are."""
+    """Resize uint8 images (B, 3, H, W) bilinearly, rounded back to uint8 like the training crops."""
     if images.shape[-2:] == (height, width):
         return images
     return _linear(images, height, width).round().to(torch.uint8)
 
 
 def resized_logits(logits: Tensor, height: int, width: int) -> Tensor:
-    """Resize logits (B, C, H, W) linearly; float32."""
+    """Resize logits (B, C, H, W) bilinearly; returns float32."""
     return logits.float() if logits.shape[-2:] == (height, width) else _linear(logits, height, width)
 
 
 def resized_truth(truth: Tensor, height: int, width: int) -> Tensor:
-    """Resize a truth int64 (B, H, W); every pixel takes the value under its center."""
+    """Resize truth, int64 (B, H, W), by nearest-neighbor interpolation."""
     if truth.shape[-2:] == (height, width):
         return truth
     # Nearest-neighbor resizing has no integer kernel; class indices are exact in float32.

@@ -1,4 +1,4 @@
-"""Scores: confusion counts on the device, intersection over union from them."""
+"""Scores: confusion counts on the device, and intersection over union computed from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +12,12 @@ from dmtc.evaluation.metrics import Absent, MetricValue, iou, metric_values
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a confusion matrix says.
+    """Scores from a confusion matrix.
 
     Attributes:
-        miou: Mean IoU in [0, 1] under the rule for absent classes; NaN under "undefined", or if no pixel is labelled.
-        iou: IoU in [0, 1] of each class; None for a class that is absent, whatever the rule.
+        miou: Mean IoU in [0, 1]. NaN if no pixel is labelled, or if a class is absent and the rule for absent classes
+            is "undefined".
+        iou: IoU in [0, 1] of each class; None for an absent class, whatever the rule.
         metrics: Further metrics, by name.
     """
 
@@ -46,7 +47,7 @@ def confusion_counts(prediction: Tensor, truth: Tensor, num_classes: int) -> Ten
         tensor([[1, 1],
                 [0, 0]])
     """
-    # Ignored pixels are counted in one more bin and cut off: no boolean mask, so the device is never waited for.
+    # Ignored pixels go to an extra bin that is cut off: a boolean mask would wait for the device.
     pair = torch.where(truth == IGNORE_INDEX, num_classes**2, truth * num_classes + prediction)
     counts = torch.bincount(pair.flatten(), minlength=num_classes**2 + 1)
     return counts[:-1].view(num_classes, num_classes)
@@ -57,8 +58,8 @@ def scores_of(counts: Tensor, absent: Absent, metrics: Sequence[str] = ()) -> Sc
 
     Args:
         counts: int64 (C, C), rows are the truth.
-        absent: What a class in neither truth nor prediction does to the mean. "left_out": nothing, the mean is over
-            the others (ST++). "undefined": the mean is NaN (the code of DMT, DMTC and ReCo). "zero": it counts as 0
+        absent: How a class in neither truth nor prediction affects the mean. "left_out": the mean is over the other
+            classes (ST++). "undefined": the mean is NaN (the code of DMT, DMTC and ReCo). "zero": it counts as 0
             (UniMatch, CorrMatch, U2PL).
         metrics: Names of further metrics, see `METRICS`.
 

@@ -1,4 +1,4 @@
-"""Protocols that score whole pictures at their own size, but show them to the network at another size or in windows."""
+"""Protocols that score whole images at their own size, but run the network at another size or in windows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from dmtc.evaluation.protocols import PROTOCOLS, Protocol, check_size
 @PROTOCOLS.register("multiple")
 @dataclass(frozen=True, kw_only=True)
 class Multiple(Protocol):
-    """Shown at the nearest size that is a multiple of a number, scored at its own.
+    """Predicted at the nearest size that is a multiple of a number, scored at the image's own size.
 
-    Used by UniMatch V2 for VOC, ADE20K and COCO, with 14, the patch of DINOv2; logits are resized back, as there.
+    Used by UniMatch V2 for VOC, ADE20K and COCO, with 14, the patch size of DINOv2; logits are resized back, as there.
     Deviation: it resizes with aligned corners.
 
     Attributes:
-        of: The number, in pixels.
+        of: The number in pixels.
     """
 
     of: int
@@ -29,8 +29,8 @@ class Multiple(Protocol):
         if self.of < 1:
             raise ConfigError(f"evaluation.of should be at least 1, but is {self.of}")
 
-    def ask(self, predict: Predictor) -> Predictor:
-        """See `Protocol.ask`."""
+    def wrap(self, predict: Predictor) -> Predictor:
+        """See `Protocol.wrap`."""
         return shown_at(predict, lambda height, width: (self._nearest(height), self._nearest(width)))
 
     def _nearest(self, length: int) -> int:
@@ -40,16 +40,16 @@ class Multiple(Protocol):
 @PROTOCOLS.register("sliding")
 @dataclass(frozen=True, kw_only=True)
 class Sliding(Protocol):
-    """Overlapping windows over the whole picture at its own size; where they overlap, probabilities are averaged.
+    """Overlapping windows over the whole image at its own size; overlaps average the probabilities.
 
     Used for full-size Cityscapes with windows of the training crop's size, two thirds of it apart: 801 in UniMatch, 798
-    in UniMatch V2, 800 in CPS. The last window of a row or column lies flush with the border, as in all of these but
-    UniMatch, which cuts it off there. A picture smaller than a window is one smaller window (U2PL and CPS pad it).
-    Deviation: U2PL and CPS add logits, UniMatch probabilities as here. Any number of classes; UniMatch's is always 19.
+    in UniMatch V2, 800 in CPS. The last window of a row or column is flush with the border, as in all of these but
+    UniMatch, which cuts it off there. An image smaller than a window is one smaller window (U2PL and CPS pad it).
+    Deviation: U2PL and CPS add logits; UniMatch adds probabilities, as here. Any number of classes; UniMatch fixes 19.
 
     Attributes:
         crop: Height and width of a window in pixels.
-        stride: From one window to the next, as a share of the window in (0, 1]; rounded down, as in UniMatch.
+        stride: Step between windows as a share of the window in (0, 1]; rounded down to pixels, as in UniMatch.
     """
 
     crop: list[int]
@@ -60,8 +60,8 @@ class Sliding(Protocol):
         if not 0 < self.stride <= 1:
             raise ConfigError(f"evaluation.stride should be a share in (0, 1], but is {self.stride}")
 
-    def ask(self, predict: Predictor) -> Predictor:
-        """See `Protocol.ask`."""
+    def wrap(self, predict: Predictor) -> Predictor:
+        """See `Protocol.wrap`."""
 
         def predict_in_windows(images: Tensor) -> Tensor:
             size = images.shape[-2:]
@@ -69,17 +69,17 @@ class Sliding(Protocol):
             count = torch.zeros(size, device=images.device)
             for window in self._windows(*size):
                 probabilities = predict(images[window]).float().softmax(dim=1)
-                if total is None:  # only now is the number of classes known
+                if total is None:  # the number of classes is unknown until now
                     total = probabilities.new_zeros(*probabilities.shape[:2], *size)
                 total[window] += probabilities
                 count[window] += 1
-            assert total is not None, "a picture has at least one window"
+            assert total is not None, "an image has at least one window"
             return logarithm(total / count)
 
         return predict_in_windows
 
     def _windows(self, height: int, width: int) -> Iterator[tuple]:
-        """Index of each window in the last two dimensions."""
+        """Index of each window, in the last two dimensions."""
         for top in self._starts(height, self.crop[0]):
             for left in self._starts(width, self.crop[1]):
                 yield (..., slice(top, top + self.crop[0]), slice(left, left + self.crop[1]))

@@ -1,4 +1,4 @@
-"""Where a run's values go: metrics.jsonl in its folder always, and any number of loggers beside it."""
+"""Logs a run's values: always to metrics.jsonl in its folder, and to any number of loggers."""
 
 from dmtc.tracking.csv_logger import CsvLogger
 from dmtc.tracking.json_lines import JsonLines, read_records

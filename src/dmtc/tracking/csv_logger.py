@@ -13,12 +13,12 @@ from dmtc.tracking.tracker import LOGGERS, Tracker
 
 @LOGGERS.register("csv")
 class CsvLogger(Tracker):
-    """metrics.csv: metrics.jsonl as a table, one row a record, written when the run ends or stops.
+    """metrics.csv: metrics.jsonl as a table with one row per record, written when the run ends or stops.
 
-    Where the data set has a test part, a last row `test` holds the scores on it.
+    If the test part was scored, a last row `test` holds its scores.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
     """
 
     def __init__(self, *, folder: Path) -> None:

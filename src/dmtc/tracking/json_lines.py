@@ -1,4 +1,4 @@
-"""metrics.jsonl: the record of a run that everything else can be made from."""
+"""metrics.jsonl: the log of a run from which everything else can be made."""
 
 import contextlib
 import json
@@ -12,10 +12,10 @@ from dmtc.tracking.tracker import Record
 
 
 class JsonLines:
-    """One JSON object a line, appended as it comes.
+    """A file with one JSON object per line.
 
     Args:
-        path: The file; an interrupted run goes on at its end.
+        path: The file; new records are appended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,10 +23,10 @@ class JsonLines:
         self._file = _opened(path)
 
     def log(self, record: Record) -> None:
-        """Write one line and hand it to the system at once, so that a crash loses nothing.
+        """Write one line and flush it, so a crash loses nothing.
 
         Raises:
-            OSError: It cannot be written; the error names the file.
+            OSError: The line cannot be written; the error names the file.
         """
         try:
             self._file.write(json.dumps(record) + "\n")
@@ -35,7 +35,7 @@ class JsonLines:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def keep(self, phase: str, count: int) -> list[dict[str, Any]]:
-        """Keep the first `count` records of a phase, and no line that was cut off; the rest is returned."""
+        """Drop all but the first `count` records of a phase, and any truncated line; returns the dropped records."""
         lines = _lines(self._path)
         records = _records(lines)
         of_phase = [record for record in records if record.get("phase") == phase]
@@ -48,18 +48,18 @@ class JsonLines:
         return dropped
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Close; results.json holds the results."""
+        """Close the file; results.json holds the results."""
         self.close()
 
     def close(self) -> None:
         """Close the file."""
-        # What a full disk did not take was told when it was logged.
+        # Errors such as a full disk were already reported by `log`.
         with contextlib.suppress(OSError):
             self._file.close()
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines, in order, without lines that were cut off; none if there is no file.
+    """The records of a JSON lines file in order, without truncated lines; empty if there is no file.
 
     Examples:
         >>> from tempfile import mkdtemp
@@ -82,13 +82,13 @@ def _records(lines: list[str]) -> list[dict[str, Any]]:
 def _opened(path: Path) -> TextIO:
     if path.exists() and str(path) != os.devnull:
         require_regular(path)
-        if path.is_symlink() or path.stat().st_nlink > 1:  # lines would be appended to a file that others have too
+        if path.is_symlink() or path.stat().st_nlink > 1:  # do not append to a file shared with others
             write_atomically(path, read_regular(path))
     return open(path, "a", encoding="utf-8")
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """A record, or None for a line that was cut off."""
+    """A record, or None for a truncated line."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""One image as a network and its teacher see it after a phase: what loggers draw."""
+"""One image as a network and its teacher see it after a phase, for loggers to draw."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from dmtc.core.types import Float32Array, UInt8Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One image after a phase; all arrays are of one size.
+    """One image after a phase; all arrays have the same size.
 
     Attributes:
-        id: The image's name.
+        id: The image's id.
         image: uint8 (H, W, 3), RGB.
-        truth: uint8 (H, W), class or 255; None where it is not known.
-        prediction: uint8 (H, W), class, of the network that the phase has trained.
-        pseudo_label: uint8 (H, W), what it learned from, 255 where the teacher was not sure enough; None in a
-            supervised start.
-        confidence: float32 (H, W) in [0, 1], the teacher's; None in a supervised start.
-        weight: float32 (H, W), how much the trained network would learn from each pixel; None in a supervised start.
-        wrong: Share of the pixels of known truth in [0, 1] that have a wrong pseudo-label; None where not known.
+        truth: uint8 (H, W), class or 255; None if unknown.
+        prediction: uint8 (H, W), class predicted by the network the phase trained.
+        pseudo_label: uint8 (H, W), what the network learned from; 255 where the teacher was not confident enough; None
+            for a supervised phase.
+        confidence: float32 (H, W) in [0, 1], the teacher's; None for a supervised phase.
+        weight: float32 (H, W), loss weight of each pixel for the trained network; None for a supervised phase.
+        wrong: Share in [0, 1] of the pixels with known truth that have a wrong pseudo-label; None if unknown.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: bars on a terminal, plain lines elsewhere, or nothing but warnings."""
+"""Progress display of a run: bars on a terminal, plain lines elsewhere, or only warnings."""
 
 import logging
 import sys
@@ -14,20 +14,20 @@ from dmtc.schedule import Phase
 Display = Literal["auto", "bars", "lines", "off"]
 
 _LINES_EVERY = 30
-"""Seconds between two lines, where there are lines in place of bars."""
+"""Seconds between two progress lines."""
 
-# Both fit into 80 columns; the bar itself takes what is left.
+# Both fit into 80 columns; the bar takes the remaining space.
 _PLAN = "{desc:<14}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps  {elapsed} elapsed{postfix}"
 _PART = "{desc:<14}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}  {remaining} left{postfix}"
 
 
 class Progress:
-    """Shows how far the plan and the part at hand are.
+    """Shows the progress of the plan and of its current part.
 
     Args:
         plan: Every phase of the run, for the total; empty if nothing is trained.
-        display: "bars", "lines", "off", or "auto": bars where standard error is a terminal, lines elsewhere.
-        silent: Show nothing at all, for another process does.
+        display: "bars", "lines", "off", or "auto": bars if standard error is a terminal, otherwise lines.
+        silent: Show nothing at all, because another process does.
     """
 
     def __init__(self, plan: list[Phase], display: Display, silent: bool = False) -> None:
@@ -49,21 +49,21 @@ class Progress:
             self._line_at = time.monotonic()
 
     def warn(self, text: str) -> None:
-        """Show one line that must not go unnoticed, even where nothing else is shown."""
+        """Show a warning, even with display "off"."""
         if not self._silent:
             tqdm.write(f"WARNING: {text}", file=sys.stderr)
 
     def skip(self, steps: int) -> None:
-        """Count steps that an earlier run has done; they say nothing about the speed of this one."""
+        """Count steps done by an earlier run, without including them in the speed."""
         self._pace.skip(steps)
         self._show_plan()
 
     def begin(self, what: str, total: int, unit: str, done: int = 0) -> None:
-        """Begin a part: training, a labelling pass, scoring; `done` of it by an earlier run. Parts may be nested."""
+        """Begin a part (training, labelling or scoring), of which an earlier run did `done`. Parts may be nested."""
         self._pace.begin()
         bar = None
         if self._display == "bars":
-            self._show_plan()  # not before there is something to show below it: loggers have their say first
+            self._show_plan()  # only now, so the loggers' startup messages come first
             place = len(self._parts) + (self._plan is not None)
             bar = tqdm(
                 total=total, desc=what, initial=done, position=place, leave=False, dynamic_ncols=True, bar_format=_PART
@@ -71,7 +71,7 @@ class Progress:
         self._parts.append(_Part(what, total, unit, done, done, time.monotonic(), bar))
 
     def advance(self, count: int, training: bool = False) -> None:
-        """Count what is done of the part; training steps also count for the plan."""
+        """Count progress of the part; training steps also count toward the plan."""
         part = self._parts[-1] if self._parts else None
         if part is not None:
             part.advance(count)
@@ -82,7 +82,7 @@ class Progress:
             self.say(f"{part.what}  {part.done}/{part.total} {part.unit}s  {_clock(part.seconds_left())} left")
 
     def show(self, phase: Phase, step: int, values: dict[str, float]) -> None:
-        """Show the values of the moment."""
+        """Show the current values."""
         part = self._parts[-1] if self._parts else None
         loss, speed = f"loss {values['loss']:.3f}", f"{values['images_per_s']:.0f} images/s"
         if part is not None and part.bar is not None:
@@ -95,12 +95,12 @@ class Progress:
             )
 
     def end(self) -> None:
-        """End the part at hand."""
+        """End the current part."""
         if self._parts and (bar := self._parts.pop().bar) is not None:
             bar.close()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Close all bars."""
         while self._parts:
             self.end()
         if self._plan is not None:
@@ -122,7 +122,7 @@ class Progress:
 
 @dataclass(slots=True)
 class _Part:
-    """Something that goes on now; `done_before` of it was done by an earlier run."""
+    """A running part; an earlier run did `done_before` of it."""
 
     what: str
     total: int
@@ -143,10 +143,10 @@ class _Part:
 
 
 class _Pace:
-    """How long the plan will take, from how long its steps took so far, each stage's by themselves.
+    """Estimates how long the plan will take from the time per step so far, separately for each stage.
 
-    Labelling and scoring count with the stage that they come up in. A stage that has not begun counts as the steps so
-    far do on average.
+    Labelling and scoring count toward the stage they occur in. A stage that has not begun is estimated with the average
+    of all steps so far.
     """
 
     def __init__(self, plan: list[Phase]) -> None:
@@ -159,7 +159,7 @@ class _Pace:
         self.done = 0
 
     def begin(self) -> None:
-        """Something begins; what came before the first time, such as loggers that log in, is of no plan."""
+        """Start timing on the first call, which excludes startup such as logger logins."""
         if not self._begun:
             self._begun, self._advanced_at = True, time.monotonic()
 
@@ -174,7 +174,7 @@ class _Pace:
         self.done += steps
 
     def seconds_left(self) -> float | None:
-        """None as long as there is nothing to go by."""
+        """Estimated seconds left; None before the first step."""
         if not (steps := self._steps.total()):
             return None
         mean = sum(self._seconds.values()) / steps
@@ -182,7 +182,7 @@ class _Pace:
         return sum(left * of_stage.get(stage, mean) for stage, left in self._left().items())
 
     def _left(self) -> dict[str, int]:
-        """Steps left of each stage, the one at hand first; phases are done in the plan's order."""
+        """Steps left in each stage, the current one first; phases run in the plan's order."""
         left: dict[str, int] = {}
         done = self.done
         for stage, steps in self._stages:
@@ -193,7 +193,7 @@ class _Pace:
 
 
 def show_messages(display: Display) -> None:
-    """Show what the library logs on standard error, between the bars; with "off" its warnings alone."""
+    """Show the library's log messages on standard error, between the bars; with "off" only warnings."""
     logger = logging.getLogger("dmtc")
     logger.setLevel(logging.WARNING if display == "off" else logging.INFO)
     if not any(isinstance(handler, _Messages) for handler in logger.handlers):

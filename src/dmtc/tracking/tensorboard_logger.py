@@ -19,18 +19,18 @@ from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
 class TensorBoardLogger(Tracker):
     """TensorBoard: every record, the scores of every round with panels of images, settings and results as hparams.
 
-    Its files lie in `tensorboard/` of the run's folder: `tensorboard --logdir outputs`.
+    Its files are in `tensorboard/` in the run's folder: `tensorboard --logdir outputs`.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         config: Resolved config.
         dataset: Names and colors of the classes.
-        panels: Images shown after every phase, and worst images; 0 for none.
+        panels: How many fixed and how many worst images to show after every phase; 0 for none.
     """
 
     def __init__(self, *, folder: Path, config: dict[str, Any], dataset: Dataset, panels: int) -> None:
         try:
-            from torch.utils.tensorboard.writer import SummaryWriter  # needs a package that dmtc does without
+            from torch.utils.tensorboard.writer import SummaryWriter  # needs an optional package
         except ImportError:
             raise ConfigError("logger=tensorboard needs the package tensorboard: pip install tensorboard") from None
         self._dataset = dataset
@@ -40,13 +40,13 @@ class TensorBoardLogger(Tracker):
         self._writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
 
     def log(self, record: Record) -> None:
-        """Write one record under its network's letter, over the steps that this network has trained in all phases."""
+        """Write one record under its network's letter, against the network's total steps over all phases."""
         for name, value in record.items():
             if name not in ("phase", "network", "step", "total_step"):
                 self._writer.add_scalar(f"{record['network']}/{name}", value, int(record["total_step"]))
 
     def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
-        """Write the scores of a phase over the rounds, and the panels side by side."""
+        """Write the scores of a phase against the round, and the panels."""
         for name, value in phase_values(record, self._dataset.classes).items():
             self._writer.add_scalar(name, value, record.round)
         for panel in panels:
@@ -55,7 +55,7 @@ class TensorBoardLogger(Tracker):
             self._draw(f"worst/{record.trainee}/{place}", panel, record.round)
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write what TensorBoard's HPARAMS page compares runs by, and close."""
+        """Write settings and scores for TensorBoard's HPARAMS page, and close."""
         settings = {"method": results["method"], "dataset": results["dataset"], "ratio": results["split"]["ratio"]}
         scores = {"miou/mean_last": results["miou"]["mean_last"]}
         if results["miou"]["ensemble"] is not None:
@@ -70,7 +70,7 @@ class TensorBoardLogger(Tracker):
         self._writer.close()
 
     def _draw(self, tag: str, panel: Panel, at: int) -> None:
-        """Image, truth, pseudo-label, prediction, confidence and weight from left to right, as far as there are any."""
+        """Draw image, truth, pseudo-label, prediction, confidence and weight from left to right, as available."""
         labels = [panel.truth, panel.pseudo_label, panel.prediction]
         parts = [panel.image, *(self._dataset.colored(label) for label in labels if label is not None)]
         parts += [_gray(values) for values in (panel.confidence, panel.weight) if values is not None]

@@ -1,4 +1,4 @@
-"""What a logger is, and the values that all loggers show of a phase."""
+"""Base class of loggers, and the values of a phase that all loggers show."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,14 +8,14 @@ from dmtc.tracking.panel import Panel
 from dmtc.tracking.phase_record import PhaseRecord
 
 Record = Mapping[str, float | int | str]
-"""`phase`, `network`, `step` of the phase, `total_step` of the network, and the values of the moment."""
+"""`phase`, `network`, `step` in the phase, `total_step` of the network, and the values at that step."""
 
 
 class Tracker:
-    """A logger: a run tells it what happens. Override what it is to hear of; it never stops a run, whatever it raises.
+    """A logger of a run. Override the methods for the events you need; an error in them does not stop the run.
 
     Attributes:
-        panels: How many images of a fixed set, and how many of the worst, it wants to see after every phase.
+        panels: How many images of a fixed set, and how many of the worst images, it wants after every phase.
 
     Examples:
         >>> class Printer(Tracker):
@@ -28,23 +28,23 @@ class Tracker:
     panels: int = 0
 
     def log(self, record: Record) -> None:
-        """Take one record while a phase is trained."""
+        """Log one record during training."""
 
     def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
-        """Take what came of a phase.
+        """Log the record of a phase.
 
         Args:
             record: As in `phases` of results.json.
-            panels: Images of the fixed set, the same after every phase; at most as many as it wants.
-            worst: Images with the largest share of wrong pseudo-labels, worst first, at most as many as it wants; none
-                where truth is not known.
+            panels: A fixed set of images, the same after every phase; at most `self.panels`.
+            worst: Images with the largest share of wrong pseudo-labels, worst first; at most `self.panels`, and none if
+                the truth is unknown.
         """
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Take the results and close."""
+        """Log the results and close."""
 
     def close(self) -> None:
-        """Close early: the run was stopped or failed. It may be gone on with later, under the same folder."""
+        """Close early, after the run stopped or failed. It may resume later in the same folder."""
 
 
 LOGGERS: Registry[Tracker] = Registry("logger", runtime=["folder", "config", "environment", "dataset"])
@@ -52,15 +52,15 @@ LOGGERS: Registry[Tracker] = Registry("logger", runtime=["folder", "config", "en
 
 
 def phase_values(record: PhaseRecord, classes: Sequence[str]) -> dict[str, float]:
-    """The numbers of a phase's record under flat names, `SECTION/NETWORK/NAME`, without those that are not known.
+    """The known numbers of a phase's record under flat names, `SECTION/NETWORK/NAME`.
 
     Args:
         record: As in `phases` of results.json.
-        classes: Their names.
+        classes: Class names.
 
     Returns:
-        In the section `rounds` one value each, `label_ratio` (requested) beside `pseudo_coverage` (realized) among
-        them; in `iou`, `precision`, `recall`, `threshold` and `realized` one value a class.
+        Section `rounds` has one value per name, including `label_ratio` (requested) and `pseudo_coverage` (realized);
+        sections `iou`, `precision`, `recall`, `threshold` and `realized` have one value per class.
     """
     network, pseudo = record.trainee, record.pseudo
     names = ("miou_last", "miou_best", "label_ratio", "seconds", "train_images_per_s", "label_images_per_s")

@@ -37,18 +37,18 @@ class WandbLogger(Tracker):
     docs/wandb.md lists the keys.
 
     Args:
-        folder: Of the run; W&B keeps its files there.
+        folder: The run's folder; W&B keeps its files there.
         config: Resolved config.
-        environment: Versions and machine; `environment` in the config that W&B shows.
+        environment: Versions and machine, shown as `environment` in the W&B config.
         dataset: Names of the classes.
         project: W&B project.
         entity: W&B user or team; null for the default.
         mode: "online", "offline" or "disabled".
-        group: Name that runs of a sweep share.
-        job_type: What kind of run it is.
-        tags: Free words.
-        panels: Images shown after every phase, and worst images listed; 0 for none.
-        artifacts: What is uploaded as artifacts at the end: "code", "report".
+        group: Name shared by the runs of a sweep.
+        job_type: Kind of run.
+        tags: Any words.
+        panels: How many fixed images to show and how many worst images to list after every phase; 0 for none.
+        artifacts: Artifacts to upload at the end: "code", "report".
         timeout: Seconds to wait for the server at the start, and for uploads at the end.
     """
 
@@ -74,10 +74,10 @@ class WandbLogger(Tracker):
         if unknown := [name for name in artifacts if name not in _ARTIFACTS]:
             raise ConfigError(f"logger.wandb.artifacts may hold {' and '.join(_ARTIFACTS)}, but not {unknown[0]!r}")
         try:
-            import wandb  # heavy, and not installed everywhere: imported only where it is used
+            import wandb  # heavy and optional
         except ImportError:
             raise ConfigError("logger=wandb needs the package wandb: pip install wandb") from None
-        # It has its own telemetry log failures over the progress, unless somebody takes them.
+        # Without a handler, its telemetry prints failures over the progress display.
         logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
         self._wandb = wandb
         self._folder = folder
@@ -85,14 +85,14 @@ class WandbLogger(Tracker):
         self._artifacts = artifacts
         self.panels = panels
         settings = wandb.Settings(
-            console="off",  # progress bars are no log
-            silent=True,  # nor lines between them; the one that matters is below
+            console="off",  # keeps progress bars out of the log
+            silent=True,  # the message that matters is below
             init_timeout=timeout,
             finish_timeout=timeout,
             finish_timeout_raises=True,
         )
         try:
-            with _nobody_at_the_keyboard():
+            with _without_keyboard():
                 self._run = wandb.init(
                     dir=str(folder),
                     config={**config, "environment": environment},
@@ -103,15 +103,15 @@ class WandbLogger(Tracker):
                     job_type=job_type,
                     tags=tags,
                     name=folder.name,
-                    # One W&B run per run folder: a resumed run goes on where it stopped.
+                    # One W&B run per run folder, so a resumed run continues it.
                     id=_run_id(folder),
                     resume="allow",
-                    reinit="create_new",  # a run that the user has open is none of ours
+                    reinit="create_new",  # leave a run that the user has open alone
                     settings=settings,
                 )
         except Exception as error:
             reason = " ".join(str(error).split())
-            raise ConnectionError(f"{reason}; logger.wandb.mode=offline keeps it here to be uploaded later") from error
+            raise ConnectionError(f"{reason}; logger.wandb.mode=offline saves it locally for a later upload") from error
         self._networks: set[str] = set()
         for section in _BY_ROUND:
             self._run.define_metric(f"{section}/*", step_metric="round")
@@ -121,7 +121,7 @@ class WandbLogger(Tracker):
             log.info("W&B offline; upload with: wandb sync %s", Path(self._run.dir).parent)
 
     def log(self, record: Record) -> None:
-        """Send one record under its network's letter, over the steps that this network has trained in all phases."""
+        """Send one record under its network's letter, against the network's total steps over all phases."""
         network = str(record["network"])
         if network not in self._networks:
             self._networks.add(network)
@@ -130,7 +130,7 @@ class WandbLogger(Tracker):
         self._run.log({f"{network}/step": record["total_step"], **values})
 
     def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
-        """Send the scores of a phase over the rounds, and the panels with masks that can be switched."""
+        """Send the scores of a phase against the round, and the panels with switchable masks."""
         network, name = record.trainee, record.name
         values: dict[str, Any] = {"round": record.round, **phase_values(record, self._classes)}
         if panels:
@@ -141,7 +141,7 @@ class WandbLogger(Tracker):
         self._run.log(values)
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Send the results as the run's summary, and artifacts if asked for, and close it."""
+        """Send the results as the run's summary, upload any requested artifacts, and close."""
         self._run.summary.update(dict(results))
         if "code" in self._artifacts:
             source = Path(dmtc.__file__).parent
@@ -151,7 +151,7 @@ class WandbLogger(Tracker):
         self._run.finish()
 
     def close(self) -> None:
-        """Mark the run as not finished."""
+        """Close the run, marked as failed."""
         self._run.finish(exit_code=1)
 
     def _image(self, panel: Panel, phase: str) -> Any:
@@ -182,13 +182,13 @@ class WandbLogger(Tracker):
 
 
 def _tenth(values: Float32Array) -> UInt8Array:
-    """Which tenth of [0, 1] a value lies in; a mask of W&B shows classes and no shades."""
+    """Which tenth of [0, 1] each value is in, because W&B masks show only classes."""
     return np.clip(values * 10, 0, 9).astype(np.uint8)
 
 
 @contextmanager
-def _nobody_at_the_keyboard() -> Iterator[None]:
-    """W&B would ask for a missing key at a terminal, and a run would wait there all night; so it raises instead."""
+def _without_keyboard() -> Iterator[None]:
+    """Hide the keyboard, so W&B raises an error for a missing key instead of waiting for input."""
     keyboard, sys.stdin = sys.stdin, io.StringIO()
     try:
         yield
