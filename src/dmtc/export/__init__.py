@@ -1,4 +1,4 @@
-"""Taking trained networks away: files that work without the run, the data set, or this library."""
+"""Exports trained networks to files that work without the run, the data set, or this library."""
 
 from dmtc.export.exporting import Exported, ExportOptions, export_run
 from dmtc.export.formats import FORMATS

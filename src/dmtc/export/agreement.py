@@ -1,4 +1,4 @@
-"""Whether an exported file sees what the networks see."""
+"""Checks that an exported file predicts what the networks predict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from dmtc.export.formats.base import Reading, Size
 from dmtc.export.module import ExportedModule
 
 LARGEST_DIFFERENCE = 1e-3
-"""Of a probability, and as a share of pixels of another class, above which a file is refused; rounding is far below."""
+"""Limit on the difference of a probability and on the share of pixels that change class; rounding is far below it."""
 
 _SHAPES = ((1, 64, 96), (2, 97, 131), (1, 160, 112))
-"""Images, height and width that are tried where any size is allowed."""
+"""Number of images, height and width to test if any size is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a file and the networks differ.
+    """How much a file and the networks differ.
 
     Attributes:
-        shapes: Images, height and width of what was tried.
-        largest_difference: Of a probability in [0, 1], over all pixels.
-        other_class: Share of the pixels in [0, 1] that are of another class.
+        shapes: Number of images, height and width of each test.
+        largest_difference: Largest difference of a probability in [0, 1], over all pixels.
+        other_class: Share in [0, 1] of the pixels whose class differs.
     """
 
     shapes: tuple[tuple[int, int, int], ...]
@@ -34,11 +34,11 @@ class Agreement:
 
     @property
     def is_close(self) -> bool:
-        """Whether that is rounding."""
+        """Whether the differences are small enough to be rounding."""
         return max(self.largest_difference, self.other_class) <= LARGEST_DIFFERENCE
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The agreement as a JSON-ready dictionary."""
         return {
             "shapes": [list(shape) for shape in self.shapes],
             "largest_difference": self.largest_difference,
@@ -46,7 +46,7 @@ class Agreement:
         }
 
     def text(self) -> str:
-        """In a line."""
+        """One line that describes the agreement."""
         tried = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
         return (
             f"largest difference of a probability {self.largest_difference:.1e}, {self.other_class:.4%} of pixels of"
@@ -55,7 +55,7 @@ class Agreement:
 
 
 def compare(module: ExportedModule, reading: Reading, size: Size) -> Agreement:
-    """Show a file and the networks the same pictures, smooth ones with noise, and compare what they see."""
+    """Compare the predictions of a file and the networks on the same images, which are smooth with noise."""
     shapes = _SHAPES if size is None else ((1, *size), (2, *size))
     largest, other, pixels = 0.0, 0, 0
     for number, shape in enumerate(shapes):

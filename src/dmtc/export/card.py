@@ -1,4 +1,4 @@
-"""The model card: what a stranger has to know of exported networks. Its figures are those of results.json."""
+"""The model card of exported networks. Its figures come from results.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,13 +55,13 @@ def model_card(
     size: tuple[int, int] | None = None,
     beside: Mapping[str, tuple[int, int] | None] | None = None,
 ) -> str:
-    """The card as Markdown, with the head that the Hugging Face Hub reads.
+    """The card as Markdown, with the metadata header for the Hugging Face Hub.
 
     Args:
         description: From `describe`.
         format: A name in `FORMATS`.
-        size: Height and width of the images, if the file takes no others.
-        beside: Formats of further files of the same networks in the folder, with their `size`.
+        size: Height and width of the images, if the file takes only one size.
+        beside: Other formats of the same networks in the folder, with their `size`.
     """
     task = description["task"]
     names = [one["name"] for one in task["classes"]]
@@ -89,7 +89,7 @@ def _sizes(size: tuple[int, int] | None) -> str:
 
 
 def headline(description: Mapping[str, Any]) -> tuple[float, str] | None:
-    """The mIoU in [0, 1] of exactly these networks and weights, and whose it is; None if results.json has none."""
+    """The mIoU in [0, 1] of exactly these networks and weights, and what it belongs to; None if not in results.json."""
     results, networks, checkpoint = description["results"], description["networks"], description["checkpoint"]
     if results is None:
         return None
@@ -132,7 +132,7 @@ def _head(description: Mapping[str, Any]) -> str:
 def _input(description: Mapping[str, Any]) -> str:
     reduction = description["task"]["reduction"]
     shown = (
-        f" Training read its images at 1/{reduction} of their height and width: shrink yours likewise."
+        f" Training read its images at 1/{reduction} of their height and width: shrink yours the same way."
         if reduction > 1
         else ""
     )
@@ -146,14 +146,14 @@ def _input(description: Mapping[str, Any]) -> str:
 def _scores(description: Mapping[str, Any]) -> str:
     results = description["results"]
     if results is None:
-        return "The run that they come from is not finished: there are no scores."
+        return "The run they come from is not finished: there are no scores."
     score = headline(description)
     protocol = results["evaluation"]
     options = ", ".join(f"{key} {value}" for key, value in protocol.items() if key != "name")
     by = f"the protocol {protocol['name']} ({options})"
     if score is None:
         return (
-            f"The run has no score of exactly these networks and weights; its results under {by} stand in the"
+            f"The run has no score of exactly these networks and weights; its results under {by} are in the"
             " description."
         )
     chosen = (
@@ -207,6 +207,6 @@ def _license(description: Mapping[str, Any]) -> str:
             known = start["license"] or "not recorded; see where they were published"
             lines.append(f"- network {letter} started from {start['source']}: {known}")
     lines.append(
-        "- The images and labels of the data set have terms of their own, which may reach to what is trained on them."
+        "- The images and labels of the data set have terms of their own, which may extend to what is trained on them."
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: how to use it, how it was made, how good it is."""
+"""Description inside an exported file: how to use it, how it was made, and how good it is."""
 
 import json
 from collections.abc import Mapping
@@ -35,19 +35,19 @@ def describe(
     checkpoint: str,
     license: str | None,
 ) -> dict[str, Any]:
-    """Everything that goes along with the weights, ready for JSON. Folders of this machine are left out.
+    """Everything that accompanies the weights, ready for JSON, without folders of this machine.
 
     Args:
-        components: Of the run.
-        folder: Of the run.
+        components: The run's components.
+        folder: The run's folder.
         models: The networks by letter.
         checkpoint: "last" or "best".
-        license: Of the weights, or None.
+        license: License of the weights, or None.
 
     Returns:
         `networks`, `checkpoint`, `task` (data set, classes, colors, reduction), `models` (what each network is built
         from), `normalization` of each, `starting_weights` of each, `license`, `method`, `config`, `results` (from
-        results.json; None of a run that is not finished), `version`, `format_version`.
+        results.json; None for an unfinished run), `version`, `format_version`.
     """
     results = folder.read_results()
     config = _without_folders({k: v for k, v in components.config.items() if k not in _OF_THE_MACHINE})
@@ -69,12 +69,12 @@ def describe(
 
 
 def as_strings(description: Mapping[str, Any]) -> dict[str, str]:
-    """The description for formats that hold strings by name: text as it is, everything else as JSON."""
+    """The description for formats that store named strings: text unchanged, everything else as JSON."""
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in description.items()}
 
 
 def architecture(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a network is built from. Where its weights came from, and how they were trained, is told apart from it."""
+    """The config a network is built from, without its starting weights and training options."""
     return {key: value for key, value in spec.items() if key not in ("weights", "normalization", "tuning")}
 
 
@@ -85,12 +85,12 @@ def _normalization(model: SegmentationModel) -> dict[str, Any]:
 
 
 def _rounded(values: Any) -> list[float]:
-    # The shortest decimals that are the same float32.
+    # The shortest decimals that round to the same float32.
     return [float(str(np.float32(value))) for value in values.tolist()]
 
 
 def _start(components: Components, folder: RunFolder, letter: str, model: SegmentationModel) -> dict[str, Any]:
-    """Where a network's training began, and under which license that is."""
+    """The starting weights of a network, and their license."""
     first = next(phase.name for phase in components.plan if phase.trainee == letter and phase.init_from is None)
     report = folder.read_weights_report(first)
     source = None if report is None else report["source"]
@@ -105,18 +105,18 @@ def _start(components: Components, folder: RunFolder, letter: str, model: Segmen
 
 
 def published_license(model: SegmentationModel) -> str | None:
-    """What timm says of the license of a backbone's published weights; None where nobody says anything."""
+    """The license of a backbone's published weights according to timm; None if unknown."""
     body, architecture = getattr(model.backbone, "body", None), getattr(model.backbone, "arch", None)
     if body is None or not isinstance(architecture, str):
         return None
-    import timm  # slow to import; it has built this backbone already
+    import timm  # slow to import, but already loaded with this backbone
 
     published = timm.get_pretrained_cfg(architecture)
     return None if published is None else published.license
 
 
 def _without_folders(value: Any) -> Any:
-    """A config with the names of files and folders of this machine cut down to their last part."""
+    """A config with paths of this machine reduced to their last part."""
     if isinstance(value, Mapping):
         return {key: _without_folders(one) for key, one in value.items()}
     if isinstance(value, list):

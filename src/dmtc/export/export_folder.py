@@ -1,4 +1,4 @@
-"""The folder of an export: the files of one format or several, and what else somebody keeps there."""
+"""The folder of an export: files of one or more formats, possibly among files of the user."""
 
 import json
 import os
@@ -13,20 +13,20 @@ from dmtc.core.ownership import Manifest, require_folder
 from dmtc.export.segmenter import CARD, CONFIG, HASHES
 
 RECORD = "export.json"
-"""What was exported, how, and how far it differs from the networks; of the last command, and in brief of others."""
+"""Record of what was exported, how, and how much it differs from the networks; earlier exports in brief."""
 
 _SHARED = (CONFIG, CARD, RECORD)
 _BESIDE = ".data"
-"""End of the name of a file that holds the weights of a large model beside it."""
+"""Suffix of a separate file for the weights of a large model."""
 
 
 class ExportFolder:
     """A folder to export into.
 
     Args:
-        path: It need not exist.
-        format: What is to be written.
-        file: Name of its main file.
+        path: The folder; it need not exist.
+        format: The format to write.
+        file: Name of the format's main file.
     """
 
     def __init__(self, path: Path, format: str, file: str) -> None:
@@ -36,13 +36,13 @@ class ExportFolder:
         self._manifest = Manifest(self.path, "export", "output")
 
     def refuse_foreign(self) -> None:
-        """Refuse to write over files that are of no export.
+        """Refuse to overwrite files that do not belong to an export.
 
         Raises:
-            ConfigError: There are some, or the path is no folder.
+            ConfigError: There are such files, or the path is not a folder.
         """
         require_folder(self.path, "output")
-        remove_unfinished_of(self.path.absolute())  # by an export that was killed
+        remove_unfinished_of(self.path.absolute())  # left by a killed export
         if not self.path.is_dir():
             return
         remove_unfinished_of(self.path / WORK)
@@ -55,17 +55,17 @@ class ExportFolder:
         self._manifest.refuse_foreign((self._file, self._file + _BESIDE, *_SHARED))
 
     def formats_beside(self, description: Mapping[str, Any]) -> dict[str, Any]:
-        """Records of other formats in the folder, which stay and share the description with what is to be written.
+        """Records of other formats in the folder, which stay and share the description of the new files.
 
         Raises:
-            ConfigError: They are of other networks, which the new description would not fit.
+            ConfigError: They are of other networks, so the new description would not fit them.
         """
         record = _read(self.path / RECORD)
         records = {**record.get("beside", {}), record.get("format"): record} if record else {}
         found = {name: _brief(one) for name, one in records.items() if name != self._format and self._is_there(one)}
         there = _read(self.path / CONFIG)
         there.pop(HASHES, None)
-        if found and json.dumps(there) != json.dumps(description):  # as text: NaN is unlike itself
+        if found and json.dumps(there) != json.dumps(description):  # as text, because NaN does not equal itself
             others = " and ".join(sorted(found))
             raise ConfigError(
                 f"output={self.path} holds format={others} of other networks, or exported otherwise; choose another"
@@ -74,7 +74,7 @@ class ExportFolder:
         return found
 
     def hashes_beside(self, records: Mapping[str, Any]) -> dict[str, str]:
-        """SHA-256 of the files of other formats that stay, as they are known."""
+        """Known SHA-256 of the files of other formats that stay."""
         known, files = _read(self.path / CONFIG).get(HASHES), [record["file"] for record in records.values()]
         if not isinstance(known, dict):
             return {}
@@ -82,10 +82,10 @@ class ExportFolder:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """A folder to write the files into; they get to their place when all of them are there.
+        """A folder to write the files into; they move to their place once all are written.
 
         Raises:
-            OSError: They cannot be written.
+            OSError: The files cannot be written.
         """
         if not self.path.exists():
             with replacing_folder(self.path) as new:
@@ -94,7 +94,7 @@ class ExportFolder:
             return
         with adding_to_folder(self.path) as new:
             yield new
-            names = sorted(os.listdir(new), key=lambda name: name == RECORD)  # its coming says that all is there
+            names = sorted(os.listdir(new), key=lambda name: name == RECORD)  # last: it marks the export as complete
             self._manifest.record(names)
             (self.path / RECORD).unlink(missing_ok=True)
             for path in self._manifest.own([self._file + _BESIDE]):

@@ -1,4 +1,4 @@
-"""From a run to a folder that works without it."""
+"""Exports networks of a run to a self-contained folder."""
 
 import logging
 import threading
@@ -30,23 +30,23 @@ from dmtc.run.beginning import refuse_own_parts
 log = logging.getLogger(__name__)
 
 _LONG = 60.0
-"""Seconds after which it is told that an exporter may not end."""
+"""Seconds after which a warning says that the exporter may never finish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What is exported.
+    """What to export.
 
     Attributes:
-        networks: Letters of those whose probabilities are averaged; None for all of the run.
+        networks: Letters of the networks whose probabilities are averaged; None for all of the run.
         checkpoint: "last" or "best" weights.
-        probabilities: Also give the probability of every class.
-        size: Height and width of the only images that the file takes; None for any.
-        opset: Version of ONNX's operators.
-        license: Of the weights, as an SPDX identifier; None if none was chosen.
+        probabilities: Also output the probability of every class.
+        size: Height and width of the images, if the file takes only one size; None for any size.
+        opset: ONNX operator set version.
+        license: License of the weights as an SPDX identifier; None if none was chosen.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: A value is out of range.
     """
 
     networks: str | None = None
@@ -66,19 +66,19 @@ class ExportOptions:
 
     @property
     def of_size(self) -> Size:
-        """`size` as formats take it."""
+        """`size` as a tuple, or None."""
         return None if self.size is None else (self.size[0], self.size[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came of an export.
+    """Result of an export.
 
     Attributes:
         path: The file.
-        agreement: How far it differs from the networks; None if what reads it is not installed.
+        agreement: How much it differs from the networks; None if the package to read it is not installed.
         unchecked: Why it was not compared; None if it was.
-        pushed: Address of the upload, if there was one.
+        pushed: URL of the upload, if there was one.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Exported:
     pushed: str | None
 
     def text(self) -> str:
-        """For a person."""
+        """Readable summary."""
         megabytes = sum(file.stat().st_size for file in self.path.parent.glob(f"{self.path.name}*")) / 1e6
         lines = [f"written to {self.path} ({megabytes:.1f} MB)"]
         lines.append(
@@ -101,17 +101,17 @@ class Exported:
 
 
 def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str | None = None) -> Segmenter:
-    """Networks of a run without what only training needs, with their description.
+    """Networks of a run without their training-only parts, with their description.
 
     Args:
         run: The run.
-        networks: Letters; None for all of the run.
+        networks: Letters of the networks; None for all of the run.
         checkpoint: "last" or "best" weights.
-        license: Of the weights, or None.
+        license: License of the weights, or None.
 
     Raises:
         ConfigError: There is no such network.
-        WeightsError: Its weights are missing: the run stopped before.
+        WeightsError: Weights are missing, because the run stopped earlier.
     """
     models: dict[str, SegmentationModel] = {}
     for letter in chosen_networks(networks, run.networks):
@@ -120,7 +120,7 @@ def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str |
             architecture(run.components.model_spec(letter)), run.task.num_classes, projection=False, seed=0
         )
         state = trained.state_dict()
-        # The head of the contrastive loss predicts nothing.
+        # Only the contrastive loss uses the projection head.
         load_exactly(bare, {n: t for n, t in state.items() if not n.startswith("projection.")}, f"network {letter}")
         models[letter] = bare.eval()
     return Segmenter(models, describe(run.components, run.folder, models, checkpoint, license))
@@ -135,24 +135,24 @@ def export_run(
     push: str | None = None,
     private: bool | None = True,
 ) -> Exported:
-    """Write networks of a run as a file, compare it with them, and describe it in `config.json` and `README.md`.
+    """Export networks of a run to a file, compare it with them, and describe it in `config.json` and `README.md`.
 
-    The files appear when all of them are done. In the folder of an earlier export they replace that of the same format;
-    what else lies there is left alone.
+    The files appear once all are done. In the folder of an earlier export they replace those of the same format;
+    other files are left alone.
 
     Args:
         run: The run.
         format: A name in `FORMATS`.
-        output: The folder; by default `export/<format>` in that of the run.
-        options: What is exported.
+        output: The folder; by default `export/<format>` in the run's folder.
+        options: What to export.
         push: USER/NAME on the Hugging Face Hub to upload to.
-        private: Whether a repository that is made for that is private.
+        private: Whether a newly created repository is private.
 
     Raises:
-        ConfigError: No such format, a package is missing, the architecture cannot be exported so, or the folder holds
-            something else.
-        DataError: The Hub cannot be reached, or refuses.
-        WeightsError: Weights are missing: the run stopped before.
+        ConfigError: There is no such format, a package is missing, the format cannot export the architecture, or the
+            folder holds other files.
+        DataError: The Hub cannot be reached or refuses.
+        WeightsError: Weights are missing, because the run stopped earlier.
     """
     if format is None:
         raise ConfigError(f"job=export needs format=..., one of {', '.join(FORMATS.names())}")
@@ -201,19 +201,19 @@ def _write(
             kind.write(segmenter, module, path, options.of_size, options.opset)
     except (OSError, MemoryError):
         raise
-    # Exporters fail by errors of many kinds, whose texts are long.
+    # Exporters raise many kinds of errors, with long messages.
     except Exception as error:
         raise ConfigError(
             f"the networks cannot be exported with format={format}{_for(options)}: {_reason(error)};"
-            f" {_way(format, options)}"
+            f" {_advice(format, options)}"
         ) from error
 
 
 @contextmanager
 def _patience(format: str, options: ExportOptions) -> Iterator[None]:
-    """Tell after a while that it may take for ever: some architectures do not end for images of any size."""
-    told = f"format={format} has been at work for {_LONG:.0f} s{_for(options)}; if it does not end, stop it and {{way}}"
-    timer = threading.Timer(_LONG, lambda: log.warning("%s", told.format(way=_way(format, options))))
+    """Warn after a while that the export may never finish, as with some architectures for images of any size."""
+    text = f"format={format} has been at work for {_LONG:.0f} s{_for(options)}; if it does not end, stop it and"
+    timer = threading.Timer(_LONG, lambda: log.warning("%s %s", text, _advice(format, options)))
     timer.daemon = True
     timer.start()
     try:
@@ -229,12 +229,13 @@ def _compared(kind: FileFormat, format: str, module: ExportedModule, path: Path,
         raise
     except Exception as error:
         raise ConfigError(
-            f"format={format}{_for(options)} was written, but cannot be used: {_reason(error)}; {_way(format, options)}"
+            f"format={format}{_for(options)} was written, but cannot be used: {_reason(error)};"
+            f" {_advice(format, options)}"
         ) from error
     if not agreement.is_close:
         raise ConfigError(
             f"format={format}{_for(options)} was written, but does not see what the networks see:"
-            f" {agreement.text()}; {_way(format, options)}"
+            f" {agreement.text()}; {_advice(format, options)}"
         )
     return agreement
 
@@ -243,8 +244,8 @@ def _for(options: ExportOptions) -> str:
     return " for images of any size" if options.size is None else f" for images of {options.size[0]}x{options.size[1]}"
 
 
-def _way(format: str, options: ExportOptions) -> str:
-    """What can be done about it."""
+def _advice(format: str, options: ExportOptions) -> str:
+    """What the user can do about a failure."""
     others = ", ".join(name for name in FORMATS.names() if name != format)
     fixed = "" if options.size is not None else "give the size of your images by job.size=[H,W], or "
     return f"{fixed}take another format ({others})"

@@ -1,4 +1,4 @@
-"""One network, or the mean of several, as a module that needs nothing around it."""
+"""One network, or the mean of several, as a self-contained module."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ INPUT = "images"
 
 
 class ExportedModule(nn.Module):
-    """From pictures as they are to the class of each pixel; normalization and resizing of logits are inside.
+    """Maps unprocessed images to the class of each pixel, including normalization and resizing of logits.
 
     Args:
-        networks: In evaluation mode, by letter.
+        networks: Networks in evaluation mode, by letter.
         probabilities: Also return the probability of every class.
     """
 
@@ -27,7 +27,7 @@ class ExportedModule(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """Names of what `forward` returns, in order."""
+        """Names of the outputs of `forward`, in order."""
         return [CLASSES, CONFIDENCE, *([PROBABILITIES] if self.probabilities else [])]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -37,8 +37,8 @@ class ExportedModule(nn.Module):
             images: uint8 (B, 3, H, W), RGB.
 
         Returns:
-            The likeliest class of each pixel, uint8 (B, H, W); its probability, float32 (B, H, W), the mean over the
-            networks; and, if asked for, the probability of every class, float32 (B, C, H, W).
+            The most probable class of each pixel, uint8 (B, H, W); its probability averaged over the networks, float32
+            (B, H, W); and, if requested, the probability of every class, float32 (B, C, H, W).
         """
         total = torch.softmax(self.networks[0](images), dim=1)
         for network in self.networks[1:]:

@@ -1,4 +1,4 @@
-"""Adaptive average pooling for maps of any size, which ONNX has no operator for."""
+"""Adaptive average pooling for maps of any size, for which ONNX has no operator."""
 
 import copy
 from typing import Any
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 
 class AveragingMatrices(nn.Module):
-    """`nn.AdaptiveAvgPool2d` as two products with matrices that follow from the map's size.
+    """`nn.AdaptiveAvgPool2d` as products with two matrices computed from the map's size.
 
-    The exporter takes adaptive pooling apart into indices that hold for the size of its example alone.
+    The exporter decomposes adaptive pooling into indices that are valid only for the size of its example.
 
     Args:
-        rows: Cells from top to bottom.
-        columns: Cells from left to right.
+        rows: Number of cells from top to bottom.
+        columns: Number of cells from left to right.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -30,7 +30,7 @@ class AveragingMatrices(nn.Module):
 
 
 def with_averaging_matrices(module: nn.Module) -> nn.Module:
-    """The module itself, or a copy of it with `AveragingMatrices` where it pools to several cells."""
+    """The module itself, or a copy with `AveragingMatrices` wherever it pools to several cells."""
     if not any(_pools_to_cells(part) for part in module.modules()):
         return module
     module = copy.deepcopy(module)
@@ -53,7 +53,7 @@ def _averaging(length: int, cells: int, like: Tensor) -> Tensor:
 
 
 def _pools_to_cells(module: nn.Module) -> bool:
-    """Whether it is adaptive pooling to more than the mean of the map, which ONNX has."""
+    """Whether a module is adaptive pooling to more than one cell; ONNX supports only one."""
     return isinstance(module, nn.AdaptiveAvgPool2d) and _cells(module) != (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Networks with their classes and colors, in the layout of the Hugging Face Hub: saved, loaded, predicted with."""
+"""Saves, loads and runs networks with their classes and colors, in the layout of the Hugging Face Hub."""
 
 import json
 import os
@@ -23,15 +23,15 @@ from dmtc.prediction import PredictsArrays
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HASHES = "sha256"
-"""Of `config.json`: SHA-256 of the files beside it, by name."""
+"""Key in `config.json` for the SHA-256 of the other files, by name."""
 
 
 class Segmenter(PredictsArrays):
-    """Networks that are taken away from their run. They predict as `PredictsArrays` says.
+    """Networks that work without their run. They predict like any `PredictsArrays`.
 
     Args:
-        models: The networks by letter; put into evaluation mode.
-        description: From `dmtc.export.description.describe`; what `config.json` holds.
+        models: The networks by letter; they are put into evaluation mode.
+        description: From `dmtc.export.description.describe`; the content of `config.json`.
 
     Examples:
         >>> import dmtc
@@ -56,14 +56,14 @@ class Segmenter(PredictsArrays):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names; a class's place is its value in masks."""
+        """Class names; a class's index is its value in masks."""
         return self.task.classes
 
     def model(self, network: str = "a") -> SegmentationModel:
         """A network in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> logits (B, C, H, W).
 
         Args:
-            network: Its letter.
+            network: Letter of the network.
 
         Raises:
             ConfigError: There is no such network.
@@ -73,21 +73,21 @@ class Segmenter(PredictsArrays):
         return self._models[network]
 
     def to(self, device: torch.device | str) -> "Segmenter":
-        """Move the networks to a device, where they then predict."""
+        """Move the networks to a device."""
         for model in self._models.values():
             model.to(device)
         return self
 
     def colored(self, mask: UInt8Array) -> UInt8Array:
-        """A mask uint8 (H, W) as a picture: uint8 (H, W, 3), RGB."""
+        """A mask, uint8 (H, W), as an RGB image, uint8 (H, W, 3)."""
         return self.task.color_table[mask]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json`, `model.safetensors` and a model card, `README.md`, into a folder.
 
         Raises:
-            ConfigError: Files of these names are there that are not of an earlier call.
-            OSError: They cannot be written.
+            ConfigError: Files with these names exist that are not from an earlier export.
+            OSError: The files cannot be written.
         """
         folder = Path(folder)
         _refuse_foreign(folder)
@@ -104,16 +104,16 @@ class Segmenter(PredictsArrays):
     def from_pretrained(
         cls, source: str | Path, *, revision: str | None = None, token: str | None = None
     ) -> "Segmenter":
-        """Load what `save_pretrained` or `push_to_hub` has written; nothing in it is executed.
+        """Load what `save_pretrained` or `push_to_hub` wrote; nothing in it is executed.
 
         Args:
             source: A folder, or USER/NAME on the Hugging Face Hub, which is downloaded once into its cache.
             revision: Branch, tag or commit on the Hub.
-            token: For the Hub, if not the one of `hf auth login`.
+            token: Hub token; by default the one from `hf auth login`.
 
         Raises:
             DataError: No such folder or repository, the Hub cannot be reached, or the description is damaged.
-            ConfigError: The networks have parts that are not known here: import the module that registers them first.
+            ConfigError: The networks have unregistered parts: import the module that registers them first.
             WeightsError: The weights are damaged or do not fit.
         """
         folder = Path(source)
@@ -147,20 +147,20 @@ class Segmenter(PredictsArrays):
         revision: str | None = None,
         commit_message: str = "Upload networks trained with dmtc",
     ) -> str:
-        """Upload to the Hugging Face Hub; the repository is made if there is none.
+        """Upload to the Hugging Face Hub, creating the repository if needed.
 
         Args:
             repo_id: USER/NAME.
-            private: Whether a repository that is made is private; None as the account has it.
-            token: If not the one of `hf auth login`.
-            revision: Branch to upload to, if not the main one.
-            commit_message: Of the upload.
+            private: Whether a newly created repository is private; None for the account's default.
+            token: Hub token; by default the one from `hf auth login`.
+            revision: Branch to upload to; by default the main one.
+            commit_message: Commit message of the upload.
 
         Returns:
-            Address of the upload.
+            URL of the upload.
 
         Raises:
-            DataError: The Hub cannot be reached, or refuses.
+            DataError: The Hub cannot be reached or refuses.
         """
         from huggingface_hub import HfApi
 
@@ -218,7 +218,7 @@ def _downloaded(repo_id: str, revision: str | None, token: str | None) -> Path:
 
 @contextmanager
 def _hub(repo_id: str) -> Iterator[None]:
-    """Tell what the Hub refuses in one line; it has many errors of its own."""
+    """Report any of the Hub's many errors in one line."""
     try:
         yield
     except (UserError, MemoryError):

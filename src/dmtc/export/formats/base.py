@@ -1,4 +1,4 @@
-"""What a file format has to do. One of your own is a subclass of `FileFormat`, registered in `FORMATS`."""
+"""Base class of export formats. To add one, subclass `FileFormat` and register it in `FORMATS`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,26 +13,26 @@ from dmtc.export.module import ExportedModule
 from dmtc.export.segmenter import Segmenter
 
 Reading = Callable[[Tensor], Sequence[Tensor]]
-"""An exported file at work: uint8 images (B, 3, H, W) to what `ExportedModule` returns."""
+"""Runs an exported file: uint8 images (B, 3, H, W) to what `ExportedModule` returns."""
 
 Size = tuple[int, int] | None
-"""Height and width of the only images that a file takes; None for any."""
+"""Height and width of the images, if a file takes only one size; None for any size."""
 
 
 class FileFormat(ABC):
-    """How networks are written, and read back as whoever takes them will."""
+    """Writes networks to a file, and reads it back the way its users will."""
 
     file: str
     """Name of the file."""
 
     writing_needs: tuple[str, ...] = ()
-    """Packages that writing takes beyond those of dmtc."""
+    """Packages that writing needs besides dmtc's own dependencies."""
 
     reading_needs: tuple[str, ...] = ()
-    """Packages that reading takes beyond those of dmtc."""
+    """Packages that reading needs besides dmtc's own dependencies."""
 
     def opsets(self) -> range | None:
-        """Versions of ONNX's operators that can be written; None of formats that have none."""
+        """ONNX operator set versions that can be written; None for formats other than ONNX."""
         return None
 
     @abstractmethod
@@ -41,33 +41,33 @@ class FileFormat(ABC):
 
         Args:
             segmenter: The networks with their description.
-            module: The same as one module.
-            path: Of the file, in a folder that is there.
-            size: Of the images, if the file shall take no others.
-            opset: Version of ONNX's operators, for formats that have them.
+            module: The same networks as one module.
+            path: Path of the file, in an existing folder.
+            size: Height and width of the images, if the file takes only one size.
+            opset: ONNX operator set version, used only by ONNX.
 
         Raises:
-            Exception: Whatever the exporter says of an architecture that it cannot take.
+            Exception: Any error of an exporter that cannot handle the architecture.
         """
 
     @abstractmethod
     def read(self, path: Path) -> Reading:
-        """Read a file back. What `reading_needs` names is there."""
+        """Read a file back. The packages in `reading_needs` are installed."""
 
 
 FORMATS: Registry[FileFormat] = Registry("export format")
 
 
 def missing_packages(names: Sequence[str]) -> list[str]:
-    """Those that are not installed."""
+    """The packages that are not installed."""
     return [name for name in names if find_spec(name) is None]
 
 
 def require(format: str, names: Sequence[str]) -> None:
-    """Refuse to begin what cannot be done.
+    """Check that a format's packages are installed.
 
     Raises:
-        ConfigError: A package is missing; with the command that installs it.
+        ConfigError: A package is missing; the message has the command that installs it.
     """
     if missing := missing_packages(names):
         raise ConfigError(f"format={format} needs {' and '.join(missing)}: pip install 'dmtc[export]'")

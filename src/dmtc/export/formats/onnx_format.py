@@ -1,4 +1,4 @@
-"""ONNX, by PyTorch's exporter on `torch.export`; its older one, by traces, is deprecated and refuses newer opsets."""
+"""ONNX, with PyTorch's exporter based on `torch.export`; the older tracing one is deprecated and lacks newer opsets."""
 
 import logging
 import warnings
@@ -17,10 +17,10 @@ from dmtc.export.pooling import with_averaging_matrices
 from dmtc.export.segmenter import Segmenter
 
 _OLDEST = 18
-"""Version of ONNX's operators below which PyTorch's exporter writes none."""
+"""Oldest operator set version that PyTorch's exporter writes."""
 
 _LARGEST = 2_000_000_000
-"""Bytes of weights beyond which they lie in a file beside the model's: the format ends at 2 GiB."""
+"""Weights larger than this, in bytes, go to a separate file, because the format is limited to 2 GiB."""
 
 
 @FORMATS.register("onnx")
@@ -53,7 +53,7 @@ class Onnx(FileFormat):
             assert converted is not None, "the exporter on torch.export returns a program"
             converted.model.metadata_props.update(as_strings(segmenter.description))
             if (written := converted.model.opset_imports.get("")) != opset:
-                raise ValueError(f"opset {opset} was asked for, but PyTorch can only write {written}")
+                raise ValueError(f"opset {opset} was requested, but PyTorch can only write {written}")
             weights = sum(tensor.nbytes for tensor in module.state_dict().values())
             converted.save(str(path), external_data=weights > _LARGEST)
 
@@ -71,7 +71,7 @@ class Onnx(FileFormat):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what the exporter says of its own insides."""
+    """Silence the exporter's messages about its internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     try:

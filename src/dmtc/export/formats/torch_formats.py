@@ -1,4 +1,4 @@
-"""TorchScript and `torch.export`: files that need PyTorch alone; and what both exporters of PyTorch are given."""
+"""TorchScript, `torch.export` and safetensors files, and the inputs shared by PyTorch's exporters."""
 
 import io
 import json
@@ -19,16 +19,16 @@ DESCRIPTION = "dmtc.json"
 """Name of the description inside both files."""
 
 _EXAMPLE = (130, 198)
-"""Height and width that an exporter sees where all are wanted; unlike each other, as it would take them for one."""
+"""Example height and width for exporting any size; they differ, or the exporter would treat them as one dimension."""
 
 
 def example(size: Size) -> Tensor:
-    """Images for an exporter: uint8 (2, 3, H, W). Two, as it would take one for a constant."""
+    """Example images for an exporter: uint8 (2, 3, H, W). It would treat a batch size of one as a constant."""
     return torch.zeros(2, 3, *(size or _EXAMPLE), dtype=torch.uint8)
 
 
 def dynamic_shapes(size: Size) -> dict[str, dict[int, Any]]:
-    """Which dimensions may differ from the example."""
+    """The dimensions that may differ from the example."""
     free = (0,) if size else (0, 2, 3)
     return {INPUT: {axis: torch.export.Dim.DYNAMIC for axis in free}}
 
@@ -37,10 +37,10 @@ def exported_program(module: nn.Module, size: Size) -> torch.export.ExportedProg
     """The module as a graph.
 
     Raises:
-        Exception: Whatever `torch.export` says of an architecture whose computation depends on the size of images.
+        Exception: Any error of `torch.export`, such as for an architecture whose computation depends on image size.
     """
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # about the insides of PyTorch and timm: what matters is compared afterwards
+        warnings.simplefilter("ignore")  # about internals of PyTorch and timm; the outputs are compared later
         return torch.export.export(module, (example(size),), dynamic_shapes=dynamic_shapes(size))
 
 
@@ -53,9 +53,9 @@ class TorchScript(FileFormat):
     def write(self, segmenter: Segmenter, module: ExportedModule, path: Path, size: Size, opset: int) -> None:
         """See `FileFormat.write`."""
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # it warns of whatever could depend on the size: that is tried afterwards
+            warnings.simplefilter("ignore")  # about what may depend on the image size, which is tested later
             traced = torch.jit.trace(module, example(size), check_trace=False)
-            content = io.BytesIO()  # PyTorch would end the whole process, not raise, if it found the disk full
+            content = io.BytesIO()  # on a full disk PyTorch would end the process instead of raising
             torch.jit.save(traced, content, _extra_files={DESCRIPTION: json.dumps(segmenter.description)})
         write_atomically(path, content.getvalue())
 
@@ -90,7 +90,7 @@ class TorchExport(FileFormat):
 
 @FORMATS.register("safetensors")
 class Safetensors(FileFormat):
-    """Weights alone, with all that `Segmenter.from_pretrained` needs: the layout of the Hugging Face Hub."""
+    """Weights and whatever else `Segmenter.from_pretrained` needs, in the layout of the Hugging Face Hub."""
 
     file = "model.safetensors"
 
