@@ -142,7 +142,7 @@ def test_other_jobs_take_a_place_too(begun, tmp_path, command):
 
 
 def test_what_is_no_place_cannot_be_given(begun):
-    with pytest.raises(ConfigError, match=r"dataset.val_seed does not say where"):
+    with pytest.raises(ConfigError, match=r"dataset.val_seed is not the place"):
         dmtc.Run.load(begun / "run", {"dataset.val_seed": 1})
     with pytest.raises(ConfigError, match=r"no setting dataset.cache \(its data set is folder\)"):
         dmtc.Run.load(begun / "run", {"dataset.cache": "."})

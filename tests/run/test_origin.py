@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import dmtc
 from alike import what_came_of
 from dmtc.core.errors import ConfigError, DataError, UserError, WeightsError
-from dmtc.engine.trainer import _KEPT
+from dmtc.engine.trainer import _CHECKPOINT_KEYS
 from dmtc.pseudo import PseudoLabelStore
 from dmtc.run.checkpoints import Checkpoints
 from dmtc.run.folder import RunFolder
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_other_settings_is_refused(copy):
     stop_before(copy, "r2-b")
     folder = RunFolder(copy)
     origin = {"settings": "0" * 64, "split": None, "weights": None, "pseudo_labels": None}
-    Checkpoints(copy / "phases" / "r2-b").save(1, dict.fromkeys(_KEPT) | {"made_from": origin})
+    Checkpoints(copy / "phases" / "r2-b").save(1, dict.fromkeys(_CHECKPOINT_KEYS) | {"made_from": origin})
     with pytest.raises(ConfigError, match=r"phase r2-b was made with other settings than config.yaml has now"):
         dmtc.resume(folder.path)
 
