@@ -31,7 +31,7 @@ CITYSCAPES = ["aachen/aachen_000000_000019", "jena/jena_000078_000019", "ulm/ulm
 def read(tmp_path, text, known):
     path = tmp_path / "list.txt"
     path.write_bytes(text.encode())
-    return read_ids(path, known)
+    return read_ids(path, known, "training image")
 
 
 @pytest.mark.parametrize(
