@@ -76,7 +76,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "src/dmtc/engine/trainer.py",
         "unlabelled, pseudo_labels, seed, start)",
         "unlabelled, pseudo_labels, seed, 0) if False else training_requests("
-        "self.phase, labelled, parts.split.unlabelled, pseudo_labels, seed + (start > 0), start)",
+        "self.phase, labelled, components.split.unlabelled, pseudo_labels, seed + (start > 0), start)",
         "tests/api/test_resume.py",
     ),
     "a damaged checkpoint is loaded": (
