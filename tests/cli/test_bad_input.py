@@ -49,6 +49,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "misspelt added option": (["+loss.mutual.gamma_agre=3"], ["gamma_agre", "gamma_agree"]),
     "misspelt choice": (["loss=dmtcc"], ["dmtcc", "Did you mean loss=dmtc?"]),
     "misspelt method": (["method=dmtcc"], ["dmtcc", "Did you mean method=dmtc?"]),
+    "misspelt group": (["methd=dmt"], ["Could not override 'methd'", "Did you mean method?"]),
     "a method as terms": (["loss=supervised_long"], ["It is a method: method=supervised_long"]),
     "terms that do not go with the schedule": (
         ["loss=supervised", "method=dmt"],

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dmtc.cli.output_folder import Refused, remove_what_is_empty
 from dmtc.config.compose import fault_of_composing, resolved
 from dmtc.config.folder import config_folder, forget_loaded
-from dmtc.config.options import READS, given_keys, refuse_unread
+from dmtc.config.job_options import READS, given_keys, refuse_unread
 from dmtc.config.overrides import translate
 from dmtc.core.errors import ConfigError, TrainingError, UserError
 from dmtc.core.files import read_regular

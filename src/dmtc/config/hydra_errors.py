@@ -18,6 +18,7 @@ _HIDDEN = (
     "full_key:",
     "object_type=",
     "reference_type=",
+    "To append to your config use",
 )
 
 
@@ -62,7 +63,9 @@ def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> st
     if key := re.search(r"Could not override '([^']+)'", text):
         if homes := _homes(key[1]):
             return f". It is an option of {' and '.join(homes)}"
-        nearest = [] if known_keys is None else difflib.get_close_matches(key[1], list(known_keys()), n=1)
+        groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
+        known = [] if known_keys is None else [*groups, *known_keys()]
+        nearest = difflib.get_close_matches(key[1], known, n=1)
         return f". Did you mean {nearest[0]}?" if nearest else ""
     return ""
 

@@ -8,7 +8,7 @@ import dmtc
 from dmtc.cli.jobs import JOBS
 from dmtc.config.compose import known_keys
 from dmtc.config.folder import config_folder
-from dmtc.config.options import ONLY, READS, given_keys, reads, refuse_unread
+from dmtc.config.job_options import ONLY, READS, given_keys, reads, refuse_unread
 from dmtc.core.errors import ConfigError
 from dmtc.machine.settings import RunSettings
 from registered import own_names
