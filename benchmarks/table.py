@@ -111,7 +111,7 @@ def gpu_line(records: Mapping[str, Record]) -> str:
     if any(on_gpu(record) for record in records.values()):
         return "Where a GPU was measured, its name stands beside the processor's; everything else is of the CPU."
     return (
-        "The figures of a GPU are missing: none was at hand. On a machine that has one, "
+        "The figures of a GPU are missing: none was available. On a machine that has one, "
         "`python benchmarks/recipe.py dmtc_cityscapes_1_8` measures them."
     )
 
