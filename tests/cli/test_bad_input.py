@@ -53,7 +53,10 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "a method as terms": (["loss=supervised_long"], ["It is a method: method=supervised_long"]),
     "terms that do not go with the schedule": (
         ["loss=supervised", "method=dmt"],
-        ["no loss term counts in the rounds", "loss=supervised go with method=supervised or method=supervised_long"],
+        [
+            "counts in the rounds",
+            "error: the terms of loss=supervised go with method=supervised or method=supervised_long; no loss term",
+        ],
     ),
     "misspelt protocol": (["evaluation=slidng"], ["slidng", "Did you mean evaluation=sliding?"]),
     "unbalanced bracket": (["schedule.rounds.label_ratios=[0.5"], ["[0.5"]),

@@ -252,7 +252,9 @@ def test_a_method_is_what_it_says(path):
         ),
         (("loss=supervised",), "supervised"),
         (("loss=supervised", "method=supervised_long"), "supervised_long"),
-        (("loss=supervised", "schedule=supervised"), "dmtc loss=supervised schedule=supervised"),
+        (("loss=supervised", "schedule=smoke"), "supervised"),
+        (("loss=supervised", "schedule=supervised"), "supervised"),
+        (("method=dmtc", "loss=supervised", "schedule=supervised"), "dmtc loss=supervised schedule=supervised"),
     ],
 )
 def test_a_title_names_every_part_that_is_swapped(overrides, title):

@@ -66,6 +66,9 @@ def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
     assert code == 0, err
     code, _, err = command("job=report", f"runs={tmp_path}", small_run=False)
     assert code == 0, err
+    code, out, err = command("job=evaluate", f"run={folder}", "job.metrics=[recall]", small_run=False)
+    assert code == 0, err
+    assert "recall" in out
     value = run.results["metrics"]["first"]["a"]
     assert 0 < value < 1
     assert set(run.results["metrics"]) == {"first", "f1"}
@@ -77,7 +80,6 @@ def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
     assert f"first: a {100 * value:.1f}" in text
     assert "first" in next(line for line in text.splitlines() if line.startswith("class"))
     assert ">first<" in (folder / "report.html").read_text()
-    assert any(line.split()[0] == "first" for line in out.splitlines() if line)
     stored = json.loads((folder / "evaluation-last.json").read_text())["protocols"]["original"]
-    assert stored["metrics"]["a"]["first"] == value
+    assert stored["metrics"]["a"].keys() == {"recall"}
     assert "first_a" in (tmp_path / "report" / "runs.csv").read_text()

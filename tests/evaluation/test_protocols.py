@@ -100,6 +100,22 @@ def test_padded():
     assert image.shape[-2:] == truth.shape[-2:] == (23, 31)
 
 
+@pytest.mark.parametrize("size", [(20, 26), (23, 31), (24, 26), (20, 40)])
+def test_a_picture_is_predicted_in_its_padding_and_keeps_its_place(size):
+    """The network sees the picture from the top left, black beside it; a larger one is shown as it is."""
+    shown = []
+
+    def network(images):
+        shown.append(images)
+        return images[:, :2].float()
+
+    image = batch(*size).image
+    logits = protocol("padded").whole(network)(image)
+    assert logits.equal(image[:, :2].float())
+    assert shown[0].shape[-2:] == (max(23, size[0]), max(31, size[1]))
+    assert shown[0].sum() == image.sum()
+
+
 @pytest.mark.parametrize("size", [(24, 31), (23, 32)])
 def test_padded_refuses_larger_pictures(size):
     with pytest.raises(

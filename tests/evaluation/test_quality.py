@@ -9,7 +9,7 @@ import torch
 
 from dmtc.data import Dataset
 from dmtc.evaluation import confusion_counts, scores_of
-from dmtc.evaluation.quality import hold_against_truth, score_pseudo_labels
+from dmtc.evaluation.quality import _share, hold_against_truth, score_pseudo_labels
 from dmtc.pseudo import LEVELS, PseudoLabelStore, level_confidence
 from dmtc.pseudo.selection import level_of
 
@@ -126,6 +126,19 @@ def test_an_overconfident_teacher_has_an_error(case):
     quality = hold_against_truth(case[0], 1.0, IDS, case[1])
     half_right = dataclasses.replace(quality, right=quality.right // 2)
     assert half_right.calibration().overall().error()[0] > 0.2
+
+
+def test_the_order_of_images_changes_nothing_but_theirs(case):
+    """Those without a truth may come first."""
+    store, data, _, _ = case
+    one, other = (hold_against_truth(store, 0.5, ids, data) for ids in (IDS, IDS[::-1]))
+    assert one.known.sum() > 0
+    np.testing.assert_array_equal(one.known, other.known)
+    assert {image.id for image in other.images} == set(TRUE_OF)
+
+
+def test_a_share_of_a_single_pixel_is_a_share():
+    np.testing.assert_array_equal(_share([1, 0, 0], [1, 1, 0]), [1.0, 0.0, np.nan])
 
 
 def test_what_is_reported_is_json_with_and_without_truth(case):

@@ -258,7 +258,10 @@ def another(path: Path, chance: random.Random, others: list[Path]) -> str | None
     files = [other for other in others if other.is_file()]
     if not files:
         return None
-    shutil.copyfile(other := chance.choice(files), path)
+    other = chance.choice(files)
+    if other.samefile(path):  # by a link, or under another name
+        return None
+    shutil.copyfile(other, path)
     return f"the content of {other}"
 
 

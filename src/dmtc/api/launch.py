@@ -110,6 +110,7 @@ def resume(
 def _carry_out(components: Components, folder: RunFolder) -> Run:
     processes = components.processes
     processes.broadcast(lambda: run_beginning.refuse_foreign(folder))
+    _ = components.device  # a machine without it is refused before any data are made
     plan = components.plan  # finds every fault of data set, split and schedule before anything is written
     _refuse_among_inputs(components, folder)
     choices = components.choices

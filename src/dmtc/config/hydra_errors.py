@@ -60,6 +60,8 @@ def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> st
         return f". Did you mean {group}={nearest[0]}?" if nearest else ""
     if key := re.search(r"Could not override '[^']+@(model_[a-z])\.", text):
         return f". Choose the head of that network too, such as {key[1]}=deeplabv2"
+    if "Could not override 'evaluation." in text:
+        return ". Choose the protocol too, such as evaluation=original, or set job.flip, scales, absent or metrics"
     if key := re.search(r"Could not override '([^']+)'", text):
         if homes := _homes(key[1]):
             return f". It is an option of {' and '.join(homes)}"

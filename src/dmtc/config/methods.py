@@ -55,19 +55,32 @@ def methods_of_terms(loss: str) -> list[str]:
 
 
 def with_method(overrides: Sequence[str]) -> list[str]:
-    """Replace `loss=NAME` by `method=NAME` if these terms are useless in rounds, as in `loss=supervised`.
+    """Read `loss=supervised` as the method of that name, since its terms go with no schedule that has rounds.
 
-    Such terms fit no schedule that has rounds. Overrides that set a method or schedule are left unchanged.
+    The same holds for a sweep over such terms and methods, `loss=supervised,dmt`. Overrides that name a method stay.
+
+    Examples:
+        >>> with_method(["loss=supervised", "schedule=smoke"])
+        ['method=supervised', 'schedule=smoke']
+        >>> with_method(["loss=dst"])
+        ['loss=dst']
     """
-    given = {override.lstrip("+").partition("=")[0] for override in overrides}
-    if given & {"method", "schedule"}:
+    if any(override.lstrip("+").startswith("method=") for override in overrides):
         return list(overrides)
-    replaced = {f"loss={name}" for name in _supervised_methods()}
-    return [override.replace("loss=", "method=", 1) if override in replaced else override for override in overrides]
+    names = {method["name"] for method in _methods()}
+    alone = set(_sets_of_the_start())
+
+    def read(override: str) -> str:
+        key, _, value = override.partition("=")
+        chosen = [name.strip() for name in value.strip("'\"").split(",")]
+        is_method = key == "loss" and alone & set(chosen) and names.issuperset(chosen)
+        return f"method={','.join(chosen)}" if is_method else override
+
+    return [read(override) for override in overrides]
 
 
-def _supervised_methods() -> Iterator[str]:
-    """Names of methods whose terms use labelled images only."""
+def _sets_of_the_start() -> Iterator[str]:
+    """Names of methods whose terms are for labelled images alone."""
     for method in _methods():
         path = config_folder() / "loss" / f"{method['name']}.yaml"
         if method["loss"] == method["name"] and path.is_file():

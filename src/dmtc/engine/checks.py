@@ -42,6 +42,9 @@ def settle(cfg: DictConfig | Mapping[str, Any], jobs: Registry[Any] | None = Non
     if unknown := unknown_keys(plain):
         overrides, files = _sources(cfg)
         raise ConfigError("; ".join(unknown_fault(key, known_keys(), overrides, files) for key in unknown))
+    for file in _sources(cfg)[1]:
+        if file.group == "method" and file.package is None:
+            raise ConfigError(f"{file.path}: the first line of a method should be # @package _global_")
     import_modules(plain.get("imports", ()))
     check(plain, jobs)
     return plain

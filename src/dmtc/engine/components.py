@@ -207,7 +207,7 @@ class Components:
             try:
                 terms_of_stage(self.terms, phase.stage)
             except ConfigError as error:
-                raise ConfigError(f"{error}{self._fitting_methods()}") from None
+                raise ConfigError(f"{self._fitting_methods()}{error}") from None
         refuse_networks(self.config, networks_of(plan))
         return plan
 
@@ -215,7 +215,7 @@ class Components:
         """A hint naming the methods whose terms these are, for terms that do not fit the schedule."""
         method, loss = self.config["method"], self.config["loss"]["name"]
         others = [f"method={name}" for name in methods_of_terms(loss) if name != method["name"]]
-        return f"; the terms of loss={loss} go with {' or '.join(others)}" if others else ""
+        return f"the terms of loss={loss} go with {' or '.join(others)}; " if others else ""
 
     @property
     def _counts(self) -> Counts:

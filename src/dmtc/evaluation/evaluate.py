@@ -62,7 +62,9 @@ def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
         where: Its place in the config, for the message.
     """
     protocol, others = _halves(spec)
-    faults = PROTOCOLS.faults(protocol, where) + argument_faults(Evaluation, others, where, runtime=["protocol"])
+    faults = PROTOCOLS.faults(protocol, where) + argument_faults(
+        Evaluation, _without_metrics(others), where, runtime=["protocol"]
+    )
     faults += metric_faults(spec.get("metrics", ()), f"{where}.metrics")
     if not faults:
         try:
@@ -85,7 +87,7 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
         [801, 801]
     """
     protocol, others = _halves(spec)
-    raise_faults(argument_faults(Evaluation, others, where, runtime=["protocol"]))
+    raise_faults(argument_faults(Evaluation, _without_metrics(others), where, runtime=["protocol"]))
     raise_faults(metric_faults(others.get("metrics", ()), f"{where}.metrics"))
     return Evaluation(protocol=PROTOCOLS.build(protocol, where), **others)
 
@@ -145,3 +147,8 @@ def _halves(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a specification into the protocol's own options and those all protocols share."""
     others = {key: value for key, value in spec.items() if key in _OF_EVERY_PROTOCOL}
     return {key: value for key, value in spec.items() if key not in others}, others
+
+
+def _without_metrics(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options whose types say all that is to be checked; names of metrics are held against the registry."""
+    return {key: value for key, value in options.items() if key != "metrics"}

@@ -38,10 +38,14 @@ take `absent: Absent`."""
 
 def metric_faults(names: Any, where: str) -> list[str]:
     """All faults of a list of metrics, one sentence each."""
-    if not isinstance(names, Sequence) or isinstance(names, str):
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return [f"{where} should be a list of metrics, such as [accuracy], but is {names!r}"]
     faults = [fault for name in names for fault in METRICS.faults({"name": name}, where)]
-    faults += [f"{where}: {name!r} is always scored; name further metrics" for name in _ALWAYS if name in names]
+    faults += [
+        f"{where}: {name!r} is always scored; name further metrics"
+        for name in _ALWAYS
+        if name in names and name in METRICS.names()
+    ]
     return faults + ([f"{where} names a metric twice: {list(names)}"] if len({*map(str, names)}) < len(names) else [])
 
 

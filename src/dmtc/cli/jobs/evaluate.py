@@ -33,6 +33,7 @@ def evaluate_job(
     flip: bool | None,
     scales: list[float] | None,
     absent: Absent | None,
+    metrics: list[str] | None,
     part: str,
     given: Sequence[str] = (),
 ) -> float:
@@ -43,12 +44,14 @@ def evaluate_job(
     data = data_to_score(folder, config, given, part)
     components = data.components
     changes = given_only(flip=flip, scales=scales, absent=absent)
+    further = given_only(metrics=metrics)
     if protocols:
         entries = [protocols] if isinstance(protocols, str) else protocols
         specs = dict(_protocol(entry, changes) for entry in entries)
     else:
         one = config.get("evaluation") or components.config["evaluation"]
         specs = {title_of(one["name"], changes): one | changes}
+    specs = {title: spec | further for title, spec in specs.items()}
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
 
     progress = Progress([], components.run.progress)
