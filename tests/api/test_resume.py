@@ -199,6 +199,13 @@ def test_torn_label_files_are_noticed_and_made_again(short, undisturbed, tmp_pat
     assert_same(folder, undisturbed)
 
 
+def test_settings_of_the_machine_are_checked_at_resume(finished):
+    before = finished.folder.config_path.read_text()
+    with pytest.raises(ConfigError, match=r"run\.workers"):
+        dmtc.resume(finished.folder.path, {"workers": "many"})
+    assert finished.folder.config_path.read_text() == before
+
+
 def test_other_settings_are_refused_with_the_difference(short, tmp_path, monkeypatch, command):
     folder = tmp_path / "run"
     begun(short, folder, monkeypatch)

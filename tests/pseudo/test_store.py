@@ -165,3 +165,17 @@ def test_a_disk_that_fails_is_told(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         label_images(lambda images: torch.zeros(1, 3, 2, 2), [(["x"], torch.zeros(1, 3, 2, 2))], store, 3)
     assert not store.is_complete()
+
+
+def test_a_histogram_of_objects_is_never_unpickled(tmp_path):
+    """Unpickling runs code of whoever has written the file."""
+    ran = []
+
+    class Bomb:
+        def __reduce__(self):
+            return ran.append, (1,)
+
+    np.save(tmp_path / "histogram.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="histogram"):
+        PseudoLabelStore(tmp_path).histogram()
+    assert ran == []
