@@ -124,6 +124,12 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "tests/data/test_augment.py",
     ),
     "the labelled images depend on the seed": (
+        "src/dmtc/engine/components.py",
+        '            self.config["split"],\n',
+        '            {**self.config["split"], "fold": self.config["seed"]},\n',
+        "tests/api/test_runs.py",
+    ),
+    "the subsets of two networks are drawn in another way": (
         "src/dmtc/splits/rules.py",
         "    random.Random(_PUBLISHED_SEED + fold).shuffle(order)",
         "    random.Random(_PUBLISHED_SEED + fold + 1).shuffle(order)",

@@ -166,6 +166,21 @@ def test_difference_maximized(ratio, common, own):
     split.check([*IDS, *UNMASKED], IDS)
 
 
+@pytest.mark.parametrize(("fold", "a", "b"), [(0, (22, 70), (23, 58)), (1, (71, 23), (62, 35))])
+def test_the_draws_of_difference_maximized_stay_as_they_are(fold, a, b):
+    """Runs of another day and machine have the same subsets: here the images that only one network sees."""
+    ids = [f"image{number:03}" for number in range(80)]
+    split = SPLITS.build(
+        {"name": "difference_maximized", "ratio": "1/8", "fold": fold, "common": 0.6},
+        "split",
+        ids=ids,
+        unmasked=[],
+        labels=None,
+    )
+    subsets = {network: [int(id.removeprefix("image")) for id in own] for network, own in split.subsets.items()}
+    assert (tuple(subsets["a"][:2]), tuple(subsets["b"][-2:])) == (a, b)
+
+
 def test_difference_maximized_depends_on_the_fold_alone():
     first, again, other = (
         build("difference_maximized", ratio="full", fold=fold, common=0.6).subsets["a"] for fold in (0, 0, 1)
