@@ -216,6 +216,9 @@ def test_other_settings_are_refused_with_the_difference(short, tmp_path, monkeyp
     code, _, err = command(f"resume={folder}", "method=dmt", "run.workers=1", small_run=False)
     assert code == 2
     assert "cannot be changed (method.name: dmtc -> dmt" in err
+    code, _, err = command(f"resume={folder}", "loss.gamma=3", small_run=False)
+    assert code == 2
+    assert "loss.gamma cannot be changed" in err
     same = (f"resume={folder}", "seed=0", "run.log_every=2", "logger=csv", "run.progress=off")
     code, _, err = command(*same, small_run=False)
     assert code == 0, err
