@@ -114,7 +114,7 @@ def report(chance: random.Random) -> Attempt:
     run = chance.choice(["finished", "finished", "own", "stopped"])
     out = chance.choice([[], [], ["job.out=out"], ["job.out=own"]])
     damage = [f"runs/{run}/*", f"runs/{run}/**/*", "own/**/*"]
-    owns = [f"runs/{run}/{name}" for name in ("report", "pictures")] if not out else []
+    owns = [f"runs/{run}/{name}" for name in ("report", "pictures", ".dmtc-report")] if not out else []
     return Attempt("report", ["job=report", f"run=runs/{run}", *out, *ON_CPU], damage, [*owns, "data/"])
 
 

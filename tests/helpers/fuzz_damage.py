@@ -366,9 +366,10 @@ def yaml_value(path: Path, chance: random.Random, others: list[Path]) -> str | N
     """A valid file with another value somewhere."""
     try:
         value, told = _changed(yaml.safe_load(path.read_text(errors="replace")), chance)
-    except yaml.YAMLError:
+        text = yaml.safe_dump(value, allow_unicode=True)
+    except (yaml.YAMLError, RecursionError):  # the other way to be damaged, or too deep to be written
         return None
-    path.write_text(yaml.safe_dump(value, allow_unicode=True), errors="surrogateescape")
+    path.write_text(text, errors="surrogateescape")
     return told
 
 
