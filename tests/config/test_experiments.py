@@ -23,8 +23,8 @@ EXPERIMENTS += sorted(
     path.stem for path in (config_folder() / "experiment").glob("*_cityscapes_*.yaml") if not path.stem.startswith("_")
 )
 EVERY_KIND = [
-    *("dmtc_voc_1_8", "dmt_voc_1_100", "dmtc_voc_full", "supervised_voc_1_20", "dmtc_cityscapes_1_8"),
-    *("cbst_voc_1_50", "dst_voc_1_50", "flip_voc_1_50", "online_voc_1_50"),
+    *("dmtc_voc_1_8", "dmtc_voc_full", "supervised_voc_1_20", "dmtc_cityscapes_1_8"),
+    *("cbst_voc_1_50", "flip_voc_1_50", "online_voc_1_50"),
 ]
 TINY = [
     *("model/backbone=tiny", "model.backbone.width=4", "model.weights.a=null", "model.weights.b=null"),

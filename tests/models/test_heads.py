@@ -202,7 +202,9 @@ def test_only_plain_transformers_of_any_size_are_one(arch: str) -> None:
         build("vit", "linear", backbone={"name": "vit", "arch": arch, "norm": True})
 
 
-@pytest.mark.parametrize(("family", "head"), [("vit", "dpt"), ("resnet", "deeplabv3plus")])
+@pytest.mark.parametrize(
+    ("family", "head"), [pytest.param("vit", "dpt", marks=pytest.mark.slow), ("resnet", "deeplabv3plus")]
+)
 def test_networks_with_decoders_compile_without_a_graph_break(family: str, head: str) -> None:
     model = build(family, head).eval()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
