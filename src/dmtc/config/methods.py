@@ -62,11 +62,14 @@ def with_method(overrides: Sequence[str]) -> list[str]:
     Examples:
         >>> with_method(["loss=supervised", "schedule=smoke"])
         ['method=supervised', 'schedule=smoke']
+        >>> with_method(["loss=supervised,dmt", "seed=0,1"])
+        ['method=supervised,dmt', 'seed=0,1']
         >>> with_method(["loss=dst"])
         ['loss=dst']
     """
-    if any(override.lstrip("+").startswith("method=") for override in overrides):
-        return list(overrides)
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    if "loss" not in given or "method" in given:
+        return list(overrides)  # as usual: no file needs reading
     names = {method["name"] for method in _methods()}
     alone = set(_sets_of_the_start())
 
