@@ -57,7 +57,7 @@ def test_files_beside_the_page(reported):
     names = {path.stem for path in (reported.folder.path / "report").glob("*.png")}
     assert {"miou", "classes", "labels", "training"} <= names
     assert names == {path.stem for path in (reported.folder.path / "report").glob("*.svg")}
-    (picture, _) = (cv2.imread(str(path)) for path in sorted(reported.folder.pictures_path.glob("*.png")))
+    (picture, _) = (cv2.imread(str(path)) for path in sorted((reported.folder.path / "pictures").glob("*.png")))
     assert picture.shape[1] > 3 * picture.shape[0]
     assert picture.std() > 20
 

@@ -116,11 +116,6 @@ class RunFolder:
         """Results; written last, so a run that has them is finished."""
         return self.path / "results.json"
 
-    @property
-    def pictures_path(self) -> Path:
-        """Folder of the pictures."""
-        return self.path / "pictures"
-
     def weights_path(self, phase: str, which: str = "last") -> Path:
         """A phase's network; `which` is "last" or "best"."""
         return self.path / "phases" / phase / f"{which}.safetensors"
