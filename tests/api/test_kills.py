@@ -16,6 +16,7 @@ import pytest
 
 from alike import what_came_of
 from forked_runs import Forks
+from short_runs import FOUR_STEPS
 
 pytestmark = pytest.mark.slow
 QUIET = ["run.progress=off"]
@@ -35,14 +36,7 @@ def short(small) -> list[str]:
     """Four phases of four steps with a checkpoint after each: about a second."""
     return [
         *small,
-        "model.backbone.width=4",
-        "loss.contrastive.queries=32",
-        "loss.contrastive.negatives=32",
-        "schedule.rounds.label_ratios=[0.5]",
-        "schedule.limit_steps=4",
-        "schedule.start.evaluations=2",
-        "schedule.rounds.evaluations=2",
-        "run.log_every=3",
+        *FOUR_STEPS,
         "run.checkpoint_minutes=0",
         "logger=csv",
     ]

@@ -18,6 +18,7 @@ from alike import what_came_of
 from dmtc.core.errors import ConfigError
 from dmtc.run.checkpoints import Checkpoints
 from dmtc.run.folder import RunFolder
+from short_runs import FOUR_STEPS
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "stopped_runs.py"
 
@@ -27,14 +28,7 @@ def short(small) -> list[str]:
     """Four phases of four steps; a checkpoint after each, so also between two log records and two scorings."""
     return [
         *small,
-        "model.backbone.width=4",
-        "loss.contrastive.queries=32",
-        "loss.contrastive.negatives=32",
-        "schedule.rounds.label_ratios=[0.5]",
-        "schedule.limit_steps=4",
-        "schedule.start.evaluations=2",
-        "schedule.rounds.evaluations=2",
-        "run.log_every=3",
+        *FOUR_STEPS,
         "run.label_batch=2",
         "run.report=false",
         "run.checkpoint_minutes=0",

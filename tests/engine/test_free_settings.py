@@ -9,6 +9,7 @@ import dmtc
 from alike import what_came_of
 from dmtc.core.errors import ConfigError
 from dmtc.run.changes import BY_ROUNDING, FREE, is_free, settings_that_count
+from short_runs import ONE_ROUND
 
 VALUES = {
     "run.workers": ["1", "2"],
@@ -36,10 +37,7 @@ OF_TRUTH = ("miou", "per_class_iou", "accuracy", "precision", "recall", "calibra
 def short(small) -> list[str]:
     return [
         *small,
-        "model.backbone.width=4",
-        "loss.contrastive.queries=32",
-        "loss.contrastive.negatives=32",
-        "schedule.rounds.label_ratios=[0.5]",
+        *ONE_ROUND,
         "run.workers=0",
     ]
 
