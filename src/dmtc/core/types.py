@@ -5,7 +5,7 @@ Axis letters used throughout: B batch, C classes, D embedding channels, H W pixe
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +48,14 @@ class Batch:
     Attributes:
         image: uint8 (B, 3, H, W), RGB; the model normalizes.
         label: int64 (B, H, W), class index or `IGNORE_INDEX`; uint8 until the batch is on its device. (B, 0, 0) for
-            whole images that are read without their masks.
+            whole images that are read without their masks. In images that a teacher has yet to label: 0, and
+            `IGNORE_INDEX` in the padding of the crop.
         confidence: float32 (B, H, W) in [0, 1], 1 for human labels. Dataloader workers pass int16 levels instead,
             (B, 1, 1) if all labels of the batch are human.
         is_pseudo: bool (B,), true where the label is a pseudo-label.
         ids: Image names.
+        entropy: float32 (B, H, W), in nats, of the teacher's probabilities; 0 for human labels. None unless needed.
+        logits: float32 (B, C, H, W), the teacher's, at the size of the images. None unless needed.
     """
 
     image: Tensor
@@ -60,23 +63,47 @@ class Batch:
     confidence: Tensor
     is_pseudo: Tensor
     ids: tuple[str, ...]
+    entropy: Tensor | None = None
+    logits: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Apply `change` to each tensor of the batch."""
-        return Batch(change(self.image), change(self.label), change(self.confidence), change(self.is_pseudo), self.ids)
+        entropy, logits = (None if each is None else change(each) for each in (self.entropy, self.logits))
+        image, label, confidence = change(self.image), change(self.label), change(self.confidence)
+        return Batch(image, label, confidence, change(self.is_pseudo), self.ids, entropy, logits)
 
     def take(self, which: slice) -> "Batch":
         """Select a slice of the images."""
         return replace(self.map(lambda tensor: tensor[which]), ids=self.ids[which])
 
+    def ordered(self, rows: Sequence[int]) -> "Batch":
+        """The images in another order, or some of them; an image may occur several times."""
+        index = torch.tensor(list(rows), dtype=torch.long, device=self.image.device)
+        return replace(self.map(lambda tensor: tensor.index_select(0, index)), ids=tuple(self.ids[row] for row in rows))
+
+    def pasted(self, mask: Tensor, other: "Batch") -> "Batch":
+        """The batch with the pixels where `mask`, bool (B, H, W), is true taken from another one, all maps alike."""
+
+        def mixed(own: Tensor | None, theirs: Tensor | None) -> Tensor | None:
+            if own is None or theirs is None:
+                return None
+            return theirs.where(mask if own.dim() == mask.dim() else mask[:, None], own)
+
+        maps = ("image", "label", "confidence", "entropy", "logits")
+        return replace(self, **{name: mixed(getattr(self, name), getattr(other, name)) for name in maps})
+
     @classmethod
     def cat(cls, batches: Sequence["Batch"]) -> "Batch":
-        """Concatenate batches of one image size."""
+        """Concatenate batches of one image size; maps that any of them lacks are left out."""
+        if len(batches) == 1:
+            return batches[0]
         image, label, confidence, is_pseudo = (
             torch.cat([getattr(batch, name) for batch in batches])
             for name in ("image", "label", "confidence", "is_pseudo")
         )
-        return cls(image, label, confidence, is_pseudo, tuple(id for batch in batches for id in batch.ids))
+        entropy, logits = (_cat([getattr(batch, name) for batch in batches]) for name in ("entropy", "logits"))
+        ids = tuple(id for batch in batches for id in batch.ids)
+        return cls(image, label, confidence, is_pseudo, ids, entropy, logits)
 
     def pin_memory(self) -> "Batch":
         """Move the batch to page-locked memory, for non-blocking copies to a GPU; the dataloader calls this."""
@@ -86,6 +113,11 @@ class Batch:
         """Move the batch to a device and cast the label to int64."""
         moved = self.map(lambda tensor: tensor.to(device, non_blocking=True))
         return replace(moved, label=moved.label.long())
+
+
+def _cat(maps: Sequence[Tensor | None]) -> Tensor | None:
+    present = [each for each in maps if each is not None]
+    return torch.cat(present) if len(present) == len(maps) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +133,20 @@ class Maps:
     embedding: Tensor | None = None
 
 
+class Together(Protocol):
+    """The processes that take a step together, each with some rows of the batch (see `dmtc.machine.processes`)."""
+
+    size: int
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over all processes, in place."""
+        ...
+
+    def gather_rows(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes, in the order of the whole batch."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StepInputs:
     """Everything that a loss can take. A loss receives the fields that it names as parameters.
@@ -112,6 +158,10 @@ class StepInputs:
         confidence: float32 (B, H, W) in [0, 1].
         is_pseudo: bool (B,).
         generator: For the loss's random draws; on the device of the maps, seeded by run seed, phase and step.
+        entropy: float32 (B, H, W), in nats, of the teacher's probabilities, or None.
+        teacher_logits: float32 (B, C, H, W) without gradient, or None.
+        progress: The done share of the phase, in [0, 1).
+        processes: The processes whose rows together are the batch; None for a single one.
     """
 
     logits: Tensor
@@ -120,11 +170,33 @@ class StepInputs:
     confidence: Tensor
     is_pseudo: Tensor
     generator: torch.Generator
+    entropy: Tensor | None = None
+    teacher_logits: Tensor | None = None
+    progress: float = 0.0
+    processes: Together | None = None
 
     @classmethod
-    def of(cls, maps: Maps, batch: Batch, generator: torch.Generator) -> "StepInputs":
+    def of(
+        cls,
+        maps: Maps,
+        batch: Batch,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        processes: Together | None = None,
+    ) -> "StepInputs":
         """Combine a network's output with the labels of its batch."""
-        return cls(maps.logits, maps.embedding, batch.label, batch.confidence, batch.is_pseudo, generator)
+        return cls(
+            maps.logits,
+            maps.embedding,
+            batch.label,
+            batch.confidence,
+            batch.is_pseudo,
+            generator,
+            batch.entropy,
+            batch.logits,
+            progress,
+            processes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +206,10 @@ class LossValue:
     Attributes:
         loss: Scalar with gradient, always finite for finite inputs.
         logs: Detached scalars to log, by name; they stay on the device until they are logged.
+        divisor: Detached scalar, what a sum over rows was divided by; parts of a batch, in several processes or with
+            gradient accumulation, count by it. None: the number of pixels with a label.
     """
 
     loss: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
+    divisor: Tensor | None = None

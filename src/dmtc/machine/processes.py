@@ -77,6 +77,22 @@ class Processes:
                 distributed.all_reduce(tensor)
         return tensor
 
+    def gather_rows(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes, without gradient, in the order that `share` dealt them out from."""
+        if self.size == 1:
+            return tensor
+        counts = self.all_gather(len(tensor))
+        padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor.detach()
+        parts = [torch.empty_like(padded) for _ in counts]
+        with _reaching_others():
+            distributed.all_gather(parts, padded)
+        dealt = torch.stack(parts, dim=1).flatten(0, 1)  # row i of every process, then row i + 1
+        kept = [
+            row * self.size + rank for row in range(max(counts)) for rank, count in enumerate(counts) if row < count
+        ]
+        return dealt[torch.tensor(kept, device=tensor.device)]
+
     def all_reduce_max(self, *values: int) -> list[int]:
         """Maximum of each value over all processes."""
         if self.size == 1:
