@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from dmtc.core.levels import level_of
 from dmtc.data import Dataset
 from dmtc.evaluation import confusion_counts, scores_of
 from dmtc.evaluation.quality import _share, hold_against_truth, score_pseudo_labels
 from dmtc.pseudo import LEVELS, PseudoLabelStore, level_confidence
-from dmtc.pseudo.selection import level_of
 
 CLASSES, IDS = 4, [f"t{i}" for i in range(6)]
 TRUE_OF = IDS[:4]  # of t4 the mask is damaged, t5 has none

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmtc.core.levels import level_of
 from dmtc.pseudo import LEVELS, predict_with_log_odds
 from dmtc.pseudo.compression import decode, encode, zstd
-from dmtc.pseudo.selection import level_of
 
 
 @settings(max_examples=50, deadline=None)

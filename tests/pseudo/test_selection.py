@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dmtc.core.errors import ConfigError
+from dmtc.core.levels import CERTAIN, level_of
 from dmtc.pseudo import LEVELS, class_balanced_thresholds, confidence_histogram, level_confidence, predict_with_log_odds
-from dmtc.pseudo.selection import CERTAIN, level_of, threshold_levels
+from dmtc.pseudo.selection import threshold_levels
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "class_balanced_labels.npz")
 RATIOS = ["0.2", "0.4", "0.6", "0.8"]

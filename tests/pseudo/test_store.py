@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dmtc.core.errors import DataError
+from dmtc.core.levels import level_of
 from dmtc.pseudo import LEVELS, PseudoLabelStore, label_images, level_confidence
 from dmtc.pseudo.labelling import _WRITERS
-from dmtc.pseudo.selection import level_of
 
 
 def random_prediction(seed: int, size=(13, 17)):

@@ -16,11 +16,11 @@ from dmtc.batches.by_size import group_by_size
 from dmtc.batches.requests import CropRequest, ImageRequest, Request
 from dmtc.batches.samples import OnError, Reader, Reading
 from dmtc.core.errors import UserError
+from dmtc.core.levels import CERTAIN, level_confidence
 from dmtc.core.types import Batch, Sample
 from dmtc.data.augment import Augment
 from dmtc.data.dataset import Dataset
 from dmtc.machine.interruption import leave_signals_to_the_parent
-from dmtc.pseudo.selection import CERTAIN, level_confidence
 
 log = logging.getLogger(__name__)
 

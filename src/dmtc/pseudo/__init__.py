@@ -1,7 +1,8 @@
 """Pseudo-labels: a teacher's predictions and confidences, and the share of every class that is kept."""
 
+from dmtc.core.levels import LEVELS, confidence_histogram, level_confidence
 from dmtc.pseudo.labelling import label_images, predict_with_log_odds
-from dmtc.pseudo.selection import LEVELS, class_balanced_thresholds, confidence_histogram, level_confidence
+from dmtc.pseudo.selection import class_balanced_thresholds
 from dmtc.pseudo.store import PseudoLabel, PseudoLabels, PseudoLabelStore
 
 __all__ = [

@@ -10,8 +10,8 @@ import sys
 import cv2
 import numpy as np
 
+from dmtc.core.levels import LEVELS, Levels
 from dmtc.core.types import UInt8Array
-from dmtc.pseudo.selection import LEVELS, Levels
 
 if sys.version_info >= (3, 14):
     from compression import zstd

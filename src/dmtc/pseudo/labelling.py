@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dmtc.core.errors import DataError
+from dmtc.core.levels import LEVELS, confidence_histogram, level_of
 from dmtc.machine.processes import ALONE, Processes
-from dmtc.pseudo.selection import LEVELS, confidence_histogram, level_of
 from dmtc.pseudo.store import PseudoLabelStore
 
 _WRITERS = 2

@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from dmtc.core.errors import DataError
 from dmtc.core.files import is_temporary, read_regular, remove_empty, replacing, write_atomically, write_json
+from dmtc.core.levels import LEVELS, Levels, level_confidence
 from dmtc.core.types import Float32Array, UInt8Array
 from dmtc.data.ids import file_name
 from dmtc.pseudo.compression import decode, encode
-from dmtc.pseudo.selection import LEVELS, Levels, level_confidence, threshold_confidences, threshold_levels
+from dmtc.pseudo.selection import threshold_confidences, threshold_levels
 
 _CONFIDENCE = level_confidence()
 _HISTOGRAM, _DONE, _SUFFIX = "histogram.npy", "store.json", ".zst"
