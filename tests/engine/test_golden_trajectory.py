@@ -41,9 +41,9 @@ def batches() -> Iterator[Batch]:
 def test_losses_rates_and_final_network_equal_the_published_ones() -> None:
     golden = np.load(GOLDEN / "mutual_trajectory.npz")
     model = published_model()
-    sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4}
+    sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False, "decay_vectors": True}
     optimizer = OPTIMIZERS.build(sgd, parameters=model.parameters(), learning_rate=RATE)
-    poly = RATES.build({"name": "poly", "power": 0.9})
+    poly = RATES.build({"name": "poly", "power": 0.9, "offset": 0}, steps=STEPS)
     terms = [("mutual", 1.0, DynamicMutualLoss(gamma_agree=5.0, gamma_disagree=5.0))]
     step = Step([Student(model, terms, optimizer)], batch_size=4, address=(0, "r1-a"))
     model.train()

@@ -24,7 +24,7 @@ SPEC = {
     "embedding_channels": 8,
     "backbone": {"name": "tiny", "width": 8},
 }
-SGD = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4}
+SGD = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False, "decay_vectors": True}
 
 
 def batches(count: int, ignore: float = 0.2) -> list[Batch]:
@@ -216,7 +216,7 @@ def test_groups_have_their_share_of_the_learning_rate():
         stem, head = list(one.model.backbone.parameters()), list(one.model.classifier.parameters())
         groups = [{"params": stem, "lr_scale": 0.0}, {"params": head, "lr_scale": scale}]
         one.optimizer = OPTIMIZERS.build(
-            {"name": "sgd", "momentum": 0.0, "weight_decay": 0.0}, parameters=groups, learning_rate=0.1
+            SGD | {"momentum": 0.0, "weight_decay": 0.0}, parameters=groups, learning_rate=0.1
         )
         taken(batches(1), one)
         untouched = build_model(SPEC, 3, False, 1).backbone.parameters()

@@ -61,7 +61,7 @@ def images(*size: int) -> torch.Tensor:
 def test_every_fitting_pair_trains_one_step_and_takes_any_size(family: str, head: str) -> None:
     model = build(family, head)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    adamw = {"name": "adamw", "betas": [0.9, 0.999], "weight_decay": 0.01}
+    adamw = {"name": "adamw", "betas": [0.9, 0.999], "weight_decay": 0.01, "decay_vectors": True}
     optimizer = OPTIMIZERS.build(adamw, parameters=model.parameter_groups(), learning_rate=0.01)
     maps = model.maps(images(64, 64))
     assert maps.embedding is not None

@@ -29,10 +29,17 @@ def rates(model: SegmentationModel) -> dict[str, tuple[float, float | None]]:
     }
 
 
-@pytest.mark.parametrize("tuning", [None, {"name": "full"}])
+@pytest.mark.parametrize("tuning", [None, {"name": "full", "backbone_rate": 1.0}])
 def test_by_default_all_weights_are_one_plain_list(tuning: dict[str, Any] | None) -> None:
     model = make(VIT, tuning)
     assert [id(parameter) for parameter in model.parameter_groups()] == [id(p) for p in model.parameters()]
+
+
+def test_the_backbone_may_have_a_rate_of_its_own() -> None:
+    model = make(VIT, {"name": "full", "backbone_rate": 0.1})
+    expected = {name: (0.1 if name.startswith("backbone.") else 1.0, None) for name, _ in model.named_parameters()}
+    assert rates(model) == expected
+    assert len(model.parameter_groups()) == 2
 
 
 def test_a_transformers_rates_are_those_of_timm() -> None:
@@ -86,6 +93,7 @@ def test_decay_one_gives_the_backbone_one_rate() -> None:
     [
         ({"decay": 0.0}, r"model\.tuning\.decay should lie in \(0, 1\], but is 0\.0"),
         ({"backbone_rate": 0.0}, r"model\.tuning\.backbone_rate should be above 0"),
+        ({"backbone_rate": -1.0}, r"model\.tuning\.backbone_rate should be above 0, but is -1\.0"),
         ({"name": "layer_deacy"}, r"unknown tuning 'layer_deacy'\. Did you mean 'layer_decay'"),
         ({"decy": 1.0}, r"model\.tuning: unknown option 'decy'"),
     ],

@@ -166,7 +166,8 @@ class Trainer:
         self._model = model
         self._average = None if schedule["ema"] is None else AveragedWeights(model, schedule["ema"])
         self._optimizer = optimizer
-        self._rate = warmed_up(RATES.build(schedule["rate"], "schedule.rate"), schedule["warmup"])
+        curve = RATES.build(schedule["rate"], "schedule.rate", steps=phase.steps)
+        self._rate = warmed_up(curve, schedule["warmup"])
         self._step = Step(
             [Student(model, terms_of_stage(components.terms, phase.stage), optimizer, self._average)],
             batch_size=phase.labelled_batch + phase.pseudo_batch,

@@ -188,6 +188,9 @@ MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", 
 _PARTS = ("backbone", "tuning", "weights", "normalization")
 """Keys of a spec besides the head's name and options."""
 
+_PLAIN = {"name": "full", "backbone_rate": 1.0}
+"""The tuning of a spec that names none: all weights at one rate."""
+
 
 def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
     """List every error in the spec of a network, one sentence each, without building anything.
@@ -204,7 +207,7 @@ def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
     """
     faults = MODELS.faults(head_options(spec), where)
     for part, registry in (("backbone", BACKBONES), ("tuning", TUNINGS)):
-        inner = spec.get(part, {"name": "full"} if part == "tuning" else None)
+        inner = spec.get(part, _PLAIN if part == "tuning" else None)
         if isinstance(inner, Mapping):
             faults += registry.faults(inner, f"{where}.{part}")
         else:
@@ -247,7 +250,7 @@ def build_model(
     # Always initialize on the CPU, so that CPU and GPU runs start from equal weights and only one random state has to
     # be restored.
     with torch.random.fork_rng(devices=[]), _naming(where):
-        tuning = TUNINGS.build(spec.get("tuning", {"name": "full"}), where=f"{where}.tuning")
+        tuning = TUNINGS.build(spec.get("tuning", _PLAIN), where=f"{where}.tuning")
         torch.default_generator.manual_seed(seed)
         backbone = BACKBONES.build(spec["backbone"], where=f"{where}.backbone", every_level=every_level)
         model = MODELS.build(

@@ -59,9 +59,34 @@ TUNINGS: Registry[Tuning] = Registry("tuning")
 
 
 @TUNINGS.register("full")
-def full() -> Tuning:
-    """Train all weights at the phase's learning rate, as in all published recipes."""
-    return Tuning()
+@dataclass(frozen=True, kw_only=True)
+class Full(Tuning):
+    """Train all weights, those of the backbone at the phase's learning rate times a factor.
+
+    Args:
+        backbone_rate: Factor on the rate of the backbone, above 0. Papers that give the heads 10 or 40 times the rate
+            of the backbone set `learning_rate` to the heads' rate and this to 0.1 or 0.025.
+
+    Raises:
+        ConfigError: `backbone_rate` is out of range.
+    """
+
+    backbone_rate: float
+
+    def __post_init__(self) -> None:
+        _require_rate(self.backbone_rate)
+
+    def groups(self, model: Tunable) -> list[nn.Parameter] | list[Group]:
+        """A plain list, or one group for the backbone and one for the rest if their rates differ."""
+        if self.backbone_rate == 1:
+            return super().groups(model)
+        groups: dict[bool, Group] = {}
+        for name, parameter in model.named_parameters():
+            of_backbone = name.startswith("backbone.")
+            scale = self.backbone_rate if of_backbone else 1.0
+            if parameter.requires_grad:
+                groups.setdefault(of_backbone, {"params": [], "lr_scale": scale})["params"].append(parameter)
+        return list(groups.values())
 
 
 @TUNINGS.register("frozen")
@@ -101,8 +126,7 @@ class LayerDecay(Tuning):
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
             raise ConfigError(f"model.tuning.decay should lie in (0, 1], but is {self.decay}")
-        if not self.backbone_rate > 0:
-            raise ConfigError(f"model.tuning.backbone_rate should be above 0, but is {self.backbone_rate}")
+        _require_rate(self.backbone_rate)
 
     def groups(self, model: Tunable) -> list[Group]:
         """One group per backbone layer and one for the heads, each split in two if vectors do not decay."""
@@ -121,3 +145,8 @@ class LayerDecay(Tuning):
                 group["weight_decay"] = 0.0
             group["params"].append(parameter)
         return list(groups.values())
+
+
+def _require_rate(factor: float) -> None:
+    if not factor > 0:
+        raise ConfigError(f"model.tuning.backbone_rate should be above 0, but is {factor}")
