@@ -1,7 +1,9 @@
 """How a loss is called, and that its YAML files fit it."""
 
+import copy
 import inspect
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,8 @@ def step():
         confidence=torch.rand(2, 9, 9),
         is_pseudo=torch.tensor([True, False]),
         generator=torch.Generator().manual_seed(0),
+        entropy=torch.rand(2, 9, 9),
+        teacher_logits=torch.randn(2, 4, 9, 9),
     )
 
 
@@ -108,15 +112,31 @@ def composed(tmp_path):
     return compose_choice
 
 
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")])
+def example_of(name):
+    """The YAML in the docstring of a loss; None if it has none."""
+    doc = inspect.getdoc(LOSSES.builder(name)) or ""
+    _, found, rest = doc.partition("In YAML:\n\n")
+    block = rest.split("\n\n")[0]
+    return OmegaConf.to_container(OmegaConf.create(textwrap.dedent(block))) if found else None
+
+
+DOCUMENTED = [name for name in sorted(own_names(LOSSES)) if example_of(name)]
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")] + DOCUMENTED)
 def test_yaml_fits_the_loss(choice, composed, step):
-    spec = composed(choice)
-    assert set(spec.pop("weight")) == {"start", "rounds"}
+    if choice in DOCUMENTED:
+        spec = example_of(choice)
+        assert spec["name"] == choice
+    else:
+        spec = composed(choice)
+        assert set(spec.pop("weight")) == {"start", "rounds"}
     builder = LOSSES.builder(spec["name"])
     assert set(spec) - {"name"} == set(inspect.signature(builder).parameters)
     value = evaluate_loss(LOSSES.build(spec, f"loss.{choice}"), step)
     value.loss.backward()
     assert value.loss.isfinite()
+    assert value.divisor is None or value.divisor.shape == ()
     assert step.logits.grad is not None or step.embedding.grad is not None
 
 
@@ -128,19 +148,22 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")])
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")] + DOCUMENTED)
 def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, composed, two_threads):
-    spec = composed(choice)
-    del spec["weight"]
+    spec = example_of(choice) if choice in DOCUMENTED else composed(choice)
+    spec.pop("weight", None)
     loss, generator = LOSSES.build(spec, f"loss.{choice}"), torch.Generator().manual_seed(0)
     logits, embedding = (torch.randn(2, channels, 21, 21, generator=generator) for channels in (8, 128))
     label = torch.randint(8, (2, 81, 81), generator=generator)
-    confidence = torch.rand(2, 81, 81, generator=generator)
+    confidence, entropy = torch.rand(2, 2, 81, 81, generator=generator)
+    teacher = torch.randn(2, 8, 81, 81, generator=generator)
 
     def gradients():
         maps = logits.clone().requires_grad_(), embedding.clone().requires_grad_()
         draws = torch.Generator().manual_seed(1)
-        evaluate_loss(loss, StepInputs(*maps, label, confidence, torch.tensor([True, False]), draws)).loss.backward()
+        rows = torch.tensor([True, False])
+        step = StepInputs(*maps, label, confidence, rows, draws, entropy, teacher)
+        evaluate_loss(copy.deepcopy(loss), step).loss.backward()
         return [map.grad for map in maps if map.grad is not None]
 
     first = gradients()
@@ -154,10 +177,10 @@ def test_none_leaves_the_term_empty(choice, composed):
     assert composed(choice) is None
 
 
-def test_every_loss_has_a_yaml_file_and_options_without_defaults():
+def test_every_loss_has_yaml_and_options_without_defaults():
     named = {OmegaConf.load(CONF / f"{choice}.yaml").get("name") for choice in CHOICES}
     ours = own_names(LOSSES)
-    assert named - {None} == ours
+    assert (named - {None}) | set(DOCUMENTED) == ours
     for name in ours:
         for parameter in inspect.signature(LOSSES.builder(name)).parameters.values():
             assert parameter.kind is parameter.KEYWORD_ONLY

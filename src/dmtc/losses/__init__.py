@@ -3,17 +3,23 @@
 from dmtc.losses.base import LOSSES, Loss, evaluate_loss, inputs_of, masked_mean, upsample
 from dmtc.losses.contrast import RegionalContrast
 from dmtc.losses.cross_entropy import CrossEntropy
+from dmtc.losses.ohem import HardPixelCrossEntropy
 from dmtc.losses.pseudo_label import DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
+from dmtc.losses.selected import SelectedCrossEntropy
+from dmtc.losses.selection import SELECTIONS
 
 __all__ = [
     "LOSSES",
+    "SELECTIONS",
     "CrossEntropy",
     "DynamicMutualLoss",
     "DynamicSelfLoss",
     "FlipLoss",
+    "HardPixelCrossEntropy",
     "Loss",
     "OnlineLoss",
     "RegionalContrast",
+    "SelectedCrossEntropy",
     "evaluate_loss",
     "inputs_of",
     "masked_mean",

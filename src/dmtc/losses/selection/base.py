@@ -1,0 +1,71 @@
+"""The interface of a selection: from what the teacher says of the pixels to a weight for each."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dmtc.core.registry import Registry
+from dmtc.core.types import IGNORE_INDEX, Together
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a selection sees of the pseudo-labelled rows of a step; all of it without gradient.
+
+    Attributes:
+        label: int64 (B, H, W), pseudo-label or 255 = ignored.
+        confidence: float (B, H, W) in [0, 1], the teacher's probability of the pseudo-label.
+        num_classes: C.
+        entropy: float (B, H, W), in nats, of the teacher's probabilities, or None.
+        progress: The done share of the phase, in [0, 1).
+        processes: The processes whose rows together are the batch; None for a single one.
+    """
+
+    label: Tensor
+    confidence: Tensor
+    num_classes: int
+    entropy: Tensor | None = None
+    progress: float = 0.0
+    processes: Together | None = None
+
+    @property
+    def valid(self) -> Tensor:
+        """Bool (B, H, W), false where ignored."""
+        return self.label != IGNORE_INDEX
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum of a fresh tensor over all processes; it may be changed in place."""
+        return tensor if self.processes is None else self.processes.all_reduce(tensor)
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """The rows of all processes."""
+        return rows if self.processes is None else self.processes.gather_rows(rows)
+
+
+class Selection(Protocol):
+    """A callable that weights pixels. One that learns as it goes is an `nn.Module` with its state in buffers."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The optional fields of `Pixels` that it reads: "entropy" or nothing."""
+        ...
+
+    def __call__(self, pixels: Pixels) -> Tensor:
+        """The weight of each pixel: bool or float (B, H, W), at least 0; not read where the label is ignored."""
+        ...
+
+
+SELECTIONS: Registry[Selection] = Registry("selection")
+"""All registered selections, the `selection:` of losses on pseudo-labels."""
+
+
+def between(start: float, end: float, progress: float) -> float:
+    """The value on the way from `start` to `end`, linear in progress."""
+    return start + (end - start) * progress
+
+
+def sorted_values(values: Tensor) -> Tensor:
+    """All values in rising order, (n)."""
+    return torch.sort(values.flatten())[0]
