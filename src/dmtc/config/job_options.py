@@ -19,6 +19,7 @@ _RECIPE = (
     "model",
     "model_*",
     "loss",
+    "mixing",
     "schedule",
     "evaluation",
     "run",
