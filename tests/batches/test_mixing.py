@@ -203,6 +203,23 @@ def test_missing_labelled_rows_and_entropy_are_noticed():
         mixer.mix(replace(batch(3, 1), entropy=None), None, batch(3, 3), rng)
 
 
+def test_labelled_pixels_go_where_the_teacher_is_unsure():
+    def given(confidence, label):
+        own = batch(20, 1)
+        own = replace(
+            own, confidence=torch.full_like(own.confidence, confidence), entropy=torch.zeros_like(own.entropy)
+        )
+        own = replace(own, label=torch.full_like(own.label, label))
+        mixer = build({"name": "adaptive", "labelled": [1.0, 50.0], "unlabelled": [1.0, 50.0]})
+        result = mixer.mix(own, None, batch(3, 3, is_pseudo=False), np.random.default_rng(0))
+        return codes_of(result.image) // 2**16 == 3
+
+    assert not given(1.0, 0).any()
+    assert given(0.0, 0).flatten(1).any(1).all()
+    assert given(1.0, PADDED).flatten(1).any(1).all(), "padding tells nothing"
+    assert 4 <= given(0.5, 0).flatten(1).any(1).sum() <= 16
+
+
 def test_logits_are_mixed_too():
     own = batch(4, 1)
     own = replace(own, logits=codes_of(own.image)[:, None].float() * torch.tensor([1.0, -1.0])[:, None, None])

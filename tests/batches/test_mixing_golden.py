@@ -1,12 +1,16 @@
 """Mixing against the golden files: the same pixels for the same draws, the same statistics over many."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from dmtc.batches.mixing import masks, partner_rows
+from dmtc.batches.mixing import MIXERS, masks, partner_rows
 from dmtc.batches.mixing.adaptive import image_confidence, pasted_twice
 from dmtc.batches.mixing.cutout import without
+from dmtc.config.folder import config_folder
 from dmtc.core.types import IGNORE_INDEX, Batch
 from published import GOLDEN
 
@@ -16,6 +20,18 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def statistics():
     return np.load(GOLDEN / "peers" / "mask_statistics.npz")
+
+
+def built(name):
+    options = yaml.safe_load((config_folder() / "mixing" / f"{name}.yaml").read_text())
+    return MIXERS.build(options, "mixing", num_classes=7)
+
+
+def blank(rows: int, side: int) -> Batch:
+    """Black images that the teacher knows nothing about."""
+    label, confidence = torch.zeros(rows, side, side, dtype=torch.long), torch.zeros(rows, side, side)
+    image = torch.zeros(rows, 3, side, side, dtype=torch.uint8)
+    return Batch(image, label, confidence, torch.ones(rows, dtype=torch.bool), ("",) * rows, confidence)
 
 
 def as_batch(image, label, confidence, entropy=None) -> Batch:
@@ -151,12 +167,26 @@ def test_boxes_of_half_the_area(statistics):
 
 
 def test_area_of_three_boxes(statistics):
-    rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(200):
-        boxes = masks.box_groups(rng, 100, (128, 128), 3, [0.25, 0.5])
-        shares.append((masks.inside(boxes, (128, 128), CPU).sum(1) % 2 == 1).float().mean((1, 2)).numpy())
+    rng, mixer = np.random.default_rng(0), built("three_boxes")
+    shares = [mixer.mask(blank(100, 128), rng).float().mean((1, 2)).numpy() for _ in range(200)]
     assert_alike(np.concatenate(shares), statistics["cps_three_boxes_area"])
+
+
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("cutmix", 0.103), ("half_box", 0.5), ("three_boxes", 0.252), ("cutout", 0.5), ("adaptive", 0.358)],
+)
+def test_how_much_the_published_options_change(name, share):
+    """The means of the golden file, by the options of the YAML files."""
+    rng, shares = np.random.default_rng(0), []
+    own, white = blank(50, 128), replace(blank(50, 128), image=torch.full((50, 3, 128, 128), 255, dtype=torch.uint8))
+    numbered = replace(own, image=own.image + torch.arange(1, 51, dtype=torch.uint8)[:, None, None, None])
+    for _ in range(20):
+        mixed = built(name).mix(numbered, white, white, rng)
+        shares.append((mixed.image != numbered.image).any(1).float().mean().item())
+    # In adaptive mixing, one of the 50 rows is its own partner in the mean.
+    expected = share * 0.98 if name == "adaptive" else share
+    assert np.mean(shares) == pytest.approx(expected, abs=4 * np.std(shares) / 20**0.5 + 0.003)
 
 
 @pytest.mark.parametrize(("name", "beta"), [("labelled", (8, 2)), ("unlabelled", (4, 4))])
