@@ -50,7 +50,12 @@ class Mixer(ABC):
 
 
 MIXERS: Registry[Mixer] = Registry("mixer", runtime=("num_classes",))
-"""All registered mixers. `num_classes` is passed by the library to those that take it."""
+"""All registered mixers. `num_classes` is passed by the library to those that take it.
+
+Examples:
+    >>> MIXERS.build({"name": "none"}, num_classes=21)
+    NoMixing()
+"""
 
 
 @MIXERS.register("none")
