@@ -2,7 +2,9 @@
 
 import math
 from itertools import product
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ ALL = {
     "short_edge": {"size": 12},
     "center_crop": {"size": [9, 14]},
     "resized": {"factor": 0.5},
-    "sliding": {"crop": [9, 11], "stride": 0.6667},
+    "sliding": {"crop": [9, 11], "stride": 0.6667, "ragged": False},
 }
 
 
@@ -208,16 +210,29 @@ def test_places_of_windows(length, crop, stride, starts):
 
     column = torch.arange(length)
     image = torch.stack([column % 256, column // 256, column * 0]).to(torch.uint8)[None, :, None]
-    protocol("sliding", crop=[1, crop], stride=stride).wrap(network)(image)
+    protocol("sliding", crop=[1, crop], stride=stride, ragged=False).wrap(network)(image)
     assert seen == [(start, min(crop, length)) for start in starts]
 
 
-def test_overlapping_windows_average_probabilities():
+@pytest.mark.parametrize(("key", "ragged"), [("v1", True), ("v2", False)])
+@pytest.mark.parametrize("case", ["a", "b", "c"])
+def test_windows_are_those_of_unimatch(case, key, ragged):
+    golden = np.load(Path(__file__).parents[1] / "golden" / "peers" / "sliding_windows.npz")
+    grid = int(golden[f"{case}_grid"])
+    sliding = protocol("sliding", crop=[grid, grid], stride=0.6667, ragged=ragged)
+    assert [list(window) for window in sliding.windows(*golden[f"{case}_size"].tolist())] == golden[
+        f"{case}_{key}"
+    ].tolist()
+
+
+@pytest.mark.parametrize(
+    ("ragged", "tops", "lefts"), [(False, [0, 2, 3], [0, 2, 4, 5]), (True, [0, 2, 4, 6], [0, 2, 4, 6, 8])]
+)
+def test_overlapping_windows_average_probabilities(ragged, tops, lefts):
     height, width, (rows, columns) = 7, 10, (4, 5)
     image = batch(height, width).image
-    logits = protocol("sliding", crop=[rows, columns], stride=0.5).wrap(contextual)(image)
+    logits = protocol("sliding", crop=[rows, columns], stride=0.5, ragged=ragged).wrap(contextual)(image)
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(2, height, width))
-    tops, lefts = [0, 2, 3], [0, 2, 4, 5]
     windows = {
         (top, left): contextual(image[..., top : top + rows, left : left + columns]).softmax(1)
         for top, left in product(tops, lefts)

@@ -81,7 +81,7 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
         ConfigError: All faults in one message.
 
     Examples:
-        >>> spec = {"name": "sliding", "crop": [801, 801], "stride": 2 / 3}
+        >>> spec = {"name": "sliding", "crop": [801, 801], "stride": 2 / 3, "ragged": False}
         >>> spec |= {"flip": False, "scales": [1.0], "absent": "left_out", "metrics": ["accuracy"]}
         >>> build_evaluation(spec, "evaluation").protocol.crop
         [801, 801]

@@ -44,16 +44,20 @@ class Sliding(Protocol):
 
     Used for full-size Cityscapes with windows of the training crop's size, two thirds of it apart: 801 in UniMatch, 798
     in UniMatch V2, 800 in CPS. The last window of a row or column is flush with the border, as in all of these but
-    UniMatch, which cuts it off there. An image smaller than a window is one smaller window (U2PL and CPS pad it).
-    Deviation: U2PL and CPS add logits; UniMatch adds probabilities, as here. Any number of classes; UniMatch fixes 19.
+    UniMatch, where windows go on until none begins inside the image, and the border cuts them off. An image smaller
+    than a window is one smaller window (U2PL and CPS pad it). Deviation: U2PL and CPS add logits; UniMatch adds
+    probabilities, as here. Any number of classes; UniMatch fixes 19.
 
     Attributes:
         crop: Height and width of a window in pixels.
         stride: Step between windows as a share of the window in (0, 1]; rounded down to pixels, as in UniMatch.
+        ragged: Cut the last windows off at the border, as in UniMatch, CorrMatch and PrevMatch, instead of moving the
+            last one inside.
     """
 
     crop: list[int]
     stride: float
+    ragged: bool
 
     def __post_init__(self) -> None:
         check_size("crop", self.crop)
@@ -67,7 +71,8 @@ class Sliding(Protocol):
             size = images.shape[-2:]
             total: Tensor | None = None
             count = torch.zeros(size, device=images.device)
-            for window in self._windows(*size):
+            for top, left, height, width in self.windows(*size):
+                window = (..., slice(top, top + height), slice(left, left + width))
                 probabilities = predict(images[window]).float().softmax(dim=1)
                 if total is None:  # the number of classes is unknown until now
                     total = probabilities.new_zeros(*probabilities.shape[:2], *size)
@@ -78,12 +83,15 @@ class Sliding(Protocol):
 
         return predict_in_windows
 
-    def _windows(self, height: int, width: int) -> Iterator[tuple]:
-        """Index of each window, in the last two dimensions."""
+    def windows(self, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+        """Top, left, height and width of each window over an image of this size, row by row."""
         for top in self._starts(height, self.crop[0]):
             for left in self._starts(width, self.crop[1]):
-                yield (..., slice(top, top + self.crop[0]), slice(left, left + self.crop[1]))
+                yield top, left, min(self.crop[0], height - top), min(self.crop[1], width - left)
 
     def _starts(self, length: int, crop: int) -> list[int]:
+        step = max(1, int(crop * self.stride))
+        if self.ragged:
+            return [*range(0, length, step)]
         last = max(0, length - crop)
-        return [*range(0, last, max(1, int(crop * self.stride))), last]
+        return [*range(0, last, step), last]

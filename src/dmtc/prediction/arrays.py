@@ -143,7 +143,7 @@ def views_evaluation(flip: bool, scales: Sequence[float], window: tuple[int, int
     Raises:
         ConfigError: A scale or a side of the window is not above 0.
     """
-    protocol = Original() if window is None else Sliding(crop=list(window), stride=WINDOW_STRIDE)
+    protocol = Original() if window is None else Sliding(crop=list(window), stride=WINDOW_STRIDE, ragged=False)
     return Evaluation(protocol=protocol, flip=flip, scales=list(scales), absent="left_out")
 
 
