@@ -110,7 +110,9 @@ def maps(batch: int, side: int, classes: int) -> tuple[Tensor, Tensor]:
 
 def contrast(batch: int = 4, side: int = 321, classes: int = 21, queries: int = 256, negatives: int = 512) -> Contender:
     """Forward and backward pass of regional contrast with 150 channels."""
-    loss = RegionalContrast(temperature=0.5, queries=queries, negatives=negatives, strong_threshold=0.97)
+    loss = RegionalContrast(
+        temperature=0.5, queries=queries, negatives=negatives, strong_threshold=0.97, min_confidence=0.0
+    )
     logits, label = maps(batch, side, classes)
     embedding = torch.randn(batch, 150, *logits.shape[-2:]).requires_grad_()
     return lambda: loss(embedding, logits, label).loss.backward()

@@ -156,13 +156,13 @@ def test_yaml_gives_exactly_the_parameters_of_the_builder():
 
 def test_every_registered_component_has_a_yaml_file():
     named = {(registry.kind, spec["name"]) for _, registry, spec in specs()}
+    # Losses are in `losses/test_loss_contract.py`: some stand in the files of methods only.
     registries = [
         DATASETS,
         SPLITS,
         MODELS,
         BACKBONES,
         TUNINGS,
-        LOSSES,
         SCHEDULES,
         OPTIMIZERS,
         RATES,

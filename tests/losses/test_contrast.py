@@ -14,7 +14,7 @@ from dmtc.losses import RegionalContrast
 from dmtc.losses.sampling import PixelsByClass
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "reco_loss.npz")
-SETTINGS = {"temperature": 0.5, "queries": 16, "negatives": 32, "strong_threshold": 0.97}
+SETTINGS = {"temperature": 0.5, "queries": 16, "negatives": 32, "strong_threshold": 0.97, "min_confidence": 0.0}
 
 
 def generator(seed=0):
@@ -48,7 +48,11 @@ def sectors(classes, dtype=torch.float32):
 def test_golden_means_of_value_and_gradient(case):
     threshold, temperature, queries, negatives = map(float, re.findall(r"[\d.]+", case))
     loss = RegionalContrast(
-        temperature=temperature, queries=int(queries), negatives=int(negatives), strong_threshold=threshold
+        temperature=temperature,
+        queries=int(queries),
+        negatives=int(negatives),
+        strong_threshold=threshold,
+        min_confidence=0.0,
     )
     source, draws = generator(), 120
     runs = [value_and_gradient(loss, *golden_inputs(), source) for _ in range(draws)]
@@ -192,7 +196,8 @@ def test_all_zero_features_stay_finite():
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("temperature", 0), ("queries", 0), ("negatives", 0), ("strong_threshold", 0.0)]
+    ("option", "value"),
+    [("temperature", 0), ("queries", 0), ("negatives", 0), ("strong_threshold", 0.0), ("min_confidence", -0.1)],
 )
 def test_impossible_settings_are_refused(option, value):
     with pytest.raises(ConfigError, match=f"RegionalContrast.{option} should be"):
@@ -201,3 +206,17 @@ def test_impossible_settings_are_refused(option, value):
 
 def test_the_smallest_settings_are_fine():
     assert RegionalContrast(**SETTINGS | {"queries": 1, "negatives": 1, "strong_threshold": 1.0}).queries == 1
+
+
+def test_an_unsure_pixel_is_neither_key_nor_query():
+    embedding, logits, label = golden_inputs()
+    confidence = torch.rand(label.shape, generator=generator(1))
+    loss = RegionalContrast(**SETTINGS | {"min_confidence": 0.7})
+    masked = label.where(confidence >= 0.7, IGNORE_INDEX)
+    expected, gradient = value_and_gradient(RegionalContrast(**SETTINGS), embedding, logits, masked, generator())
+    value, found = value_and_gradient(loss, embedding, logits, label, generator(), confidence)
+    assert torch.equal(value.loss, expected.loss)
+    assert torch.equal(found, gradient)
+    assert torch.equal(value.logs["hard"], expected.logs["hard"])
+    everything = value_and_gradient(RegionalContrast(**SETTINGS), embedding, logits, label, generator(), confidence)
+    assert not torch.equal(everything[0].loss, value.loss), "0 keeps all"

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from dmtc.core.types import IGNORE_INDEX, Batch
-from dmtc.losses import CrossEntropy, HardPixelCrossEntropy, SelectedCrossEntropy
+from dmtc.losses import (
+    CrossEntropy,
+    HardPixelCrossEntropy,
+    KLDivergence,
+    MeanSquaredError,
+    SelectedCrossEntropy,
+)
 
 PEERS = Path(__file__).parents[1] / "golden" / "peers"
 
@@ -139,6 +145,35 @@ def test_cross_pseudo_supervision_of_mixed_images(case, weight):
     (weight * cross).backward()
     close(one.grad, golden[f"cutmix_{case}_grad_s1"])
     close(two.grad, golden[f"cutmix_{case}_grad_s2"])
+
+
+def test_mean_teacher():
+    golden = Golden("cps_step")
+    labelled, unlabelled = golden.leaf("sup_l"), golden.leaf("unsup_l")
+    student, teacher = torch.cat([labelled, unlabelled]), torch.cat([golden["sup_r"], golden["unsup_r"]])
+    label = torch.full((len(student), *student.shape[2:]), IGNORE_INDEX)
+    squared = MeanSquaredError(divisor="all")(student, label, teacher)
+    close(100 * squared.loss, golden["mt_csst_loss"])
+    total = CrossEntropy()(labelled, golden["label"]).loss + 100 * squared.loss
+    total.backward()
+    close(total, golden["mt_loss"])
+    close(labelled.grad, golden["mt_grad_sup_l"])
+    close(unlabelled.grad, golden["mt_grad_unsup_l"])
+
+
+@pytest.mark.parametrize("threshold", [85, 55])
+def test_soft_supervision_of_corrmatch(threshold):
+    golden = Golden("corrmatch")
+    weak = golden["step_in_logits_u_w"]
+    pasted = golden["step_in_cutmix_box1"] == 1
+    mixed = labelled_by(weak, golden["step_in_ignore_mask"]).pasted(
+        pasted, labelled_by(golden["step_in_logits_u_w_mix"], golden["step_in_ignore_mask_mix"])
+    )
+    # The threshold after the update; that there is one of another batch is the code's own.
+    after = golden.number(f"step_t{threshold}_thresh_global")
+    loss = KLDivergence(selection={"name": "threshold", "threshold": after}, divisor="valid")
+    value = loss(golden["step_in_logits_u_s1"], mixed.label, mixed.confidence, weak)
+    close(value.loss, golden[f"step_t{threshold}_loss_u_kl"])
 
 
 @pytest.mark.parametrize("case", ["s97", "s70", "s0", "none", "one_void", "all_void"])

@@ -9,7 +9,14 @@ from dmtc.losses.terms import build_terms, needs_embedding, pixel_weights, term_
 
 CROSS_ENTROPY = {"name": "cross_entropy", "weight": {"start": 1.0, "rounds": 0.0}}
 MUTUAL = {"name": "dynamic_mutual", "gamma_agree": 5.0, "gamma_disagree": 5.0, "weight": {"start": 0.0, "rounds": 0.5}}
-CONTRAST = {"name": "regional_contrast", "temperature": 0.5, "queries": 8, "negatives": 8, "strong_threshold": 0.97}
+CONTRAST = {
+    "name": "regional_contrast",
+    "temperature": 0.5,
+    "queries": 8,
+    "negatives": 8,
+    "strong_threshold": 0.97,
+    "min_confidence": 0.0,
+}
 SPEC = {
     "name": "mine",
     "terms": {"supervised": "cross_entropy", "mutual": "dynamic_mutual"},

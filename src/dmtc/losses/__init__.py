@@ -1,6 +1,7 @@
 """The losses. Importing this package registers them all in `LOSSES`."""
 
 from dmtc.losses.base import LOSSES, Loss, evaluate_loss, inputs_of, masked_mean, upsample
+from dmtc.losses.consistency import KLDivergence, MeanSquaredError
 from dmtc.losses.contrast import RegionalContrast
 from dmtc.losses.cross_entropy import CrossEntropy
 from dmtc.losses.ohem import HardPixelCrossEntropy
@@ -16,7 +17,9 @@ __all__ = [
     "DynamicSelfLoss",
     "FlipLoss",
     "HardPixelCrossEntropy",
+    "KLDivergence",
     "Loss",
+    "MeanSquaredError",
     "OnlineLoss",
     "RegionalContrast",
     "SelectedCrossEntropy",

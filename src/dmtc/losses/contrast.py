@@ -33,11 +33,12 @@ class RegionalContrast:
         queries: Queries per class, at least 1.
         negatives: Negative keys per query, at least 1.
         strong_threshold: Above 0; a pixel at least as probable counts as learned and is not a query.
+        min_confidence: In [0, 1]; a pixel whose label's confidence is lower is treated as ignored. 0 keeps all.
 
-    Source: ReCo (Liu et al., "Bootstrapping semantic segmentation with regional contrast", ICLR 2022), section 3, in
-    the form DMTC uses: every pixel with a label is a key, whatever its confidence. Deviations: an ignored pixel is
-    neither key nor query; DMTC's code treats it as class 0. The maps are never upsampled as a whole; the result is the
-    same.
+    Source: ReCo (Liu et al., "Bootstrapping semantic segmentation with regional contrast", ICLR 2022), section 3; ReCo
+    sets `min_confidence` to 0.7, DMTC to 0: every pixel with a label is a key, whatever its confidence. Deviations: an
+    ignored pixel is neither key nor query; DMTC's code treats it as class 0. The maps are never upsampled as a whole;
+    the result is the same.
 
     Examples:
         Two classes of one pixel each with orthogonal features:
@@ -46,7 +47,9 @@ class RegionalContrast:
         >>> from dmtc.losses import RegionalContrast
         >>> embedding = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
         >>> logits, label = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
-        >>> loss = RegionalContrast(temperature=0.5, queries=4, negatives=8, strong_threshold=0.97)
+        >>> loss = RegionalContrast(
+        ...     temperature=0.5, queries=4, negatives=8, strong_threshold=0.97, min_confidence=0.0
+        ... )
         >>> value = loss(embedding, logits, label)
         >>> round(value.loss.item(), 4), value.logs["hard"].item()
         (0.7337, 1.0)
@@ -56,15 +59,22 @@ class RegionalContrast:
     queries: int
     negatives: int
     strong_threshold: float
+    min_confidence: float
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, self, "temperature", "above 0")
         require(self.queries >= 1, self, "queries", "at least 1")
         require(self.negatives >= 1, self, "negatives", "at least 1")
         require(self.strong_threshold > 0, self, "strong_threshold", "above 0")
+        require(0 <= self.min_confidence <= 1, self, "min_confidence", "in [0, 1]")
 
     def __call__(
-        self, embedding: Tensor, logits: Tensor, label: Tensor, generator: torch.Generator | None = None
+        self,
+        embedding: Tensor,
+        logits: Tensor,
+        label: Tensor,
+        generator: torch.Generator | None = None,
+        confidence: Tensor | None = None,
     ) -> LossValue:
         """Compute the loss of a batch. Synchronizes once with the device, to see which classes are present.
 
@@ -73,12 +83,15 @@ class RegionalContrast:
             logits: (B, C, h, w) of the same network, any floating type.
             label: int64 (B, H, W), class index or 255 = ignored.
             generator: Random generator on the device of the maps; None for torch's default.
+            confidence: (B, H, W) in [0, 1], the probability of the label, 1 for human labels; None for 1 everywhere.
 
         Returns:
             The loss in nats: the mean over the queries of a class, summed over classes, divided by the number of
             classes present. A class without hard pixels adds 0 but counts. 0 with zero gradient if fewer than two
             classes are present. Logs `hard`, the share in [0, 1] of hard pixels among the pixels not ignored.
         """
+        if self.min_confidence > 0 and confidence is not None:
+            label = label.where(confidence >= self.min_confidence, IGNORE_INDEX)
         hard = self._hard(logits, label)
         logs = {"hard": hard.sum() / (label != IGNORE_INDEX).sum().clamp(min=1)}
         pixels = PixelsByClass.sort(label, hard, num_classes=logits.shape[1])
