@@ -6,7 +6,12 @@ from dmtc.splits import published_sources, published_splits
 
 PAGE = Path(__file__).parents[1] / "splits.md"
 BEGIN, END = "<!-- made by docs/making/splits.py -->", "<!-- end -->"
-TITLES = {"voc": "VOC (10,582 images)", "cityscapes": "Cityscapes (2,975 images)"}
+TITLES = {
+    "voc": "VOC (10,582 images)",
+    "cityscapes": "Cityscapes (2,975 images)",
+    "ade20k": "ADE20K (20,210 images)",
+    "coco": "COCO (118,287 images)",
+}
 
 
 def with_tables(page: str) -> str:
@@ -50,7 +55,7 @@ def splits_table(dataset: str) -> str:
                 str(split.labelled),
                 f"{split.unlabelled}{both}",
                 f"`{split.labelled_sha256[:12]}`",
-                f"`{split.unlabelled_sha256[:12]}`",
+                f"`{split.unlabelled_sha256[:12]}`" if split.unlabelled_sha256 else "not read",
                 " · ".join(links),
             ]
         )

@@ -173,13 +173,14 @@ def test_published_splits_hold_together():
     splits, sources = published_splits(), {source.name: source for source in published_sources()}
     prints = [(split.labelled_sha256, split.unlabelled_sha256) for split in splits]
     assert len(set(prints)) == len(splits), "one entry a split"
-    assert all(len(bytes.fromhex(digits)) == 32 for pair in prints for digits in pair)
+    assert all(len(bytes.fromhex(digits)) == 32 for pair in prints for digits in pair if digits is not None)
+    assert {split.dataset for split in splits if split.unlabelled_sha256 is None} == {"coco"}
     assert all(len(bytes.fromhex(source.commit)) == 20 for source in sources.values())
     lists = [(shipped.source, shipped.file) for split in splits for shipped in split.lists]
     assert len(set(lists)) == len(lists)
     assert {source for source, _ in lists} == sources.keys()
     # CPS's `pseudoseg` lists leave SBD's images out.
-    totals = {"voc": {10582, 1464}, "cityscapes": {2975}}
+    totals = {"voc": {10582, 1464}, "cityscapes": {2975}, "ade20k": {20210}, "coco": {118287}}
     assert all(s.labelled + s.unlabelled - s.on_both in totals[s.dataset] for s in splits)
 
 
@@ -194,6 +195,25 @@ def test_a_published_split_is_recognized():
         "the same labelled images, but other unlabelled ones (2604): DMT 1/8 fold 0, DMTC 1/8 fold 0 (cityscapes)"
     ]
     assert describe_published(replace(split, labelled=labelled[1:])) == []
+
+
+def test_a_split_whose_unlabelled_list_was_not_read_is_recognized_by_its_number(monkeypatch):
+    labelled, unlabelled = dmt_split(golden_ids("cityscapes"), "1/8", 0)
+    split = Split(name="files", ratio="x", labelled=labelled, unlabelled=unlabelled, subsets={"a": labelled})
+    known = next(one for one in published_splits() if one.labelled_sha256 == set_sha256(labelled))
+    monkeypatch.setattr("dmtc.splits.published.published_splits", lambda: (replace(known, unlabelled_sha256=None),))
+    name = "DMT 1/8 fold 0, DMTC 1/8 fold 0 (cityscapes)"
+    assert describe_published(split) == [f"published as {name}; of the unlabelled images only the number was compared"]
+    fewer = replace(split, unlabelled=unlabelled[1:])
+    assert describe_published(fewer) == [f"the same labelled images, but other unlabelled ones (2604): {name}"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "counts"),
+    [("ade20k", [158, 316, 631, 632, 1263, 2526, 5052, 10105]), ("coco", [232, 463, 925, 1849, 3697])],
+)
+def test_labelled_counts_of_later_papers(dataset, counts):
+    assert [split.labelled for split in published_splits() if split.dataset == dataset] == counts
 
 
 def test_the_page_of_published_splits_is_up_to_date():

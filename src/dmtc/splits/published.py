@@ -59,7 +59,8 @@ class PublishedSplit:
         unlabelled: The number of unlabelled images.
         on_both: Number of images that are on both lists by mistake.
         labelled_sha256: Fingerprint of the labelled images.
-        unlabelled_sha256: Fingerprint of the unlabelled images.
+        unlabelled_sha256: Fingerprint of the unlabelled images; None if their list was not read, as for COCO, where it
+            should hold all other training images.
         lists: The lists, at least one pair.
     """
 
@@ -68,7 +69,7 @@ class PublishedSplit:
     unlabelled: int
     on_both: int
     labelled_sha256: str
-    unlabelled_sha256: str
+    unlabelled_sha256: str | None
     lists: tuple[PublishedList, ...]
 
     def __str__(self) -> str:
@@ -88,7 +89,7 @@ def published_sources() -> tuple[Source, ...]:
 
 @cache
 def published_splits() -> tuple[PublishedSplit, ...]:
-    """Known splits, VOC before Cityscapes, then by number of labelled images.
+    """Known splits: VOC, Cityscapes, ADE20K, COCO; then by number of labelled images.
 
     Examples:
         >>> print(published_splits()[0])
@@ -122,12 +123,15 @@ def describe_published(split: Split) -> list[str]:
     known = [published for published in published_splits() if published.labelled_sha256 == labelled]
     # Exact matches come first.
     known.sort(key=lambda published: published.unlabelled_sha256 != unlabelled)
-    return [
-        f"published as {published}"
-        if published.unlabelled_sha256 == unlabelled
-        else f"the same labelled images, but other unlabelled ones ({published.unlabelled}): {published}"
-        for published in known
-    ]
+    return [_described(published, len(split.unlabelled), unlabelled) for published in known]
+
+
+def _described(published: PublishedSplit, count: int, unlabelled: str) -> str:
+    if published.unlabelled_sha256 == unlabelled:
+        return f"published as {published}"
+    if published.unlabelled_sha256 is None and published.unlabelled == count:
+        return f"published as {published}; of the unlabelled images only the number was compared"
+    return f"the same labelled images, but other unlabelled ones ({published.unlabelled}): {published}"
 
 
 def _read() -> dict[str, list[dict]]:
