@@ -3,6 +3,7 @@
 from dmtc.models import backbones, heads  # noqa: F401  (importing registers them)
 from dmtc.models.base import BACKBONES, MODELS, Backbone, Level, SegmentationModel, build_model, model_faults
 from dmtc.models.normalization import Normalization
+from dmtc.models.perturbation import PERTURBATIONS, Perturbation
 from dmtc.models.recomputation import recompute_blocks
 from dmtc.models.tuning import TUNINGS, Tuning
 from dmtc.models.weights import WeightsReport, load_weights, read_weights, save_weights
@@ -10,10 +11,12 @@ from dmtc.models.weights import WeightsReport, load_weights, read_weights, save_
 __all__ = [
     "BACKBONES",
     "MODELS",
+    "PERTURBATIONS",
     "TUNINGS",
     "Backbone",
     "Level",
     "Normalization",
+    "Perturbation",
     "SegmentationModel",
     "Tuning",
     "WeightsReport",

@@ -1,9 +1,9 @@
 """Parts of a network: backbone, decoder, classifier, and a projection head for a contrastive loss."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -125,19 +125,27 @@ class SegmentationModel(nn.Module):
         self.stride = backbone.stride if stride is None else stride
         self.tuning = Tuning()
 
-    def maps(self, images: Tensor, embedding: bool | None = None) -> Maps:
+    def maps(
+        self,
+        images: Tensor,
+        embedding: bool | None = None,
+        perturb: Callable[[list[Tensor]], list[Tensor]] | None = None,
+    ) -> Maps:
         """Compute the maps at the decoder's resolution.
 
         Args:
             images: (B, 3, H, W) RGB; uint8, or float in [0, 1].
             embedding: Whether to compute the embedding. None means only in training mode: validation and labelling do
                 not need it, and it is the most expensive head.
+            perturb: Changes the backbone's maps [(B, c_i, h_i, w_i)] before the decoder; those that it returns may have
+                more rows or fewer. It runs as plain Python even where this method is compiled.
 
         Returns:
-            Logits (B, C, h, w), and the embedding (B, D, h, w) or None; at least float32 even under mixed precision, so
-            that confidences near 1 stay distinct. Gradients reach every parameter with `requires_grad`.
+            Logits (B, C, h, w), and the embedding (B, D, h, w) or None, of as many rows as `perturb` returned; at least
+            float32 even under mixed precision, so that confidences near 1 stay distinct. Gradients reach every
+            parameter with `requires_grad`.
         """
-        features = self._features(self.backbone.normalization(images))
+        features = self._features(self.backbone.normalization(images), perturb)
         logits = _at_least_float32(self.classifier(features))
         wanted = self.training if embedding is None else embedding
         if self.projection is None or not wanted:
@@ -160,7 +168,7 @@ class SegmentationModel(nn.Module):
         """The parameters to train, or groups of them with `lr_scale`, a factor on the learning rate."""
         return self.tuning.groups(self)
 
-    def _features(self, images: Tensor) -> Tensor:
+    def _features(self, images: Tensor, perturb: Callable[[list[Tensor]], list[Tensor]] | None) -> Tensor:
         # Resize, don't pad: logits of padded cells would be stretched over the image.
         multiple = self.backbone.multiple
         if multiple > 1:
@@ -172,6 +180,10 @@ class SegmentationModel(nn.Module):
                 levels = self._levels_of(images)
         else:
             levels = self._levels_of(images)
+        if perturb is not None:
+            # The compiler would replace NumPy's generators by torch's.
+            uncompiled = cast(Any, torch.compiler.disable)(perturb)
+            levels = uncompiled(levels)
         return levels[-1] if self.decoder is None else self.decoder(levels)
 
     def _levels_of(self, images: Tensor) -> list[Tensor]:
