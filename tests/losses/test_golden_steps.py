@@ -1,5 +1,6 @@
 """One step of each published online method, from given logits: losses and gradients through the public pieces."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from dmtc.losses import (
     MeanSquaredError,
     SelectedCrossEntropy,
 )
+from dmtc.losses.propagation import propagated
 
 PEERS = Path(__file__).parents[1] / "golden" / "peers"
 
@@ -162,18 +164,36 @@ def test_mean_teacher():
 
 
 @pytest.mark.parametrize("threshold", [85, 55])
-def test_soft_supervision_of_corrmatch(threshold):
-    golden = Golden("corrmatch")
-    weak = golden["step_in_logits_u_w"]
+def test_corrmatch(threshold):
+    golden, case = Golden("corrmatch"), f"step_t{threshold}"
+    names = ("x", "x_corr", "u_s1", "u_s1_corr", "u_w_corr", "u_fp")
+    logits = {name: golden.leaf(f"step_in_logits_{name}") for name in names}
+    weak = labelled_by(golden["step_in_logits_u_w"], golden["step_in_ignore_mask"])
+    other = labelled_by(golden["step_in_logits_u_w_mix"], golden["step_in_ignore_mask_mix"])
     pasted = golden["step_in_cutmix_box1"] == 1
-    mixed = labelled_by(weak, golden["step_in_ignore_mask"]).pasted(
-        pasted, labelled_by(golden["step_in_logits_u_w_mix"], golden["step_in_ignore_mask_mix"])
-    )
-    # The threshold after the update; that there is one of another batch is the code's own.
-    after = golden.number(f"step_t{threshold}_thresh_global")
-    loss = KLDivergence(selection={"name": "threshold", "threshold": after}, divisor="valid")
-    value = loss(golden["step_in_logits_u_s1"], mixed.label, mixed.confidence, weak)
-    close(value.loss, golden[f"step_t{threshold}_loss_u_kl"])
+    mixed = weak.pasted(pasted, other)
+    # The step's threshold is of the labels before the paste, which ours is not.
+    after = golden.number(f"{case}_thresh_global")
+    bits = np.unpackbits(golden.arrays["step_in_corr_map_bits"], axis=-1)
+    regions = torch.from_numpy(bits).bool() & ~pasted[:, None]
+    label, reached = propagated(mixed.label, mixed.confidence >= after, regions, after, 7)
+    spread = replace(mixed, label=label, confidence=mixed.confidence.where(~reached, 1.0))
+
+    loss = confident(after)
+    soft = KLDivergence(selection={"name": "threshold", "threshold": after}, divisor="valid")
+    # Its code compares the mixed view with the teacher's logits of the view that is not mixed.
+    kl = soft(logits["u_s1"], mixed.label, mixed.confidence, golden["step_in_logits_u_w"]).loss
+    s1, corr_s = on(loss, logits["u_s1"], spread).loss, on(loss, logits["u_s1_corr"], spread).loss
+    corr_w, fp = on(loss, logits["u_w_corr"], weak).loss, on(loss, logits["u_fp"], weak).loss
+    x, x_corr = (CrossEntropy()(logits[name], golden["step_in_mask_x"]).loss for name in ("x", "x_corr"))
+    total = (0.5 * (x + x_corr) + 0.25 * (s1 + kl + fp) + 0.125 * (corr_s + corr_w)) / 2
+    total.backward()
+    terms = {"u_s1": s1, "u_corr_s": corr_s, "u_corr_w": corr_w, "u_w_fp": fp, "u_kl": kl, "x": x, "x_corr": x_corr}
+    for name, value in terms.items():
+        close(value, golden[f"{case}_loss_{name}"])
+    close(total, golden[f"{case}_loss"])
+    for name in ("u_s1", "u_s1_corr"):
+        close(logits[name].grad, golden[f"{case}_grad_{name}"])
 
 
 @pytest.mark.parametrize("case", ["s97", "s70", "s0", "none", "one_void", "all_void"])
