@@ -2,5 +2,6 @@
 
 from dmtc.data.augment.colors import COLORS, Color, Drawn
 from dmtc.data.augment.geometry import Augment
+from dmtc.data.augment.rescale import Rescale
 
-__all__ = ["COLORS", "Augment", "Color", "Drawn"]
+__all__ = ["COLORS", "Augment", "Color", "Drawn", "Rescale"]

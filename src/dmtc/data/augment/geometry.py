@@ -85,8 +85,8 @@ class Augment:
         height, width = sample.label.shape
         crop_height, crop_width = self.crop
         scale = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
-        source_rows, rows = _window(height, crop_height, scale, draws[1])
-        source_columns, columns = _window(width, crop_width, scale, draws[2])
+        source_rows, rows = window(height, crop_height, scale, draws[1])
+        source_columns, columns = window(width, crop_width, scale, draws[2])
         flip = bool(draws[3] < self.flip)
         place = (slice(0, rows), slice(crop_width - columns, crop_width) if flip else slice(0, columns))
 
@@ -108,11 +108,11 @@ class Augment:
         )
 
 
-def _window(size: int, crop: int, scale: float, draw: float) -> tuple[slice, int]:
+def window(size: int, crop: int, scale: float, draw: float) -> tuple[slice, int]:
     """Along one axis: the source pixels to use, and the number of crop pixels that they become."""
     scaled = max(1, int(scale * size))
     if scaled <= crop:
         return slice(0, size), scaled
-    window = max(1, round(crop * size / scaled))
-    first = int(draw * (size - window + 1))
-    return slice(first, first + window), crop
+    used = max(1, round(crop * size / scaled))
+    first = int(draw * (size - used + 1))
+    return slice(first, first + used), crop
