@@ -273,3 +273,34 @@ def test_normalizers_of_prevmatch(name):
     assert (name == "pixelwise") == (expected.where(padding, 0) == 0).all()
     if name == "pixelwise":
         close(value.loss, golden["pixelwise_loss"])
+
+
+@pytest.mark.parametrize("case", ["first", "voc", "city"])
+def test_prevmatch(case):
+    golden = Golden("prevmatch")
+    x, first, second, dropped = (golden.leaf(f"logits_{name}") for name in ("x", "u_s1", "u_s2", "u_fp"))
+    sure, previous = {
+        "city": (confident(0.0), selected("valid", name="image_mean", summed=True)),
+    }.get(case, (confident(0.95), confident(0.9)))
+
+    def views(loss, weak_logits, mix_logits):
+        weak = labelled_by(golden[weak_logits], golden["ignore_mask"])
+        other = labelled_by(golden[mix_logits], golden["ignore_mask_mix"])
+        one, two = (weak.pasted(golden[f"cutmix_box{view}"] == 1, other) for view in (1, 2))
+        terms = [on(loss, first, one), on(loss, second, two), on(loss, dropped, weak)]
+        return sum(share * term.loss for share, term in zip((0.25, 0.25, 0.5), terms, strict=True))
+
+    weight = 0.0 if case == "first" else golden.number(f"step_{case}_lambda")
+    standard = views(sure, "logits_u_w", "logits_u_w_mix")
+    earlier = weight * views(previous, "logits_prev", "logits_prev_mix")
+    total = (CrossEntropy()(x, golden["mask_x"]).loss + standard + earlier) / (2 + weight)
+    total.backward()
+    close(standard, golden[f"step_{case}_loss_standard"])
+    if case == "voc":
+        close(earlier, golden["step_voc_loss_prev"])
+    if case != "city":
+        close(total, golden[f"step_{case}_total_loss"])
+    # In `pixelavg`, the published code learns from padding besides.
+    pasted = golden["cutmix_box1"] == 1
+    padding = golden["ignore_mask_mix"].where(pasted, golden["ignore_mask"]) == IGNORE_INDEX
+    close(first.grad, golden[f"step_{case}_grad_u_s1"].where(~padding[:, None], 0))
