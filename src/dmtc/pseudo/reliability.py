@@ -57,6 +57,12 @@ def image_reliability(
 
     Returns:
         The agreement of each image, by id; see `agreement`.
+
+    Examples:
+        >>> early, last = (lambda images: images[:, :2].float()), (lambda images: images[:, 1:].float())
+        >>> images = torch.tensor([[[[3, 0]], [[1, 2]], [[0, 4]]]], dtype=torch.uint8)  # one row of two pixels
+        >>> image_reliability([early, last], [(["a"], images)], num_classes=2)
+        {'a': 1.0}
     """
     found: dict[str, float] = {}
     for ids, images in batches:
