@@ -19,6 +19,13 @@ class Perturbation(ABC):
 
     Attributes:
         views: How many views of each image the maps hold: rows i, n + i, ... of V n rows are views of image i of n.
+
+    Examples:
+        >>> class Louder(Perturbation):
+        ...     def draw(self, images, channels, rng):
+        ...         return [rng.uniform(1, 2, (1, images, count)).astype(np.float32) for count in channels]
+        >>> Louder()([torch.ones(3, 8, 4, 4)], np.random.default_rng(0))[0].shape
+        torch.Size([3, 8, 4, 4])
     """
 
     views: ClassVar[int] = 1
