@@ -68,7 +68,9 @@ def test_a_probability_of_zero_is_no_problem():
 
 
 def test_a_divisor_that_means_nothing_here_is_refused():
-    faults = LOSSES.faults({"name": "kl_divergence", "selection": {}, "divisor": "ce_positive"}, "loss.x")
+    faults = LOSSES.faults(
+        {"name": "kl_divergence", "selection": {"name": "everything"}, "divisor": "ce_positive"}, "loss.x"
+    )
     assert len(faults) == 1
     assert "divisor" in faults[0]
     assert LOSSES.faults({"name": "mean_squared_error", "divisor": "kept"}, "loss.x")

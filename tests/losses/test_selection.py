@@ -211,5 +211,7 @@ def test_an_unknown_divisor_or_selection_is_refused():
     where = {"name": "selected_cross_entropy", "selection": spec("threshold"), "divisor": "valid"}
     assert LOSSES.faults(where, "loss.x") == []
     assert "divisor" in LOSSES.faults(where | {"divisor": "some"}, "loss.x")[0]
-    with pytest.raises(ConfigError, match=r"unknown selection 'treshold'\. Did you mean 'threshold'"):
-        LOSSES.build(where | {"selection": {"name": "treshold"}})
+    with pytest.raises(
+        ConfigError, match=r"loss\.x\.selection: unknown selection 'treshold'\. Did you mean 'threshold'"
+    ):
+        LOSSES.build(where | {"selection": {"name": "treshold"}}, "loss.x")

@@ -184,6 +184,19 @@ def test_the_loss_of_the_page_is_zero_where_all_is_ignored_and_small_where_all_i
     assert dice(right, torch.full_like(label, 255)).loss.item() == 0
 
 
+def test_the_selection_of_the_page(written):
+    import torch
+
+    from dmtc.losses import LOSSES
+
+    importlib.import_module("my_selection")
+    selection = {"name": "between", "low": 0.3, "high": 0.9}
+    loss = LOSSES.build({"name": "selected_cross_entropy", "selection": selection, "divisor": "valid"})
+    confidence = torch.tensor([[[0.2, 0.3, 0.9, 0.5]]])
+    value = loss(torch.zeros(1, 2, 1, 4), torch.zeros(1, 1, 4, dtype=torch.long), confidence)
+    assert value.logs["kept"] == 0.5
+
+
 def test_the_method_of_the_page(command, small, written):
     train, sweep = methods()
     code, _, err = command(*train, *small, "run.log_every=1", small_run=False)

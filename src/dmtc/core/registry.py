@@ -78,6 +78,9 @@ class Registry(Generic[T]):
     def faults(self, spec: Mapping[str, Any], where: str) -> list[str]:
         """List every error in a spec, one sentence each.
 
+        A builder that takes the spec of another component has a static method `nested_faults(arguments, where)`, which
+        lists the errors in it.
+
         Args:
             spec: `name` plus keyword arguments.
             where: The spec's place in the config, for messages, for example "loss.mutual".
@@ -90,7 +93,10 @@ class Registry(Generic[T]):
         if not isinstance(name, str) or name not in self._builders:
             return [f"{where}: unknown {self.kind} {unknown(str(name), self._builders)}"]
         arguments = {key: value for key, value in spec.items() if key != "name"}
-        return argument_faults(self._builders[name], arguments, where, self.runtime)
+        builder = self._builders[name]
+        faults = argument_faults(builder, arguments, where, self.runtime)
+        nested = getattr(builder, "nested_faults", None)
+        return faults if faults or nested is None else nested(arguments, where)
 
     def build(self, spec: Mapping[str, Any], where: str | None = None, **runtime: Any) -> T:
         """Check a spec and build the component.

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dmtc.core.types import IGNORE_INDEX, LossValue, Together
 from dmtc.losses.base import LOSSES, masked_mean, require, upsample
-from dmtc.losses.selection.base import sorted_values
+from dmtc.losses.selection.base import smallest
 
 
 @LOSSES.register("ohem")
@@ -66,7 +67,8 @@ class HardPixelCrossEntropy:
         per_pixel = F.cross_entropy(upsample(logits, size), label, ignore_index=IGNORE_INDEX, reduction="none")
         valid = label != IGNORE_INDEX
         probability = per_pixel.detach().neg().exp()  # 1 where ignored
-        ordered = sorted_values(probability if processes is None else processes.gather_rows(probability))
-        limit = ordered[min(self.min_kept, len(ordered)) - 1].clamp(min=self.threshold)
+        every = probability if processes is None else processes.gather_rows(probability)
+        place = torch.tensor(min(self.min_kept, every.numel()) - 1)
+        limit = smallest(every, place).clamp(min=self.threshold)
         kept = valid & (probability <= limit)
         return LossValue(masked_mean(per_pixel, kept), {"hard": masked_mean(kept.float(), valid)}, kept.sum())

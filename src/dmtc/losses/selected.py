@@ -34,6 +34,11 @@ class SelectedLoss(nn.Module):
         self.selection = SELECTIONS.build(selection, "selection")
         self.needs = self.selection.needs
 
+    @staticmethod
+    def nested_faults(arguments: Mapping[str, Any], where: str) -> list[str]:
+        """The errors in the selection's spec, for the registry."""
+        return SELECTIONS.faults(arguments["selection"], f"{where}.selection")
+
     def value(self, per_pixel: Tensor, pixels: Pixels) -> LossValue:
         """The loss of a batch from the loss of every pixel, (B, H, W) with gradient.
 

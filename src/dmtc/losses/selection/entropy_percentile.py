@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dmtc.core.errors import ConfigError
 from dmtc.losses.base import require
-from dmtc.losses.selection.base import SELECTIONS, Pixels, between, sorted_values
+from dmtc.losses.selection.base import SELECTIONS, Pixels, between, smallest
 
 
 @SELECTIONS.register("entropy_percentile")
@@ -59,9 +59,8 @@ def percentile(values: Tensor, share: float) -> Tensor:
         values: Float, any shape; infinite where there is no value.
         share: In [0, 1].
     """
-    ordered = sorted_values(values)
-    last = (ordered.isfinite().sum() - 1).clamp(min=0)
+    last = (values.isfinite().sum() - 1).clamp(min=0)
     place = last.double() * share
     below, above = place.floor().long(), place.ceil().long()
-    low, high = ordered[below], ordered[above]
+    low, high = smallest(values, torch.stack([below, above]))
     return low + ((high - low) * (place - below)).to(low.dtype).where(above > below, 0)
