@@ -79,7 +79,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         group, _, _ = config_path.removesuffix(".yaml").rpartition("/")
         _loaded.append(LoadedFile(path, group, package[1] if package else None, tuple(content or ())))
         return ConfigResult(
-            config=OmegaConf.load(StringIO(text)),
+            config=OmegaConf.create(_named(OmegaConf.to_container(OmegaConf.load(StringIO(text))), content)),
             path=f"{self.scheme()}://{self.path}",
             provider=self.provider,
             header=ConfigSource._get_header_dict(text[:512]),
@@ -93,6 +93,16 @@ SourcesRegistry.instance().types["file"] = FileConfigSource
 def last_loaded() -> str:
     """The file read last; if defaults form a circle, it is part of that circle."""
     return _loaded[-1].path if _loaded else "the config"
+
+
+def _named(values: Any, names: Any) -> Any:
+    """The values as OmegaConf reads them, under the names of the keys as `parse_yaml` reads them: `on` is no truth."""
+    if isinstance(values, dict) and isinstance(names, dict):
+        pairs = zip(values.values(), names.items(), strict=True)
+        return {name: _named(value, inner) for value, (name, inner) in pairs}
+    if isinstance(values, list) and isinstance(names, list):
+        return [_named(value, name) for value, name in zip(values, names, strict=True)]
+    return values
 
 
 def _described(content: Any) -> str:

@@ -20,7 +20,17 @@ _MOST_NODES = 200_000
 _DEEPEST = 50
 """Maximum nesting depth."""
 
-_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BASE: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _LOADER(_BASE):
+    """Reads `on`, `off`, `yes` and `no` as names where they are keys, as YAML 1.2 does: a term has an option `on`."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool" and key.value.lower() not in ("true", "false"):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -73,6 +83,8 @@ def parse_yaml(text: str, where: str) -> Any:
     Examples:
         >>> parse_yaml("classes: [ground, thing]", "classes.yaml")
         {'classes': ['ground', 'thing']}
+        >>> parse_yaml("on: all", "mine.yaml")
+        {'on': 'all'}
         >>> parse_yaml("tag: !!python/object/apply:os.system [ls]", "mine.yaml")
         Traceback (most recent call last):
         dmtc.core.errors.DataError: mine.yaml:1:6: the tag !!python/object/apply:os.system is refused: ...
