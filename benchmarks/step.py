@@ -25,7 +25,8 @@ from dmtc.core.types import Batch
 from dmtc.engine.checks import settle
 from dmtc.engine.components import Components
 from dmtc.engine.networks import Networks
-from dmtc.engine.step import Step, Student
+from dmtc.engine.step import Step
+from dmtc.engine.student import Student
 from dmtc.losses.terms import terms_of_stage
 from dmtc.run.folder import RunFolder
 from dmtc.schedule import OPTIMIZERS
@@ -104,7 +105,7 @@ class Steps:
 
             return timed
 
-        terms = [(name, weight, clocked("forward", loss)) for name, weight, loss in self.terms]
+        terms = [term._replace(loss=clocked("forward", term.loss)) for term in self.terms]
         with ExitStack() as patches:
             patches.enter_context(patch.object(self, "terms", terms))
             patches.enter_context(patch.object(self._model, "maps", clocked("forward", self._model.maps)))
@@ -127,7 +128,7 @@ class Steps:
 
 def published(checkout: Path, ours: Steps) -> Contender:
     """DMTC's training function on the same batch; its loader would have normalized the images already."""
-    contrast = next(loss for name, _, loss in ours.terms if name == "contrastive")
+    contrast = next(term.loss for term in ours.terms if term.name == "contrastive")
     options = {"strong_threshold": contrast.strong_threshold, "temp": contrast.temperature}
     counts = {"num_queries": contrast.queries, "num_negatives": contrast.negatives}
     image = ours.batch.image.float() / 127.5 - 1

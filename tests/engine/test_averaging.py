@@ -1,7 +1,11 @@
 """Averaged weights: their numbers, and that they are what is scored, kept and handed on, across interruptions too."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import dmtc
 import dmtc.engine.step
@@ -71,7 +75,7 @@ def short(small) -> list[str]:
 
 @pytest.fixture(scope="module")
 def averaged(short, tmp_path_factory):
-    return dmtc.train(dmtc.compose([*short, "schedule.ema=0.7"]), tmp_path_factory.mktemp("ema") / "run")
+    return dmtc.train(dmtc.compose([*short, "teacher.decay=0.7"]), tmp_path_factory.mktemp("ema") / "run")
 
 
 def test_what_is_kept_is_the_average_of_the_steps(short, averaged, tmp_path, monkeypatch):
@@ -81,10 +85,10 @@ def test_what_is_kept_is_the_average_of_the_steps(short, averaged, tmp_path, mon
 
     def watched(self, step):
         update(self, step)
-        seen.append(self._own[0].detach().double().clone())
+        seen.append(self._network[0].detach().double().clone())
 
     monkeypatch.setattr(AveragedWeights, "update", watched)
-    run = dmtc.train(dmtc.compose([*short, "schedule.ema=0.999", "schedule=supervised"]), tmp_path / "mean")
+    run = dmtc.train(dmtc.compose([*short, "teacher.decay=0.999", "schedule=supervised"]), tmp_path / "mean")
     kept = read_weights(run.folder.weights_path("r0-a", "last"))
     first = next(iter(dict(run.model("a").named_parameters())))
     torch.testing.assert_close(kept[first].double(), torch.stack(seen[:4]).mean(dim=0))
@@ -121,16 +125,79 @@ def test_a_stopped_run_goes_on_with_its_averages_to_the_same_results(short, aver
     with monkeypatch.context() as patch:
         patch.setattr(dmtc.engine.step, "total_loss", failing)
         with pytest.raises(ZeroDivisionError):
-            dmtc.train(dmtc.compose([*short, "schedule.ema=0.7"]), tmp_path / "stopped")
+            dmtc.train(dmtc.compose([*short, "teacher.decay=0.7"]), tmp_path / "stopped")
     dmtc.resume(tmp_path / "stopped")
     assert what_came_of(tmp_path / "stopped") == what_came_of(averaged.folder.path)
 
 
 def test_off_by_default(short, averaged):
-    assert settle(dmtc.compose(short))["schedule"]["ema"] is None
+    assert settle(dmtc.compose(short))["teacher"]["decay"] is None
 
 
 @pytest.mark.parametrize("decay", [0, 1, 1.0, -0.5, "high"])
 def test_impossible_decays(decay):
-    with pytest.raises(ConfigError, match=r"schedule\.ema should be a number between 0 and 1, such as 0\.99, or null"):
-        settle(dmtc.compose([f"schedule.ema={decay}"]))
+    with pytest.raises(ConfigError, match=r"teacher\.decay should be a number between 0 and 1, such as 0\.99, or null"):
+        settle(dmtc.compose([f"teacher.decay={decay}"]))
+
+
+PEERS = Path(__file__).parents[1] / "golden" / "peers"
+
+
+class Followed(nn.Module):
+    """Eight weights and the statistics of two channels, as in the golden file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8))
+        self.norm = nn.BatchNorm2d(2, affine=False)
+
+    def become(self, golden, row: int) -> None:
+        with torch.no_grad():
+            self.weight.copy_(torch.from_numpy(golden["student_params"][row]))
+            self.norm.running_mean.copy_(torch.from_numpy(golden["student_running_mean"][row]))
+            self.norm.running_var.copy_(torch.from_numpy(golden["student_running_var"][row]))
+            self.norm.num_batches_tracked.fill_(row + 1)
+
+    def values(self) -> np.ndarray:
+        parts = (self.weight, self.norm.running_mean, self.norm.running_var, self.norm.num_batches_tracked[None])
+        return torch.cat([part.detach().double() for part in parts]).numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "first"),
+    [
+        ("v2", {"decay": 0.996}, 0),
+        ("reco", {"decay": 0.99, "buffers": "own"}, 0),
+        ("augseg_sup0", {"decay": 0.999, "copy_steps": 4}, 0),
+        ("u2pl_sup0", {"decay": 0.99, "buffers": "own", "copy_steps": 4}, 0),
+        ("u2pl_sup1", {"decay": 0.99, "buffers": "own", "copy_steps": 4}, 4),
+    ],
+)
+def test_averages_follow_as_in_the_published_code(name, settings, first):
+    """Where U2PL's teacher shares its student's storage by mistake, ours is a copy: the same. Counters are left out."""
+    golden = np.load(PEERS / "ema_teachers.npz")
+    model = Followed()
+    model.become(golden, 0)
+    average = AveragedWeights(model, **settings)
+    expected = golden[f"{name}_teacher"]
+    assert len(expected) == 11
+    compared = 8 if name.startswith("u2pl") else 12  # U2PL's statistics are shared at first
+    for row in range(first, 11):
+        model.become(golden, row + 1)
+        average.update(row - first + 1)
+        with average.in_place():
+            assert model.values()[:compared] == pytest.approx(expected[row][:compared], abs=1e-6), row
+
+
+def test_integer_buffers_are_those_of_the_network():
+    """UniMatch V2 averages them, so that they fall by one a step."""
+    golden = np.load(PEERS / "ema_teachers.npz")
+    before, after = golden["v2_integer_buffer_before"], golden["v2_integer_buffer_after_60_steps"]
+    assert (before != after).mean() > 0.5, "the defect is in the golden file"
+    model = Followed()
+    model.register_buffer("index", torch.from_numpy(before))
+    average = AveragedWeights(model, 0.996)
+    for step in range(60):
+        average.update(step + 1)
+    with average.in_place():
+        assert model.index.numpy().tolist() == before.tolist()

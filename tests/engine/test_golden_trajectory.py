@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from dmtc.core.types import IGNORE_INDEX, Batch
-from dmtc.engine.step import Step, Student
+from dmtc.engine.step import Step
+from dmtc.engine.student import Student
 from dmtc.losses import DynamicMutualLoss
+from dmtc.losses.terms import ActiveTerm
 from dmtc.schedule import OPTIMIZERS, RATES
 from published import GOLDEN, published_model
 
@@ -44,7 +46,7 @@ def test_losses_rates_and_final_network_equal_the_published_ones() -> None:
     sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False, "decay_vectors": True}
     optimizer = OPTIMIZERS.build(sgd, parameters=model.parameters(), learning_rate=RATE)
     poly = RATES.build({"name": "poly", "power": 0.9, "offset": 0}, steps=STEPS)
-    terms = [("mutual", 1.0, DynamicMutualLoss(gamma_agree=5.0, gamma_disagree=5.0))]
+    terms = [ActiveTerm("mutual", 1.0, DynamicMutualLoss(gamma_agree=5.0, gamma_disagree=5.0))]
     step = Step([Student(model, terms, optimizer)], batch_size=4, address=(0, "r1-a"))
     model.train()
     logged: list[dict[str, float]] = []

@@ -11,9 +11,12 @@ from torch import nn
 from dmtc.core.errors import TrainingError
 from dmtc.core.types import Batch, LossValue
 from dmtc.engine.average import AveragedWeights
-from dmtc.engine.step import Step, StepValues, Student
+from dmtc.engine.step import Step
 from dmtc.engine.step_metrics import StepMetrics
+from dmtc.engine.step_values import StepValues
+from dmtc.engine.student import Student
 from dmtc.losses import CrossEntropy
+from dmtc.losses.terms import ActiveTerm
 from dmtc.models import build_model
 from dmtc.schedule import OPTIMIZERS
 
@@ -41,7 +44,7 @@ def batches(count: int, ignore: float = 0.2) -> list[Batch]:
 def student(terms=None, seed: int = 1, name: str = "", spec: dict = SGD) -> Student:
     model = build_model(SPEC, 3, projection=False, seed=seed).train()
     optimizer = OPTIMIZERS.build(spec, parameters=model.parameters(), learning_rate=0.05)
-    return Student(model, terms or [("supervised", 1.0, CrossEntropy())], optimizer, name=name)
+    return Student(model, terms or [ActiveTerm("supervised", 1.0, CrossEntropy())], optimizer, name=name)
 
 
 def taken(
@@ -92,7 +95,9 @@ def test_terms_are_summed_with_their_weights():
     def one(logits):
         return LossValue(logits.sum() * 0 + 1.0, {"seen": torch.tensor(3.0)})
 
-    _, values = taken(batches(1), student([("supervised", 2.0, CrossEntropy()), ("mine", 0.5, one)]))
+    _, values = taken(
+        batches(1), student([ActiveTerm("supervised", 2.0, CrossEntropy()), ActiveTerm("mine", 0.5, one)])
+    )
     sums = values[0].sums
     assert sums["loss"] == pytest.approx(float(2 * sums["supervised"] + 0.5))
     assert sums["mine/seen"] == 3.0
@@ -130,7 +135,7 @@ def wrong_at(call: int, effect):
         calls.append(1)
         return LossValue(effect(logits) if len(calls) == call else logits.square().mean())
 
-    return [("mine", 1.0, loss)]
+    return [ActiveTerm("mine", 1.0, loss)]
 
 
 def nan_loss(logits):

@@ -7,14 +7,16 @@ from pathlib import Path
 from dmtc.run.folder import RunFolder
 
 _VOLATILE_METRICS = ("images_per_s", "memory_bytes")
-_VOLATILE = ("seconds", "train_images_per_s", "label_images_per_s", "peak_memory_bytes")
+_VOLATILE = ("seconds", "cpu_seconds", "train_images_per_s", "label_images_per_s", "peak_memory_bytes")
 
 
 def timeless(results: dict) -> dict:
     """Results without what differs from run to run by nature."""
     assert results["phases"], "a run without phases is equal to every other"
     phases = [{key: value for key, value in phase.items() if key not in _VOLATILE} for phase in results["phases"]]
-    kept = {key: value for key, value in results.items() if key not in ("seconds", "environment", "commit")}
+    kept = {
+        key: value for key, value in results.items() if key not in ("seconds", "cpu_seconds", "environment", "commit")
+    }
     return kept | {"phases": phases}
 
 

@@ -5,7 +5,15 @@ import torch
 
 from dmtc.core.errors import ConfigError
 from dmtc.core.types import IGNORE_INDEX, StepInputs
-from dmtc.losses.terms import build_terms, needs_embedding, pixel_weights, term_faults, terms_of_stage, total_loss
+from dmtc.losses.terms import (
+    ActiveTerm,
+    build_terms,
+    needs_embedding,
+    pixel_weights,
+    term_faults,
+    terms_of_stage,
+    total_loss,
+)
 
 CROSS_ENTROPY = {"name": "cross_entropy", "weight": {"start": 1.0, "rounds": 0.0}}
 MUTUAL = {"name": "dynamic_mutual", "gamma_agree": 5.0, "gamma_disagree": 5.0, "weight": {"start": 0.0, "rounds": 0.5}}
@@ -42,10 +50,25 @@ def step_inputs() -> StepInputs:
     )
 
 
+class Alike:
+    """The same inputs for every term, in one part."""
+
+    progress = 0.0
+
+    def __init__(self, inputs):
+        self._inputs = inputs
+
+    def of(self, rows):
+        return self._inputs
+
+    def shares(self, divisors):
+        return [1.0] * len(divisors)
+
+
 def test_a_stage_has_the_terms_with_a_weight_there():
     terms = build_terms(SPEC)
-    assert [(name, weight) for name, weight, _ in terms_of_stage(terms, "start")] == [("supervised", 1.0)]
-    assert [(name, weight) for name, weight, _ in terms_of_stage(terms, "rounds")] == [("mutual", 0.5)]
+    assert [(name, weight) for name, weight, *_ in terms_of_stage(terms, "start")] == [("supervised", 1.0)]
+    assert [(name, weight) for name, weight, *_ in terms_of_stage(terms, "rounds")] == [("mutual", 0.5)]
 
 
 def test_a_stage_without_a_term_is_refused():
@@ -60,8 +83,8 @@ def test_an_embedding_is_needed_where_a_term_that_counts_takes_it(start, rounds,
 
 def test_the_loss_is_the_weighted_sum_and_every_term_is_logged_unweighted():
     inputs, terms = step_inputs(), build_terms(SPEC)
-    active = [("one", 2.0, terms[0].loss), ("other", 0.5, terms[1].loss)]
-    total, logs = total_loss(active, inputs)
+    active = [ActiveTerm("one", 2.0, terms[0].loss), ActiveTerm("other", 0.5, terms[1].loss)]
+    total, logs = total_loss(active, Alike([inputs]))
     assert total.item() == pytest.approx((2 * logs["one"] + 0.5 * logs["other"]).item())
     assert {"one", "other"} < logs.keys(), "and the terms' own logs"
     assert not any(value.requires_grad for value in logs.values())
@@ -72,10 +95,14 @@ def test_weights_of_pixels_are_the_mean_over_the_terms_that_weigh_them():
     label = inputs.label.clone()
     label[0, 0, 0] = IGNORE_INDEX
     plain, mutual = terms
-    none = pixel_weights([("plain", 1.0, plain.loss)], inputs.logits, label, inputs.confidence)
+    none = pixel_weights([ActiveTerm("plain", 1.0, plain.loss)], inputs.logits, label, inputs.confidence)
     assert none.equal((label != IGNORE_INDEX).float())
     given = (inputs.logits, label, inputs.confidence)
-    both = [("plain", 1.0, plain.loss), ("one", 0.5, mutual.loss), ("other", 1.5, mutual.loss)]
+    both = [
+        ActiveTerm("plain", 1.0, plain.loss),
+        ActiveTerm("one", 0.5, mutual.loss),
+        ActiveTerm("other", 1.5, mutual.loss),
+    ]
     torch.testing.assert_close(pixel_weights(both, *given), mutual.loss.pixel_weights(*given))
 
 
@@ -85,8 +112,17 @@ def test_weights_of_pixels_are_the_mean_over_the_terms_that_weigh_them():
         ({"supervised": CROSS_ENTROPY | {"weight": 1.0}}, r"loss\.supervised\.weight should be \{start: .*but is 1\.0"),
         ({"supervised": {"name": "cross_entropy"}}, r"loss\.supervised\.weight should be"),
         (
-            {"supervised": CROSS_ENTROPY | {"weight": {"start": 1.0}}},
-            r"missing option .rounds.",
+            {"supervised": CROSS_ENTROPY | {"weight": {"begin": 1.0}}},
+            r"loss\.supervised\.weight: unknown option 'begin'",
+        ),
+        ({"supervised": CROSS_ENTROPY | {"weight": {}, "on": "some"}}, r"loss\.supervised\.on should be one of all, "),
+        (
+            {"supervised": CROSS_ENTROPY | {"weight": {}, "target": "mine"}},
+            r"loss\.supervised\.target should be one of",
+        ),
+        (
+            {"supervised": CROSS_ENTROPY | {"weight": {}, "ramp": {"name": "up"}}},
+            r"loss\.supervised\.ramp: unknown ramp",
         ),
         ({"gama": 3}, r"loss: unknown option 'gama'"),
         ({"terms": ["supervised"]}, r"loss\.terms should name the loss of each term"),

@@ -113,7 +113,21 @@ def words_of(path: Path) -> set[str]:
 
 
 COMMON = {"none", "folder", "linear", "full", "supervised", "threshold", "multiple", "flip", "timm", "tiny", "frozen"}
-"""Choices of the groups below that are words of everything else too."""
+COMMON |= {
+    "on",
+    "target",
+    "unlabelled",
+    "perturbed",
+    "labelled",
+    "selection",
+    "divisor",
+    "ramp",
+    "start",
+    "end",
+    "online",
+}
+COMMON |= {"cutmix", "classmix", "share", "momentum"}
+"""Choices and options of the groups below that are words of everything else too: of stages, views and mixers."""
 
 
 @pytest.mark.parametrize("room", ["engine", "batches", "evaluation"])

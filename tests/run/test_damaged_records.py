@@ -21,7 +21,7 @@ def first(**values):
     return lambda plan: [plan[0], plan[1] | values, *plan[2:]]
 
 
-@pytest.mark.parametrize("key", ["evaluation", "logger", "imports", "schedule.ema", "dataset.on_error", "run.test"])
+@pytest.mark.parametrize("key", ["evaluation", "logger", "imports", "teacher.decay", "dataset.on_error", "run.test"])
 def test_a_config_that_lacks_something_is_told(run, key):
     config = yaml.safe_load(run.config_path.read_text())
     *parts, last = key.split(".")

@@ -101,6 +101,10 @@ class Reader(torch.utils.data.Dataset[Reading]):
                 assert crop.level is not None, "augment keeps the level"
                 # After cropping, as a crop has fewer pixels than its image.
                 return replace(crop, label=pseudo_labels.select(crop.label, crop.level))
+            case CropRequest(id, _, address, labelled=False):
+                image = _usable(self.dataset.image, id)
+                crop = self.augment(Sample(id, image, np.zeros(image.shape[:2], np.uint8)), generator_of(*address))
+                return replace(crop, level=np.zeros(crop.label.shape, np.uint16))
             case CropRequest(id, _, address):
                 return self.augment(_usable(self.dataset.sample, id), generator_of(*address))
 

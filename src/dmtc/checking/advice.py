@@ -13,6 +13,7 @@ from dmtc.cost.memory import free_bytes
 from dmtc.cost.steps import StageTraining
 from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
+from dmtc.schedule.phase import trainings_of
 
 _LARGEST = {"cpu": (256, 320), "cuda": (512, 512)}
 """Height and width of the largest suggested crop by device type; other types use the CPU's."""
@@ -101,11 +102,15 @@ def advise(components: Components, check: Check) -> Advice | None:
 
 def _memory(components: Components) -> Memory:
     """Memory of the stage that needs the most, for crops of `_MEASURED` pixels."""
-    model = components.model(components.networks[0]).to(components.device)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
-    phases = {phase.stage: phase for phase in components.plan}.values()
+    models = {letter: components.model(letter).to(components.device) for letter in components.networks}
+    for model in models.values():
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # not in torch's stubs
+    trainings = {phases[0].stage: phases for phases in trainings_of(components.plan)}.values()
     timer = Timer(components.device, 1, 0.0)
-    counted = [StageTraining(components, model, phase, None, timer, _MEASURED).memory() for phase in phases]
+    counted = [
+        StageTraining(components, [models[phase.trainee] for phase in phases], phases, None, timer, _MEASURED).memory()
+        for phases in trainings
+    ]
     return max(counted, key=lambda memory: memory.per_image)
 
 

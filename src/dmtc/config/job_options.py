@@ -21,6 +21,8 @@ _RECIPE = (
     "loss",
     "mixing",
     "schedule",
+    "teacher",
+    "views",
     "evaluation",
     "run",
     "logger",

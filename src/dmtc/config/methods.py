@@ -10,12 +10,17 @@ from dmtc.core.yaml_files import read_yaml
 KEYS = ("name", "loss", "schedule")
 """Keys of the `method` part of a config: its name, and the loss and schedule that it selects."""
 
+LABELLING = {"teacher": "stored", "views": "weak", "mixing": "none"}
+"""Further groups that a method may select from, each with what it selects if it names none."""
+
 
 def method_faults(spec: Mapping[str, Any]) -> list[str]:
     """List every error in the `method` part of a config, one sentence each."""
     faults = [f"method.{key} should be a name, but is {spec.get(key)!r}" for key in KEYS if not _is_name(spec.get(key))]
+    known = (*KEYS, *LABELLING)
+    faults += [f"method.{key} should be a name, but is {spec[key]!r}" for key in LABELLING if not _may_be(spec, key)]
     return faults + [
-        f"method.{key} is not a setting; a method has {', '.join(KEYS)}" for key in spec if key not in KEYS
+        f"method.{key} is not a setting; a method has {', '.join(known)}" for key in spec if key not in known
     ]
 
 
@@ -23,7 +28,7 @@ def method_title(config: Mapping[str, Any]) -> str:
     """Name what a config trains: its method, plus every part swapped for another.
 
     Args:
-        config: Plain config with the parts `method`, `loss` and `schedule`.
+        config: Plain config with the parts `method`, `loss`, `schedule`, `teacher`, `views` and `mixing`.
 
     Examples:
         >>> import dmtc
@@ -37,6 +42,11 @@ def method_title(config: Mapping[str, Any]) -> str:
         f"{group}={part['name']}"
         for group, part in (("loss", loss), ("schedule", schedule))
         if part["name"] != method[group]
+    ]
+    swapped += [
+        f"{group}={config[group]['name']}"
+        for group, usual in LABELLING.items()
+        if config[group]["name"] != method.get(group, usual)
     ]
     declared = loss.get("terms") or {}
     for term, own in declared.items():
@@ -100,6 +110,10 @@ def _methods() -> Iterator[dict[str, Any]]:
             continue
         if isinstance(method, dict) and not method_faults(method):
             yield method
+
+
+def _may_be(spec: Mapping[str, Any], key: str) -> bool:
+    return key not in spec or _is_name(spec[key])
 
 
 def _is_name(value: Any) -> bool:

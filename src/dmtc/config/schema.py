@@ -38,7 +38,8 @@ def are_names(value: Any) -> bool:
 
 _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
-        ("method", "dataset", "split", "model", "loss", "schedule", "run", "job"), (_is_part, "a part with settings")
+        ("method", "dataset", "split", "model", "loss", "schedule", "teacher", "views", "mixing", "run", "job"),
+        (_is_part, "a part with settings"),
     ),
     **dict.fromkeys(("evaluation", "logger"), (_is_part_or_none, "a part with settings, or null")),
     "seed": (_is_whole_number, "a whole number"),

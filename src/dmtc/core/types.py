@@ -15,8 +15,8 @@ from torch import Tensor
 IGNORE_INDEX = 255
 """Label of pixels that are excluded from training and scoring."""
 
-Stage = Literal["start", "rounds"]
-"""Kind of phase: part of the supervised start, or part of the rounds."""
+Stage = Literal["start", "rounds", "online"]
+"""Kind of phase: part of the supervised start, part of the rounds, or one long phase whose teacher labels its steps."""
 
 UInt8Array = npt.NDArray[np.uint8]
 UInt16Array = npt.NDArray[np.uint16]

@@ -1,7 +1,7 @@
 """Measured costs as plain values, for a page or a JSON file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class StageCost:
     """Training in one stage of the plan.
 
     Attributes:
-        stage: "start" or "rounds".
+        stage: "start", "rounds" or "online".
         steps: The recipe's own step, then steps of other batch sizes.
         accumulate: Number of parts that a step's images are split into.
         operations: Floating-point operations per image of the network's forward and backward pass, counting
@@ -64,6 +64,8 @@ class StageCost:
         embedding_terms: Names of the terms that take an embedding.
         seconds_without_embedding: Duration of the recipe's own step without these terms and the projection head; None
             if there are none, or no others.
+        seconds_without: Duration of the recipe's own step without its "teacher", its "mixing" or its "colors", for each
+            that it has.
         memory: Memory of a part of a step.
         crops_per_s: Training crops per second that one process reads and augments.
     """
@@ -75,6 +77,7 @@ class StageCost:
     loss_share: float | None
     embedding_terms: Sequence[str]
     seconds_without_embedding: float | None
+    seconds_without: Mapping[str, float]
     memory: Memory
     crops_per_s: float
 
@@ -89,6 +92,12 @@ class StageCost:
         if self.own.seconds is None or self.seconds_without_embedding is None:
             return None
         return self.own.seconds / self.seconds_without_embedding - 1
+
+    def adds(self, part: str) -> float | None:
+        """Time added to a step by its teacher, mixing or colors, as a share of the step without it."""
+        if self.own.seconds is None or part not in self.seconds_without:
+            return None
+        return self.own.seconds / self.seconds_without[part] - 1
 
     @property
     def workers_needed(self) -> int | None:
@@ -181,6 +190,7 @@ class Cost:
         record["seconds"] = self.seconds
         for stage, plain in zip(self.stages, record["stages"], strict=True):
             plain["embedding_adds"] = stage.embedding_adds
+            plain["adds"] = {part: stage.adds(part) for part in stage.seconds_without}
             plain["workers_needed"] = stage.workers_needed
             for step, entry in zip(stage.steps, plain["steps"], strict=True):
                 rate = stage.rate(step)

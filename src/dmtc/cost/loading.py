@@ -28,7 +28,7 @@ def crops_per_s(
     Args:
         components: The recipe.
         phase: Gives the mixture of labelled and pseudo-labelled images.
-        unlabelled: Ids of images with pseudo-labels.
+        unlabelled: Ids of unlabelled images to read.
         pseudo_labels: Their pseudo-labels; None if the phase has none.
         timer: Times the reading.
     """

@@ -19,6 +19,7 @@ from dmtc.machine.allocator import keep_freed_memory
 from dmtc.machine.settings import pick_workers
 from dmtc.pseudo import PseudoLabelStore
 from dmtc.run.folder import RunFolder
+from dmtc.schedule.phase import trainings_of
 
 
 def measure_cost(
@@ -59,7 +60,7 @@ def measure_cost(
         free_bytes(components.device),
         pick_workers(components.run.workers, components.device, components.processes),
     )
-    phases = {phase.stage: phase for phase in components.plan}
+    trainings = {phases[0].stage: phases for phases in trainings_of(components.plan)}
     with tempfile.TemporaryDirectory() as scratch:
         networks = Networks(components, RunFolder(scratch))
         model = networks.instance(network)
@@ -75,10 +76,18 @@ def measure_cost(
             labels = store.select(1.0)
             truth = truth_seconds(components, store, labelled, timer)
         stages = []
-        for phase in phases.values():
+        for phases in trainings.values():
+            phase = phases[0]
             report(f"measuring: steps of the {phase.stage}")
-            read = crops_per_s(components, phase, labelled, labels if phase.label_from else None, timer)
-            stages.append(StageTraining(components, model, phase, free, timer).cost(batches, read))
+            read = crops_per_s(
+                components,
+                phase,
+                labelled if phase.label_from else components.split.unlabelled,
+                labels if phase.label_from else None,
+                timer,
+            )
+            together = [model, *(networks.instance(other.trainee) for other in phases if other.trainee != network)]
+            stages.append(StageTraining(components, together[: len(phases)], phases, free, timer).cost(batches, read))
     return Cost(
         matrix_rate=_matrix_rate(components, timer),
         free_bytes=free,
@@ -102,7 +111,7 @@ def _plan(
     plan = [
         PlanPart(
             name=f"steps of the {stage.stage}",
-            times=sum(phase.steps for phase in components.plan if phase.stage == stage.stage),
+            times=sum(phases[0].steps for phases in trainings_of(components.plan) if phases[0].stage == stage.stage),
             seconds=stage.seconds(workers),
         )
         for stage in stages

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,22 +17,41 @@ class AveragedWeights:
 
     Step t moves it toward the network by 1 - min(decay, 1 - 1 / t): it starts as the plain mean of the steps, so the
     weights before the first step do not linger in it, and becomes the exponential moving average. Running statistics
-    are averaged the same way, to match the averaged weights. Frozen weights and counters are not averaged.
+    are averaged the same way, to match the averaged weights. Frozen weights and counters are not averaged but are those
+    of the network.
 
     Args:
         model: The network, on its device; only `in_place` changes it.
         decay: In (0, 1).
+        copy_steps: Number of first steps that copy the network.
+        warmup: Whether the decay of step t is at most 1 - 1 / t.
+        buffers: "average" averages running statistics; "own" keeps the average's own, which change only in passes in
+            training mode while it is in place.
 
     Source: Polyak and Juditsky 1992; Tarvainen and Valpola 2017 (mean teacher), section 2, for the first steps.
+    Deviation: integer buffers are the network's; UniMatch V2 averages them, which lets them fall by one a step.
     """
 
-    def __init__(self, model: SegmentationModel, decay: float) -> None:
+    def __init__(
+        self,
+        model: SegmentationModel,
+        decay: float,
+        copy_steps: int = 0,
+        warmup: bool = True,
+        buffers: Literal["average", "own"] = "average",
+    ) -> None:
         self.decay = decay
-        self._own = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._copy_steps, self._warmup = copy_steps, warmup
+        self._network = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._followed = len(self._network)
         for module in model.modules():
             if isinstance(module, _NormBase):
-                self._own += [each for each in (module.running_mean, module.running_var) if each is not None]
-        self._averages = [tensor.detach().clone() for tensor in self._own]
+                self._network += [each for each in (module.running_mean, module.running_var) if each is not None]
+                if buffers == "own" and module.num_batches_tracked is not None:
+                    self._network.append(module.num_batches_tracked)
+        if buffers == "average":
+            self._followed = len(self._network)
+        self._averages = [tensor.detach().clone() for tensor in self._network]
 
     def update(self, step: int) -> None:
         """Include the weights after a step, without reading anything from the device.
@@ -39,8 +59,9 @@ class AveragedWeights:
         Args:
             step: Number of the step in the phase, from 1.
         """
-        move = get_ema_multi_avg_fn(min(self.decay, 1 - 1 / step))
-        move(self._averages, [tensor.detach() for tensor in self._own], None)
+        decay = min(self.decay, 1 - 1 / step) if self._warmup else self.decay
+        move = get_ema_multi_avg_fn(0.0 if step <= self._copy_steps else decay)
+        move(self._averages[: self._followed], [tensor.detach() for tensor in self._network[: self._followed]], None)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -61,10 +82,14 @@ class AveragedWeights:
         for average, before in zip(self._averages, state, strict=True):
             average.copy_(before)
 
+    def statistics(self) -> list[Tensor]:
+        """The running statistics of the average itself, if it has its own."""
+        return self._averages[self._followed :]
+
     def bytes(self) -> int:
         """Memory taken by the averages, in bytes."""
         return sum(average.nbytes for average in self._averages)
 
     def _swap(self) -> None:
-        for number, tensor in enumerate(self._own):
+        for number, tensor in enumerate(self._network):
             tensor.data, self._averages[number] = self._averages[number], tensor.data

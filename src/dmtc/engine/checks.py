@@ -8,6 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from dmtc.batches import on_error_faults
+from dmtc.batches.mixing import MIXERS
+from dmtc.batches.views import views_faults
 from dmtc.config.compose import known_keys, resolved
 from dmtc.config.folder import LoadedFile, loaded_files
 from dmtc.config.imports import import_modules
@@ -22,6 +24,7 @@ from dmtc.losses.terms import term_faults
 from dmtc.machine.settings import run_faults
 from dmtc.models import model_faults
 from dmtc.models.normalization import NORMALIZATIONS
+from dmtc.pseudo.teachers import TEACHERS
 from dmtc.schedule import OPTIMIZERS, RATES
 from dmtc.schedule.plans import schedule_faults
 from dmtc.splits import SPLITS
@@ -102,9 +105,10 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     faults += method_faults(config["method"])
     faults += term_faults(config["loss"])
     faults += schedule_faults(schedule)
-    faults += [f"schedule.{key} is missing" for key in ("limit_steps", "warmup", "ema") if key not in schedule]
+    faults += [f"schedule.{key} is missing" for key in ("limit_steps", "warmup") if key not in schedule]
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
+    faults += _labelling_faults(config)
     if config.get("evaluation"):  # empty for job=evaluate, which defaults to the run's own
         faults += evaluation_faults(config["evaluation"], "evaluation")
     faults += run_faults(config["run"])
@@ -114,6 +118,19 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     for name, spec in (logger if isinstance(logger, Mapping) else {}).items():
         faults += LOGGERS.faults(spec, f"logger.{name}")
     raise_faults(faults)
+
+
+def _labelling_faults(config: Config) -> list[str]:
+    """Faults of who labels, of the views and of their mixing, each of them and together."""
+    teacher, mixing = config["teacher"], config["mixing"]
+    faults = TEACHERS.faults(teacher, "teacher") + MIXERS.faults(mixing, "mixing") + views_faults(config["views"])
+    for registry, spec, where in ((TEACHERS, teacher, "teacher"), (MIXERS, mixing, "mixing")):
+        if not registry.faults(spec, where):
+            try:
+                registry.build(spec, where, num_classes=2)
+            except ConfigError as error:
+                faults.append(str(error))
+    return faults
 
 
 def _augment_faults(augment: Mapping[str, Any]) -> list[str]:

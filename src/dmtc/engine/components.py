@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from dmtc.batches import OnError
-from dmtc.config.methods import methods_of_terms
+from dmtc.batches.mixing import MIXERS, Mixer, NoMixing
+from dmtc.batches.views import Views, build_views
 from dmtc.config.schema import Config, without
 from dmtc.core.errors import ConfigError
 from dmtc.core.randomness import seed_of
@@ -20,19 +21,20 @@ from dmtc.data.sizes import typical_size
 from dmtc.data.task import Task
 from dmtc.engine.checks import settle_stored
 from dmtc.engine.network_specs import network_spec, refuse_networks
+from dmtc.engine.planning import checked_plan, labelled_only_notes
 from dmtc.evaluation import Evaluation, build_evaluation
-from dmtc.losses.terms import Term, build_terms, needs_embedding, terms_of_stage
+from dmtc.losses.terms import Term, build_terms, needs_embedding
 from dmtc.machine.processes import Processes, current_processes
 from dmtc.machine.settings import RunSettings, pick_device, pick_precision
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
+from dmtc.pseudo.teachers import TEACHERS, Teacher
 from dmtc.run.folder import RunFolder
 from dmtc.run.moved import relocated
 from dmtc.run.origin import require_one_run, require_own_settings
 from dmtc.run.same_data import require_same_data
-from dmtc.schedule import Counts, Phase, build_plan
+from dmtc.schedule import Counts, Labellers, Phase
 from dmtc.schedule.lengths import with_lengths
 from dmtc.schedule.phase import networks_of
-from dmtc.schedule.plans import left_out
 from dmtc.splits import SPLITS, Split
 
 
@@ -124,7 +126,7 @@ class Components:
         """How much the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
         if self.image_cache is None:
             return None
-        unlabelled = self.split.unlabelled if any(phase.label_from for phase in self.plan) else ()
+        unlabelled = self.split.unlabelled if any(phase.learns_from_unlabelled for phase in self.plan) else ()
         test = self.dataset.test if self.run.test else ()
         ids = sorted({*self.dataset.val, *test, *self.split.labelled, *unlabelled})
         return self.image_cache.forecast(self.dataset.images, ids)
@@ -172,10 +174,11 @@ class Components:
     @property
     def choices(self) -> list[str]:
         """Settings derived from the data, one line each, with the reason."""
+        notes = labelled_only_notes(self.schedule, self._counts, self._labellers, self.plan)
         given, fitted = Augment(**self.config["dataset"]["augment"]), self.augment
         height, width = fitted.crop
         crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
-        return [*self._lengths[1], *(crop if fitted.crop != given.crop else []), *self._left_out()]
+        return [*self._lengths[1], *(crop if fitted.crop != given.crop else []), *notes]
 
     @property
     def scored_line(self) -> str | None:
@@ -202,30 +205,34 @@ class Components:
         """The phases in order."""
         if self._plan is not None:
             return self._plan
-        plan = build_plan(self.schedule, self._counts)
-        for phase in plan:  # reject a phase without any loss before the first one starts
-            try:
-                terms_of_stage(self.terms, phase.stage)
-            except ConfigError as error:
-                raise ConfigError(f"{self._fitting_methods()}{error}") from None
+        plan = checked_plan(self.config, self.schedule, self._counts, self._labellers, self.terms)
         refuse_networks(self.config, networks_of(plan))
         return plan
-
-    def _fitting_methods(self) -> str:
-        """A hint naming the methods whose terms these are, for terms that do not fit the schedule."""
-        method, loss = self.config["method"], self.config["loss"]["name"]
-        others = [f"method={name}" for name in methods_of_terms(loss) if name != method["name"]]
-        return f"the terms of loss={loss} go with {' or '.join(others)}; " if others else ""
 
     @property
     def _counts(self) -> Counts:
         labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
         return Counts(labelled, len(self.split.unlabelled))
 
-    def _left_out(self) -> list[str]:
-        if not (names := left_out(self.schedule, self._counts)):
-            return []
-        return [f"no image is unlabelled: the phases that learn from pseudo-labels are left out ({', '.join(names)})"]
+    @property
+    def _labellers(self) -> Labellers:
+        name, teacher = self.config["teacher"]["name"], self.teacher
+        return Labellers(name if teacher.in_step else None, teacher.networks, self.views.student_images)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Who labels the unlabelled images."""
+        return TEACHERS.build(self.config["teacher"], "teacher")
+
+    @cached_property
+    def mixer(self) -> Mixer:
+        """How images are mixed in a step."""
+        return MIXERS.build(self.config["mixing"], "mixing", num_classes=self.task.num_classes)
+
+    @cached_property
+    def views(self) -> Views:
+        """What a step shows to the student; at least one strong view if images are mixed."""
+        return build_views(self.config["views"], mixes=not isinstance(self.mixer, NoMixing))
 
     @cached_property
     def terms(self) -> list[Term]:

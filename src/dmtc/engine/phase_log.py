@@ -20,6 +20,7 @@ class PhaseLog:
         skipped: How often each unusable image was skipped.
         warnings: One line each.
         seconds: Time spent on the phase; like the attributes below, as of the last update.
+        cpu_seconds: Processor time spent on it, by all processes; without those of the loader.
         peak_memory: In bytes, of the process that needs most.
         records: Number of lines in metrics.jsonl.
         weights: SHA-256 of the weight files written, by name.
@@ -31,6 +32,7 @@ class PhaseLog:
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_memory: int = 0
     records: int = 0
     weights: dict[str, str] = field(default_factory=dict)
@@ -40,6 +42,21 @@ class PhaseLog:
         """Rebuild a log from the output of `dataclasses.asdict`."""
         pseudo = content["pseudo"]
         return cls(**{**content, "pseudo": None if pseudo is None else PseudoLabelScores(**pseudo)})
+
+
+class Spent:
+    """Time spent since the last call of `take`."""
+
+    def __init__(self) -> None:
+        self._since = self._now()
+
+    def take(self) -> tuple[float, float]:
+        """Seconds, and seconds of this process's processors."""
+        before, self._since = self._since, self._now()
+        return self._since[0] - before[0], self._since[1] - before[1]
+
+    def _now(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
 
 
 class Stopwatch:

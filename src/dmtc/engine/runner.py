@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.context import RunContext
+from dmtc.engine.phase_log import PhaseLog
 from dmtc.engine.trainer import Trainer
 from dmtc.evaluation.quality import score_pseudo_labels
 from dmtc.machine.processes import ALONE, Processes
@@ -12,7 +13,7 @@ from dmtc.models import SegmentationModel
 from dmtc.pseudo import PseudoLabelStore, label_images
 from dmtc.run.origin import origin_of, weights_sha256
 from dmtc.schedule import Phase
-from dmtc.schedule.phase import independent_phases, phases_before
+from dmtc.schedule.phase import independent_phases, phases_before, trainings_of
 from dmtc.tracking import Panel, RunLog
 from dmtc.tracking.phase_record import PhaseRecord
 
@@ -43,88 +44,106 @@ class Runner:
 
     def run(self) -> None:
         """Run every phase that has no record yet."""
-        for phases in (
-            independent_phases(self.components.plan)
-            if self.components.run.parallel_students
-            else zip(self.components.plan)
-        ):
-            to_do = []
-            for phase in phases:
-                if self._record_of(phase.name) is None:
-                    to_do.append(phase)
-                else:
-                    # A killed run may not have removed them.
-                    self.processes.broadcast(self.folder.checkpoints(phase.name).remove)
-                    self.progress.skip(phase.steps)
-            if not to_do:
+        if self.components.run.parallel_students:
+            for phases in independent_phases(self.components.plan):
+                self._run_side_by_side([phase for phase in phases if not self._is_done([phase])])
+            return
+        for phases in trainings_of(self.components.plan):
+            if self._is_done(phases):
                 continue
-            self.context.interruption.check(f"before phase {to_do[0].name}")
-            for phase in to_do:
-                if phase.label_from is not None:
-                    self._label(phase.label_from)
-            if self.components.run.parallel_students:  # independent phases: each process trains one
-                rank = self.processes.rank
-                own = self._run_phase(to_do[rank], ALONE) if rank < len(to_do) else None
-                records = [record for record in self.processes.all_gather(own) if record is not None]
-            else:
-                (phase,) = to_do
-                records = [self._run_phase(phase, self.processes)]
-            for phase, record in zip(to_do, records, strict=True):
-                self.processes.broadcast(lambda phase=phase, record=record: self._keep(phase, record))
+            self.context.interruption.check(f"before phase {phases[0].name}")
+            self._label_for(phases)
+            records = self._train(phases, self.processes)
+            self.processes.broadcast(lambda phases=phases, records=records: self._keep(phases, records))
 
-    def _run_phase(self, phase: Phase, processes: Processes) -> PhaseRecord:
-        """Train a phase with the given processes and return its record."""
-        metrics = self._metrics_for(phase, processes)
-        before = None if phase.init_from is None else self._record_of(phase.init_from, processes)
-        origin = origin_of(self.folder, phase, self.components.split, before)
-        trainer = Trainer(phase, self.context, metrics, processes, origin)
-        pseudo_labels, labelling, label_images_per_s = None, 0.0, None
-        if phase.label_from is not None and phase.label_ratio is not None:
-            store = self.folder.store(phase.label_from)
+    def _run_side_by_side(self, phases: list[Phase]) -> None:
+        """Train independent phases, each in a process of its own."""
+        if not phases:
+            return
+        self.context.interruption.check(f"before phase {phases[0].name}")
+        self._label_for(phases)
+        rank = self.processes.rank
+        own = self._train([phases[rank]], ALONE) if rank < len(phases) else []
+        records = [record for of_one in self.processes.all_gather(own) for record in of_one]
+        self.processes.broadcast(lambda: self._keep(phases, records))
+
+    def _is_done(self, phases: list[Phase]) -> bool:
+        """Whether all phases of a training have their records."""
+        if any(self._record_of(phase.name) is None for phase in phases):
+            return False
+        for phase in phases:
+            # A killed run may not have removed them.
+            self.processes.broadcast(self.folder.checkpoints(phase.name).remove)
+            self.progress.skip(phase.steps)
+        return True
+
+    def _label_for(self, phases: list[Phase]) -> None:
+        for phase in phases:
+            if phase.label_from is not None:
+                self._label(phase.label_from)
+
+    def _train(self, phases: list[Phase], processes: Processes) -> list[PhaseRecord]:
+        """Train a phase, or several that learn together, with the given processes and return their records."""
+        first = phases[0]
+        metrics = self._metrics_for(first, processes)
+        befores = [None if phase.init_from is None else self._record_of(phase.init_from, processes) for phase in phases]
+        origins = [
+            origin_of(self.folder, phase, self.components.split, before)
+            for phase, before in zip(phases, befores, strict=True)
+        ]
+        trainer = Trainer(phases, self.context, metrics, processes, origins)
+        pseudo_labels, labelling, label_images_per_s = None, {}, None
+        if first.label_from is not None and first.label_ratio is not None:
+            store = self.folder.store(first.label_from)
             facts = store.facts()
             label_images_per_s = facts["images"] / max(facts["seconds"], 1e-9)
-            if next(other for other in self.components.plan if other.label_from == phase.label_from) is phase:
-                labelling = facts["seconds"]  # shared predictions count toward the first phase that uses them
-            pseudo_labels = store.select(phase.label_ratio)
+            if next(other for other in self.components.plan if other.label_from == first.label_from) is first:
+                labelling = facts  # shared predictions count toward the first phase that uses them
+            pseudo_labels = store.select(first.label_ratio)
             if not trainer.begun:
-                self._check_pseudo_labels(trainer, store, phase.label_from, phase.label_ratio, before)
-        model = self._network_for(trainer)
-        with self.context.activity.during(f"training {phase.name}", self._memory_of_crops(phase)):
-            outcome = trainer.train(model, pseudo_labels)
-        if phase.label_from is not None:
-            self._warn(trainer, fallen_score(outcome["miou_last"], before.miou_last if before else None))
-        record = PhaseRecord(
-            name=phase.name,
-            trainee=phase.trainee,
-            round=len(phases_before(phase, self.components.plan)),
-            label_from=phase.label_from,
-            label_ratio=phase.label_ratio,
-            steps=phase.steps,
-            pseudo=trainer.log.pseudo,
-            label_images_per_s=label_images_per_s,
-            **{**outcome, "seconds": outcome["seconds"] + labelling},
-            warnings=trainer.log.warnings,
-        )
+                self._check_pseudo_labels(trainer, store, first.label_from, first.label_ratio, befores[0])
+        models = [self._network_for(trainer, phase) for phase in phases]
+        with self.context.activity.during(f"training {trainer.name}", self._memory_of_crops(first)):
+            outcomes = trainer.train(models, pseudo_labels)
+        records = []
+        for phase, before, outcome, log in zip(phases, befores, outcomes, trainer.logs, strict=True):
+            if phase.stage == "rounds":
+                self._warn(phase, log, fallen_score(outcome["miou_last"], before.miou_last if before else None))
+            record = PhaseRecord(
+                name=phase.name,
+                trainee=phase.trainee,
+                round=len(phases_before(phase, self.components.plan)),
+                label_from=phase.label_from,
+                teacher=phase.teacher,
+                label_ratio=phase.label_ratio,
+                steps=phase.steps,
+                pseudo=log.pseudo,
+                label_images_per_s=label_images_per_s,
+                **outcome | {spent: outcome[spent] + labelling.get(spent, 0.0) for spent in ("seconds", "cpu_seconds")},
+                warnings=log.warnings,
+            )
+            records.append(record)
         if metrics is not self.metrics:
             metrics.close()
-        return record
+        return records
 
     def _check_pseudo_labels(
         self, trainer: Trainer, store: PseudoLabelStore, teacher: str, ratio: float, before: PhaseRecord | None
     ) -> None:
         """Score the pseudo-labels where the ground truth is known, and warn about classes they lost."""
-        log, unlabelled = trainer.log, self.components.split.unlabelled
+        log, unlabelled = trainer.logs[0], self.components.split.unlabelled
         truth = self.components.dataset if self.components.run.score_pseudo_labels else None
         log.pseudo = score_pseudo_labels(store, ratio, unlabelled, truth, trainer.processes)
         if store.facts()["images"] < len(unlabelled):  # each image that could not be labelled was skipped once
             log.skipped = {id: 1 for id in sorted(unlabelled) if id not in store}
         self._warn(
-            trainer,
+            trainer.phase,
+            log,
             lost_classes(log.pseudo, before.pseudo if before else None, self.components.dataset.classes, teacher),
         )
 
-    def _network_for(self, trainer: Trainer) -> SegmentationModel:
-        phase, networks = trainer.phase, self.context.networks
+    def _network_for(self, trainer: Trainer, phase: Phase) -> SegmentationModel:
+        networks = self.context.networks
         if trainer.begun:
             return networks.instance(phase.trainee)  # the checkpoint has its weights
         if phase.init_from is not None:
@@ -167,16 +186,18 @@ class Runner:
             self.progress.end()
         context.loader.take_skipped()  # images missing from the store are reported instead, after a resume too
 
-    def _keep(self, phase: Phase, record: PhaseRecord) -> None:
-        """Write the record of a finished phase."""
-        if self._merge_metrics(phase):  # another process trained it without showing progress
-            self.progress.skip(phase.steps)
-            for warning in record.warnings:
-                self.progress.warn(warning)
-        self._report(phase, record)  # before the record marks the phase as done: better logged twice than never
-        self.folder.write_phase(record)
-        self.folder.checkpoints(phase.name).remove()
-        self.progress.say(_phase_line(record))
+    def _keep(self, phases: list[Phase], records: list[PhaseRecord]) -> None:
+        """Write the records of finished phases."""
+        for phase, record in zip(phases, records, strict=True):
+            if self._merge_metrics(phase):  # another process trained it without showing progress
+                self.progress.skip(phase.steps)
+                for warning in record.warnings:
+                    self.progress.warn(warning)
+            self._report(phase, record)  # before the record marks the phase as done: better logged twice than never
+            self.folder.write_phase(record)
+        for phase, record in zip(phases, records, strict=True):
+            self.folder.checkpoints(phase.name).remove()
+            self.progress.say(_phase_line(record))
 
     def _report(self, phase: Phase, record: PhaseRecord) -> None:
         """Send the loggers a phase's record, with images if any logger wants them."""
@@ -216,13 +237,13 @@ class Runner:
             f"{images} crops of {height}x{width} pixels a step in {parts} part{'s' if parts > 1 else ''}. Free the "
             f"device of other programs and resume{recompute}; or start over with run.accumulate={2 * parts}, a smaller "
             f"dataset.augment.crop or a smaller schedule.{phase.stage}.labelled_batch"
-            f"{' or .pseudo_batch' if phase.pseudo_batch else ''}, all of which change results"
+            f"{' or the batch of unlabelled images' if phase.pseudo_batch else ''}, all of which change results"
         )
 
-    def _warn(self, trainer: Trainer, warnings: list[str]) -> None:
+    def _warn(self, phase: Phase, log: PhaseLog, warnings: list[str]) -> None:
         for warning in warnings:
-            trainer.log.warnings.append(f"{trainer.phase.name}: {warning}")
-            self.progress.warn(trainer.log.warnings[-1])
+            log.warnings.append(f"{phase.name}: {warning}")
+            self.progress.warn(log.warnings[-1])
 
 
 def _phase_line(record: PhaseRecord) -> str:
@@ -232,5 +253,7 @@ def _phase_line(record: PhaseRecord) -> str:
     if pseudo:
         quality = "" if pseudo.miou is None else f", mIoU {pseudo.miou:.3f}"
         taught = f", taught by {record.label_from} ({pseudo.coverage:.0%} of pixels{quality})"
+    elif record.teacher:
+        taught = f", taught by {record.teacher}"
     dropped = f" ({len(record.dropped_steps)} dropped)" if record.dropped_steps else ""
     return f"{record.name}: mIoU {record.miou_last:.3f} after {record.steps} steps{dropped}{taught}"

@@ -15,6 +15,7 @@ def score_networks(
     what: str,
     processes: Processes,
     ids: Sequence[str] | None = None,
+    ensemble: bool = True,
 ) -> dict[str, Scores]:
     """Scores of each network and, if there are several, of their ensemble, which comes last.
 
@@ -25,12 +26,13 @@ def score_networks(
         what: Title of the progress bar.
         processes: Processes that share the images.
         ids: Images to score; by default the validation images.
+        ensemble: Whether to score the ensemble.
     """
     ids = processes.share(context.components.dataset.val if ids is None else ids, context.components.run.label_batch)
     context.progress.begin(what, len(ids), "image")
     try:
         images = _counted(context, context.whole_images(ids, with_mask=True))
-        return evaluate(networks, images, context.components.dataset.num_classes, evaluation, processes)
+        return evaluate(networks, images, context.components.dataset.num_classes, evaluation, processes, ensemble)
     finally:
         context.progress.end()
 

@@ -1,65 +1,40 @@
-"""One training step, written like a paper's algorithm: forward, terms, backward, merge, optimizer, average."""
+"""One training step, written like a paper's algorithm.
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+The teacher labels, views are mixed, forward, terms, backward, merge, optimizer, the teacher follows.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from dmtc.core.randomness import seed_of
-from dmtc.core.types import IGNORE_INDEX, Batch, StepInputs
-from dmtc.engine.average import AveragedWeights
+from dmtc.core.errors import ConfigError
+from dmtc.core.randomness import generator_of, seed_of
+from dmtc.core.types import Batch
 from dmtc.engine.merging import merge_step
-from dmtc.losses.base import Loss, inputs_of
-from dmtc.losses.terms import total_loss
+from dmtc.engine.passes import (
+    LABELLED,
+    PERTURBED,
+    WEAK,
+    Block,
+    Evaluated,
+    Outputs,
+    Places,
+    groups_of,
+    part_of,
+    strong,
+    taught_block,
+    valid_pixels,
+)
+from dmtc.engine.rows import Draw, Rows, ViewMaker
+from dmtc.engine.showing import Showing
+from dmtc.engine.step_values import StepValues, nonfinite
+from dmtc.engine.student import Student
+from dmtc.engine.teaching import Taught, Teaching
+from dmtc.losses.base import inputs_of
+from dmtc.losses.terms import Target, total_loss
 from dmtc.machine.processes import ALONE, Processes
-from dmtc.models import SegmentationModel
-
-
-@dataclass(slots=True)
-class Student:
-    """A network in training, with everything its steps need.
-
-    Attributes:
-        model: The network, on its device.
-        terms: Name, weight and loss of each active term.
-        optimizer: Over the model's parameters; a group may have an `lr_scale`, a factor of the learning rate.
-        average: Average of the model's weights, updated after every step; None for no average.
-        name: Prefix of its logged values, as in "a/supervised", when several students share a step.
-    """
-
-    model: SegmentationModel
-    terms: Sequence[tuple[str, float, Loss]]
-    optimizer: torch.optim.Optimizer
-    average: AveragedWeights | None = None
-    name: str = ""
-
-    @property
-    def needs_embedding(self) -> bool:
-        """Whether any term uses the projection head's embedding."""
-        return any("embedding" in inputs_of(loss) for _, _, loss in self.terms)
-
-
-@dataclass(slots=True)
-class StepValues:
-    """Values of a step besides the new weights. All tensors stay on the device.
-
-    Attributes:
-        sums: Float scalars by name: "loss" over all students, and each term's value and logs. Each process holds its
-            own part of the sums.
-        gradient_norm: Float scalar over all parameters of all students; not finite if any gradient is not.
-        fault: What was not finite, if checked; the step then changed nothing.
-    """
-
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
-    fault: str | None = None
-
-    def add(self, name: str, value: Tensor, share: Tensor | float) -> None:
-        """Add the value of a part of the batch, weighted by the part's share of the whole."""
-        weighted = value.float() * share
-        self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
 
 
 class Step:
@@ -69,10 +44,14 @@ class Step:
         students: The networks to train.
         batch_size: Images in a whole batch, over all processes.
         address: Prefix of the addresses of all random draws, such as (seed, phase).
+        showing: What the students see; by default the batch as it is.
         precision: Dtype of the forward pass.
         accumulate: Number of parts to split each batch into, to fit less memory.
         drop_nonfinite: Undo steps whose loss or gradient is not finite; this makes every step wait for the device.
         processes: Processes that take the step together, each on its part of the batch. All end with the same networks.
+
+    Raises:
+        ConfigError: The batch is to be split, but labels come from the students' own pass over all of it.
     """
 
     def __init__(
@@ -81,6 +60,7 @@ class Step:
         *,
         batch_size: int,
         address: tuple[object, ...],
+        showing: Showing | None = None,
         precision: torch.dtype = torch.float32,
         accumulate: int = 1,
         drop_nonfinite: bool = False,
@@ -89,35 +69,50 @@ class Step:
         self.students = students
         self.batch_size = batch_size
         self.processes = processes
+        self.showing = showing or Showing()
         self._address = address
         self._precision = precision
-        self._parts_of_batch = min(accumulate, batch_size // processes.size)
+        self._parts = min(accumulate, batch_size // processes.size)
         self._drop_nonfinite = drop_nonfinite
+        self._views = views = self.showing.views
+        self._strong = views.strong
+        self._passes = [[block for name in names for block in self._blocks_of(name)] for names in views.passes]
+        self._maker = ViewMaker(views, self.showing.mixer, processes)
+        terms = [term for student in students for term in student.terms]
+        needs = {need for term in terms for need in getattr(term.loss, "needs", ())} | self.showing.mixer.needs
+        targets = {term.rows.target for term in terms if term.rows.on in ("labelled", "all")}
+        ranked: list[Target] = ["teacher_everywhere", "teacher", "own"]
+        self._teaching = Teaching(
+            teacher=self.showing.teacher,
+            share=self.showing.share,
+            target=next(target for target in ranked if target in {*targets, "own"}),
+            entropy="entropy" in needs,
+            logits=any("teacher_logits" in inputs_of(term.loss) for term in terms),
+            precision=precision,
+            processes=processes,
+        )
+        self._early = self._passes_of_labels() if self.showing.unlabelled and self._teaching.follows_students else 0
+        if self._early and self._parts > 1:
+            raise ConfigError(
+                "run.accumulate should be 1 with teacher.mode=student: labels come from the pass over the whole batch"
+            )
 
-    def __call__(self, number: int, batch: Batch, learning_rate: float) -> StepValues:
+    def __call__(self, number: int, batch: Batch, learning_rate: float, progress: float = 0.0) -> StepValues:
         """Take a step.
 
         Args:
             number: Number of the step in the phase, from 0. Random draws depend on it, not on earlier steps.
-            batch: This process's part of the batch, on the students' device.
+            batch: This process's part of the batch, on the students' device; unlabelled images first, then their
+                partners, then labelled ones.
             learning_rate: Learning rate of this step.
+            progress: The done share of the phase, in [0, 1).
         """
-        values = StepValues()
         statistics = self._statistics() if self._drop_nonfinite else []
         for student in self.students:
             _set_rate(student.optimizer, learning_rate)
             student.optimizer.zero_grad(set_to_none=True)
 
-        for part_number, part, share in self._parts(batch):
-            for student in self.students:
-                generator = self._seeded(student, part, number, part_number)
-                with torch.autocast(part.image.device.type, self._precision, enabled=self._precision.itemsize < 4):
-                    maps = student.model.maps(part.image, embedding=student.needs_embedding)
-                    loss, logs = total_loss(student.terms, StepInputs.of(maps, part, generator))
-                (loss * share).backward()
-                for name, value in {"loss": loss.detach(), **_named(student, logs)}.items():
-                    values.add(name, value, share)
-
+        values = self.backward(number, batch, progress)
         for student in self.students:
             merge_step(student.model, self.processes)
         values.gradient_norm = _gradient_norm(self.students)
@@ -132,30 +127,108 @@ class Step:
                 student.average.update(number + 1)
         return values
 
-    def _seeded(self, student: Student, part: Batch, *place: int) -> torch.Generator:
+    def train(self) -> None:
+        """Put all networks in training mode."""
+        for student in self.students:
+            student.model.train()
+
+    def backward(self, number: int, batch: Batch, progress: float = 0.0) -> StepValues:
+        """Add this process's gradients of a step to those of the students; for the arguments see `__call__`."""
+        values = StepValues()
+        draw = partial(generator_of, *self._address, number)
+        rows = self._rows(batch)
+        taught = self._teaching.ahead(rows, self.students)
+        outputs = [Outputs() for _ in self.students]
+        if self._early:
+            self._show_early(rows, outputs, batch, number, draw)
+            taught = self._teaching.by_students(rows, taught, outputs)
+        views = [self._views_of(rows, each, draw) for each in taught]
+
+        for student, blocks, early in zip(self.students, views, outputs, strict=True):
+            totals = self._totals(student, blocks)
+            for part_number in range(self._parts):
+                ahead = len(batch.ids) - len(rows.labelled.ids)
+                part = part_of(blocks, part_number, self._parts, ahead)
+                places = rows.places.part(part_number, self._parts, ahead)
+                seen = early if self._early else Outputs()
+                generator = self._seeded(
+                    student, batch, number, self.processes.rank + self.processes.size * part_number
+                )
+                with self._autocast(batch):
+                    self._show(student, self._passes[self._early :], part, seen, draw, places)
+                    evaluated = Evaluated(part, seen, self._strong, generator, progress, self.processes, totals)
+                    loss, logs = total_loss(student.terms, evaluated)
+                (loss if loss.requires_grad else loss + seen.anchor()).backward()
+                own = _named(student, {"loss": loss.detach(), **logs})
+                for name, value in ({"loss": loss.detach()} | own).items():
+                    values.add(name, value)
+        return values
+
+    def _blocks_of(self, name: str) -> list[Block]:
+        """The blocks of a pass's rows."""
+        return ([strong(each) for each in range(self._strong)] or [WEAK]) if name == "unlabelled" else [name]
+
+    def _passes_of_labels(self) -> int:
+        """Number of passes up to the one over the weak views."""
+        return 1 + next(number for number, names in enumerate(self._passes) if WEAK in names)
+
+    def _rows(self, batch: Batch) -> Rows:
+        showing = self.showing
+        return Rows.of(batch, showing.unlabelled, showing.extra, self.batch_size + showing.extra, self.processes)
+
+    def _show_early(self, rows: Rows, outputs: Sequence[Outputs], batch: Batch, number: int, draw: Draw) -> None:
+        """The passes of all students that the labels come from."""
+        blocks = {LABELLED: self._maker.labelled(rows, draw), WEAK: rows.weak}
+        for student, seen in zip(self.students, outputs, strict=True):
+            self._seeded(student, batch, number, self.processes.rank, "labels")
+            with self._autocast(batch):
+                self._show(student, self._passes[: self._early], blocks, seen, draw, rows.places)
+
+    def _views_of(self, rows: Rows, taught: Taught, draw: Draw) -> dict[Block, Batch]:
+        """Images and labels of each view of a student."""
+        blocks = {LABELLED: self._maker.labelled(rows, draw), WEAK: taught.weak, PERTURBED: taught.weak}
+        if taught.labelled is not None:
+            blocks[taught_block(LABELLED)] = taught.labelled
+        if self._strong and rows.counts[0]:
+            views = self._maker.strong(rows, taught.weak, taught.extra, draw)
+            blocks |= {strong(each): view for each, view in enumerate(views)}
+        return blocks
+
+    def _show(
+        self,
+        student: Student,
+        passes: Sequence[Sequence[Block]],
+        blocks: Mapping[Block, Batch],
+        seen: Outputs,
+        draw: Draw,
+        places: Places,
+    ) -> None:
+        for names in passes:
+            rng = draw("perturbation", names[0])
+            student.forward(names, blocks, seen, self._views.perturbation, rng, places)
+
+    def _totals(self, student: Student, blocks: Mapping[Block, Batch]) -> dict[tuple[Block, ...], Tensor] | None:
+        """Labelled pixels of the whole batch for each group of rows that a term is of; None if it has one part."""
+        if self._parts == 1:
+            return None
+        groups = {group for term in student.terms for group in groups_of(term.rows, self._strong)}
+        present = {tuple(block for block in group if block in blocks and blocks[block].ids) for group in groups}
+        ordered = sorted(group for group in present if group)
+        counts = torch.stack(
+            [sum((valid_pixels(blocks[block]) for block in group), start=torch.zeros(())) for group in ordered]
+        )
+        return dict(zip(ordered, self.processes.all_reduce(counts).clamp(min=1), strict=True))
+
+    def _autocast(self, batch: Batch) -> torch.autocast:
+        return torch.autocast(batch.image.device.type, self._precision, enabled=self._precision.itemsize < 4)
+
+    def _seeded(self, student: Student, batch: Batch, *place: object) -> torch.Generator:
         """Seed dropout from the step's address, and return the generator for the terms' random draws."""
         address = (*self._address, *([student.name] if student.name else []), *place)
         torch.manual_seed(seed_of(*address, "dropout"))
-        generator = torch.Generator(part.image.device)
+        generator = torch.Generator(batch.image.device)
         generator.manual_seed(seed_of(*address, "loss"))
         return generator
-
-    def _parts(self, batch: Batch) -> Iterator[tuple[int, Batch, Tensor | float]]:
-        """Split a batch for gradient accumulation; yields each part with its number and its share of labelled pixels.
-
-        Weighted by these shares, the parts' mean losses add up to the batch's mean loss, whichever pixels are ignored.
-        With n processes each already holds every n-th image of the batch, and their parts together are those that one
-        process would split the batch into.
-        """
-        count, processes = self._parts_of_batch, self.processes
-        if count == processes.size == 1:
-            yield 0, batch, 1.0
-            return
-        total = processes.all_reduce((batch.label != IGNORE_INDEX).sum()).clamp(min=1)
-        for first in range(count):
-            # Strided, so each part has both labelled and pseudo-labelled images.
-            part = batch.take(slice(first, None, count))
-            yield processes.rank + processes.size * first, part, (part.label != IGNORE_INDEX).sum() / total
 
     def _fault(self, values: StepValues) -> str | None:
         """Say what is not finite, if anything; waits for the device and the other processes."""
@@ -164,19 +237,12 @@ class Step:
 
     def _statistics(self) -> list[list[Tensor]]:
         """Copies of the running statistics, into which a dropped forward pass may bring NaN."""
-        return [[buffer.clone() for buffer in student.model.buffers()] for student in self.students]
+        return [[statistic.clone() for statistic in student.statistics()] for student in self.students]
 
     def _restore(self, statistics: list[list[Tensor]]) -> None:
         for student, before in zip(self.students, statistics, strict=True):
-            for buffer, value in zip(student.model.buffers(), before, strict=True):
-                buffer.copy_(value)
-
-
-def nonfinite(loss: float, gradient_norm: float, of: str = "") -> str | None:
-    """Say which value of a step is infinite or NaN; None if neither is."""
-    if not math.isfinite(loss):
-        return f"the loss{of} is {loss}"
-    return None if math.isfinite(gradient_norm) else f"the gradient's norm{of} is {gradient_norm}"
+            for statistic, value in zip(student.statistics(), before, strict=True):
+                statistic.copy_(value)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dmtc.core.errors import TrainingError
-from dmtc.engine.step import StepValues, nonfinite
+from dmtc.engine.step_values import StepValues, nonfinite
 from dmtc.machine.processes import ALONE, Processes
 
 GRADIENT_NORM = "gradient_norm"

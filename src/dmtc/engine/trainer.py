@@ -1,62 +1,66 @@
-"""Trains one phase: step, log, save and score, from its start or last checkpoint to its end."""
+"""Trains a phase, or phases that learn together: step, log, save and score, from start or checkpoint to the end."""
 
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from dmtc.batches import training_requests
 from dmtc.core.errors import DataError, TrainingError
 from dmtc.core.types import Batch
-from dmtc.engine.average import AveragedWeights
 from dmtc.engine.context import RunContext
-from dmtc.engine.phase_log import PhaseLog, Stopwatch
+from dmtc.engine.new_step import new_step
+from dmtc.engine.phase_log import PhaseLog, Spent, Stopwatch
 from dmtc.engine.scoring import score_networks
-from dmtc.engine.step import Step, Student
 from dmtc.engine.step_metrics import StepMetrics
-from dmtc.losses.terms import terms_of_stage
 from dmtc.machine.peak_memory import peak_memory, reset_peak_memory
 from dmtc.machine.processes import LostProcess, Processes
 from dmtc.models import SegmentationModel, save_weights
 from dmtc.pseudo.store import PseudoLabels
 from dmtc.run.origin import Origin, require_origin
-from dmtc.schedule import OPTIMIZERS, RATES, Phase
+from dmtc.schedule import Phase
 from dmtc.schedule.phase import phases_before
-from dmtc.schedule.rates import warmed_up
 from dmtc.tracking import RunLog
 
-_CHECKPOINT_KEYS = ("step", "seconds", "model", "optimizer", "average", "step_metrics", "log", "made_from")
+_CHECKPOINT_KEYS = ("step", "seconds", "students", "step_metrics", "logs", "made_from")
 
 
 class Trainer:
-    """Trains one phase.
+    """Trains the network of a phase, or the networks of several phases that take their steps together.
 
     Args:
-        phase: The phase to train.
+        phases: The phases, all of the same length; usually one.
         context: The run's context.
         metrics: Receives logged values.
         processes: Processes that train it together. All do the same; only the first one writes and shows progress.
-        origin: Fingerprints of what the phase is made from; a checkpoint must have the same.
+        origins: Fingerprints of what each phase is made from; a checkpoint must have the same.
 
     Attributes:
-        log: Results of the phase so far, from the last checkpoint if there is one.
+        phase: The first phase, whose length, batches and rate hold for all.
+        logs: Results of each phase so far, from the last checkpoint if there is one.
         begun: Whether there is a checkpoint.
     """
 
     def __init__(
-        self, phase: Phase, context: RunContext, metrics: RunLog, processes: Processes, origin: Origin
+        self,
+        phases: Sequence[Phase],
+        context: RunContext,
+        metrics: RunLog,
+        processes: Processes,
+        origins: Sequence[Origin],
     ) -> None:
-        self.phase = phase
-        self.origin = origin
+        self.phases = phases
+        self.phase = phases[0]
+        self.origins = origins
         self.context = context
         self.metrics = metrics
         self.processes = processes
-        self._updated_at = time.perf_counter()
+        self._spent = Spent()
         reset_peak_memory(context.components.device)
-        self._checkpoints = context.folder.checkpoints(phase.name)
+        self._checkpoints = context.folder.checkpoints(self.phase.name)
         self._saved_at = time.monotonic()
         warn = context.progress.warn
         self._saved = processes.broadcast(
@@ -66,43 +70,54 @@ class Trainer:
         )
         if self._saved is not None:
             self._require_whole(self._saved)
-            require_origin(context.folder, phase, self._saved["made_from"], origin)
-        self._steps_before = sum(earlier.steps for earlier in phases_before(phase, context.components.plan))
+            for phase, saved, origin in zip(phases, self._saved["made_from"], origins, strict=True):
+                require_origin(context.folder, phase, saved, origin)
         self.begun = self._saved is not None
-        self.log = PhaseLog.restored(self._saved["log"]) if self._saved else PhaseLog()
-        metrics.begin(phase.name, self.log.records)
+        self.logs = (
+            [PhaseLog.restored(each) for each in self._saved["logs"]] if self._saved else [PhaseLog() for _ in phases]
+        )
+        for phase, log in zip(phases, self.logs, strict=True):
+            metrics.begin(phase.name, log.records)
 
-    def train(self, model: SegmentationModel, pseudo_labels: PseudoLabels | None = None) -> dict[str, Any]:
+    @property
+    def name(self) -> str:
+        """Names of the phases."""
+        return " + ".join(phase.name for phase in self.phases)
+
+    def train(
+        self, models: Sequence[SegmentationModel], pseudo_labels: PseudoLabels | None = None
+    ) -> list[dict[str, Any]]:
         """Train to the end.
 
         Args:
-            model: The network with the phase's starting weights, which a checkpoint replaces. It keeps its last weights
-                afterward.
-            pseudo_labels: Labels of the unlabelled images, if the phase learns from any.
+            models: The network of each phase with its starting weights, which a checkpoint replaces. They keep their
+                last weights afterward.
+            pseudo_labels: Labels of the unlabelled images, if an earlier phase made any.
 
         Returns:
-            Results for the phase's record.
+            Results for the record of each phase.
 
         Raises:
             TrainingError: A loss or gradient is not finite. This is detected when values are logged, or before a
                 checkpoint or evaluation.
             RunStopped: A stop was requested; a checkpoint is written.
         """
-        self._build(model)
+        self._step, self._rate = new_step(self.context.components, self.phases, models, self.processes)
         done = self._restore()
         phase, scored_after = self.phase, self.phase.scored_after
         with self._shown(done):
             if done > 0 and done in scored_after:  # the checkpoint precedes the evaluation, which may be unfinished
                 self._score(done)
-            model.train()
+            self._step.train()
             for number, batch in enumerate(self._batches(done, pseudo_labels), done):
-                learning_rate = phase.learning_rate * self._rate(number / phase.steps)
-                values = self._step(number, batch, learning_rate)
+                progress = number / phase.steps
+                learning_rate = phase.learning_rate * self._rate(progress)
+                values = self._step(number, batch, learning_rate, progress)
                 self._step_metrics.add(values, batch.ids, self._step.batch_size)
                 done = number + 1
                 if values.fault is not None:
                     self._report_dropped(done, values.fault, batch)
-                self.context.progress.advance(1, training=True)
+                self.context.progress.advance(1, phases=len(self.phases))
 
                 if done % self.context.components.run.log_every == 0 or done == phase.steps:
                     self._log_steps(done, learning_rate)
@@ -110,11 +125,12 @@ class Trainer:
                     self._save(done)
                 if done in scored_after:
                     self._score(done)
-                    model.train()
+                    self._step.train()
             assert done == phase.steps, f"phase {phase.name} has {phase.steps} steps, but batches for {done}"
-        self._save_weights("last")
-        self._update_log()
-        return self._outcome()
+        for index in range(len(self.phases)):
+            self._save_weights("last", index)
+        self._update_logs()
+        return [self._outcome(index) for index in range(len(self.phases))]
 
     def _require_whole(self, saved: Mapping[str, Any]) -> None:
         """Check that a checkpoint has everything `_save` writes."""
@@ -127,7 +143,7 @@ class Trainer:
     @contextmanager
     def _shown(self, done: int) -> Iterator[None]:
         """Show progress, and add advice to the error if a loss or gradient is not finite."""
-        self.context.progress.begin(f"{self.phase.name} training", self.phase.steps, "step", done)
+        self.context.progress.begin(f"{self.name} training", self.phase.steps, "step", done)
         try:
             yield
         except LostProcess:
@@ -137,58 +153,40 @@ class Trainer:
         finally:
             self.context.progress.end()
 
-    def _outcome(self) -> dict[str, Any]:
-        log, images = self.log, self.phase.steps * self._step.batch_size
+    def _outcome(self, index: int) -> dict[str, Any]:
+        log, images = self.logs[index], self.phase.steps * self._step.batch_size
+        last = log.evaluations[-1]
         return {
-            "miou_last": log.evaluations[-1]["miou"],
+            "miou_last": last["miou"],
             "miou_best": max((each["miou"] for each in log.evaluations), key=_order),
-            "iou_last": log.evaluations[-1]["iou"],
-            "metrics_last": {name: log.evaluations[-1][name] for name in self.context.components.evaluation.metrics},
+            "miou_of": {which: last[f"{which}_miou"] for which in ("student", "average") if f"{which}_miou" in last},
+            "iou_last": last["iou"],
+            "metrics_last": {name: last[name] for name in self.context.components.evaluation.metrics},
             "evaluations": log.evaluations,
             "seconds": log.seconds,
+            "cpu_seconds": log.cpu_seconds,
             "train_images_per_s": images / self._clock.seconds(),
             "peak_memory_bytes": log.peak_memory,
             "skipped": log.skipped,
             "dropped_steps": log.dropped_steps,
             "weights": log.weights,
-            "made_from": self.origin,
+            "made_from": self.origins[index],
         }
-
-    def _build(self, model: SegmentationModel) -> None:
-        components, phase = self.context.components, self.phase
-        schedule = components.config["schedule"]
-        optimizer = OPTIMIZERS.build(
-            schedule["optimizer"],
-            "schedule.optimizer",
-            parameters=model.parameter_groups(),
-            learning_rate=phase.learning_rate,
-        )
-        self._model = model
-        self._average = None if schedule["ema"] is None else AveragedWeights(model, schedule["ema"])
-        self._optimizer = optimizer
-        curve = RATES.build(schedule["rate"], "schedule.rate", steps=phase.steps)
-        self._rate = warmed_up(curve, schedule["warmup"])
-        self._step = Step(
-            [Student(model, terms_of_stage(components.terms, phase.stage), optimizer, self._average)],
-            batch_size=phase.labelled_batch + phase.pseudo_batch,
-            address=(components.config["seed"], phase.name),
-            precision=components.precision,
-            accumulate=components.run.accumulate,
-            drop_nonfinite=components.run.on_nonfinite == "skip",
-            processes=self.processes,
-        )
 
     def _batches(self, start: int, pseudo_labels: PseudoLabels | None) -> Iterator[Batch]:
         """This process's part of each batch, from a step on."""
         components = self.context.components
         labelled, seed = components.split.subsets[self.phase.trainee], components.config["seed"]
-        steps = training_requests(self.phase, labelled, components.split.unlabelled, pseudo_labels, seed, start)
+        steps = training_requests(
+            self.phase, labelled, components.split.unlabelled, pseudo_labels, seed, start, self._step.showing.extra_rows
+        )
         return self.context.loader.crops(self.processes.share(requests) for requests in steps)
 
     def _report_dropped(self, step: int, fault: str, batch: Batch) -> None:
         ids = [id for of_one in self.processes.all_gather(batch.ids) for id in of_one]
-        self.log.dropped_steps.append(step)
-        self.context.progress.warn(f"{self.phase.name}: step {step} is dropped, as {fault} (images {', '.join(ids)})")
+        for log in self.logs:
+            log.dropped_steps.append(step)
+        self.context.progress.warn(f"{self.name}: step {step} is dropped, as {fault} (images {', '.join(ids)})")
 
     def _log_steps(self, done: int, learning_rate: float) -> None:
         """Log the mean of each value since the last record."""
@@ -196,23 +194,30 @@ class Trainer:
         metrics.check(self.phase.name, done, self.phase.steps, self.processes)
         images_per_s = metrics.images / (self._clock.seconds() - metrics.since)
         if means := metrics.means():
-            values = {**means, "learning_rate": learning_rate, "images_per_s": images_per_s}
-            self.context.progress.show(self.phase, done, values)
-            self._log(done, {**values, "memory_bytes": peak_memory(self.context.components.device)})
+            values = {"learning_rate": learning_rate, "images_per_s": images_per_s}
+            self.context.progress.show(self.phase, done, {**means, **values})
+            memory = {"memory_bytes": peak_memory(self.context.components.device)}
+            for phase, student in zip(self.phases, self._step.students, strict=True):
+                self._log(phase, done, {**student.own(means), **values, **memory})
         self._step_metrics = StepMetrics(since=self._clock.seconds())
 
     def _score(self, done: int) -> None:
-        """Score the network, or the average of its weights, and save the best."""
-        context, phase, earlier = self.context, self.phase, self.log.evaluations
-        with self._clock.paused():
-            with self._averaged(), context.activity.during(f"scoring {phase.name}", context.memory_of_whole_images()):
-                networks = {phase.trainee: context.networks.predictor(self._model)}
-                evaluation, what = context.components.evaluation, f"{phase.name} scoring"
-                scores = score_networks(context, networks, evaluation, what, self.processes)[phase.trainee]
-            if not earlier or _order(scores.miou) > max(_order(each["miou"]) for each in earlier):
-                self._save_weights("best")
-            earlier.append({"step": done, "miou": scores.miou, "iou": list(scores.iou), **scores.overall})
-            self._log(done, {"miou": scores.miou, **scores.overall})
+        """Score each network, and the average of its weights if there is one, and save the best."""
+        context, evaluation = self.context, self.context.components.evaluation
+        for index, (phase, student) in enumerate(zip(self.phases, self._step.students, strict=True)):
+            earlier, what = self.logs[index].evaluations, f"{phase.name} scoring"
+            activity = context.activity.during(f"scoring {phase.name}", context.memory_of_whole_images())
+            with self._clock.paused(), activity:
+                predict = context.networks.predictor(student.model)
+                networks = {which: student.predictor(predict, which) for which in student.scored}
+                scored = score_networks(context, networks, evaluation, what, self.processes, ensemble=False)
+                scores = scored[student.scored[0]]
+                if not earlier or _order(scores.miou) > max(_order(each["miou"]) for each in earlier):
+                    self._save_weights("best", index)
+                others = {f"{which}_miou": of.miou for which, of in scored.items() if len(scored) > 1}
+                values = {"miou": scores.miou, **others, **scores.overall}
+                earlier.append({"step": done, "iou": list(scores.iou), **values})
+                self._log(phase, done, values)
 
     def _wants_save(self) -> bool:
         due = time.monotonic() - self._saved_at >= 60 * self.context.components.run.checkpoint_minutes
@@ -226,20 +231,18 @@ class Trainer:
         self._step_metrics.check(self.phase.name, done, self.phase.steps, self.processes)
         seconds = self._clock.seconds()
         with self._clock.paused():
-            self._update_log()
+            self._update_logs()
             content = {
                 "step": done,
                 "seconds": seconds,
-                "model": self._model.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "average": None if self._average is None else self._average.state(),
+                "students": [student.state() for student in self._step.students],
                 "step_metrics": self._step_metrics.state(),
-                "log": asdict(self.log),
-                "made_from": self.origin,
+                "logs": [asdict(log) for log in self.logs],
+                "made_from": list(self.origins),
             }
             self.processes.broadcast(lambda: str(self._checkpoints.save(done, content)))
             self._saved_at = time.monotonic()
-            self.context.interruption.check(f"after step {done} of {self.phase.steps} of phase {self.phase.name}")
+            self.context.interruption.check(f"after step {done} of {self.phase.steps} of phase {self.name}")
 
     def _restore(self) -> int:
         """Load the last checkpoint, if there is one; returns the number of steps already done."""
@@ -247,39 +250,38 @@ class Trainer:
         if saved is None:
             self._step_metrics, self._clock = StepMetrics(), Stopwatch()
             return 0
-        self._model.load_state_dict(saved["model"])
-        self._optimizer.load_state_dict(saved["optimizer"])
-        if self._average is not None:
-            self._average.restore(saved["average"])
+        for student, state in zip(self._step.students, saved["students"], strict=True):
+            student.restore(state)
         self._step_metrics = StepMetrics.restored(saved["step_metrics"])
         self._clock = Stopwatch(saved["seconds"])
         done = saved["step"]
-        self.context.progress.say(f"{self.phase.name}: going on after step {done} of {self.phase.steps}")
-        self.context.progress.skip(done)
+        self.context.progress.say(f"{self.name}: going on after step {done} of {self.phase.steps}")
+        self.context.progress.skip(done * len(self.phases))
         return done
 
-    def _averaged(self) -> AbstractContextManager[None]:
-        """Put the averages, if there are any, in the network: they are scored, saved and passed to later phases."""
-        return nullcontext() if self._average is None else self._average.in_place()
+    def _save_weights(self, which: str, index: int) -> None:
+        """Save the weights that are scored: they are also what later phases start from."""
+        student, path = self._step.students[index], self.context.folder.weights_path(self.phases[index].name, which)
+        with student.in_place(student.scored[0]):
+            sha256 = self.processes.broadcast(lambda: save_weights(student.model, path))
+        self.logs[index].weights[which] = sha256
 
-    def _save_weights(self, which: str) -> None:
-        path = self.context.folder.weights_path(self.phase.name, which)
-        with self._averaged():
-            self.log.weights[which] = self.processes.broadcast(lambda: save_weights(self._model, path))
+    def _update_logs(self) -> None:
+        seconds, cpu_seconds = self._spent.take()
+        here = peak_memory(self.context.components.device), self.context.loader.take_skipped(), cpu_seconds
+        everywhere = self.processes.all_gather(here)
+        for phase, log in zip(self.phases, self.logs, strict=True):
+            log.seconds += seconds / len(self.phases)
+            log.records = self.metrics.count(phase.name)
+            for most, skipped, of_one in everywhere:
+                log.cpu_seconds += of_one / len(self.phases)
+                log.peak_memory = max(log.peak_memory, most)
+                log.skipped = dict(sorted((Counter(log.skipped) + Counter(skipped)).items()))
 
-    def _update_log(self) -> None:
-        log, now = self.log, time.perf_counter()
-        log.seconds += now - self._updated_at
-        self._updated_at = now
-        log.records = self.metrics.count(self.phase.name)
-        here = peak_memory(self.context.components.device), self.context.loader.take_skipped()
-        for most, skipped in self.processes.all_gather(here):
-            log.peak_memory = max(log.peak_memory, most)
-            log.skipped = dict(sorted((Counter(log.skipped) + Counter(skipped)).items()))
-
-    def _log(self, step: int, values: dict[str, float]) -> None:
-        address = {"phase": self.phase.name, "network": self.phase.trainee, "step": step}
-        self.metrics.log({**address, "total_step": self._steps_before + step, **values})
+    def _log(self, phase: Phase, step: int, values: dict[str, float]) -> None:
+        before = sum(earlier.steps for earlier in phases_before(phase, self.context.components.plan))
+        address = {"phase": phase.name, "network": phase.trainee, "step": step}
+        self.metrics.log({**address, "total_step": before + step, **values})
 
     def _advice(self) -> str:
         folder, last = self.context.folder.path, self._checkpoints.last()

@@ -8,8 +8,7 @@ import torch
 
 from dmtc.core.types import IGNORE_INDEX, Float32Array, UInt8Array
 from dmtc.evaluation import Predictor
-from dmtc.losses.base import Loss
-from dmtc.losses.terms import pixel_weights
+from dmtc.losses.terms import ActiveTerm, pixel_weights
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -39,7 +38,7 @@ class Disagreement:
 
 def disagreement_of(
     predict: Predictor,
-    terms: list[tuple[str, float, Loss]],
+    terms: list[ActiveTerm],
     image: UInt8Array,
     label: UInt8Array,
     confidence: Float32Array,

@@ -109,6 +109,7 @@ def evaluate(
     num_classes: int,
     evaluation: Evaluation,
     processes: Processes = ALONE,
+    with_ensemble: bool = True,
 ) -> dict[str, Scores]:
     """Score networks on images with masks.
 
@@ -118,6 +119,7 @@ def evaluate(
         num_classes: C.
         evaluation: The protocol and its options.
         processes: Processes whose counts are summed.
+        with_ensemble: Whether several networks are also scored as an ensemble.
 
     Returns:
         Scores of each network and, if there are several, of their mean probabilities as the last entry, "a+b".
@@ -126,18 +128,21 @@ def evaluate(
         DataError: The protocol cannot handle one of the images.
     """
     predictors = {name: evaluation.of_frames(network) for name, network in networks.items()}
-    ensemble = "+".join(predictors)
+    names = list(predictors)
+    ensemble = "+".join(names)
+    if len(names) > 1 and with_ensemble:
+        names.append(ensemble)
     counts: dict[str, Tensor] = {}
     for batch in batches:
         image, truth = evaluation.protocol.frame(batch)
         logits = {name: predict(image) for name, predict in predictors.items()}
-        if len(logits) > 1:
+        if ensemble in names and len(logits) > 1:
             logits[ensemble] = averaged(logits.values())
         for name, of_one in logits.items():
             more = confusion_counts(of_one.argmax(dim=1), truth, num_classes)
             counts[name] = counts[name] + more if name in counts else more
     scores: dict[str, Scores] = {}
-    for name in dict.fromkeys([*predictors, ensemble]):
+    for name in names:
         own = counts[name].cpu() if name in counts else torch.zeros(num_classes, num_classes, dtype=torch.int64)
         scores[name] = scores_of(processes.all_reduce(own), evaluation.absent, evaluation.metrics)
     return scores

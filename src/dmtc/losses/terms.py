@@ -1,8 +1,8 @@
-"""The terms of the training loss: which losses, and their weights in the start and in the rounds."""
+"""The terms of the training loss: which losses, of which images, and their weights in each stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -11,14 +11,32 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.registry import argument_faults, raise_faults, unknown
 from dmtc.core.types import IGNORE_INDEX, Stage, StepInputs
 from dmtc.losses.base import LOSSES, Loss, WeighsPixels, evaluate_loss, inputs_of
+from dmtc.losses.ramps import RAMPS, Ramp
+
+Scored = Literal["all", "labelled", "unlabelled", "weak", "perturbed"]
+"""The images that a term is of: the labelled ones; what is learned from unlabelled ones (each strong view by itself, or
+the weak view if there are none); both together; the weak views; the copies with perturbed features."""
+
+Target = Literal["own", "teacher", "teacher_everywhere"]
+"""The labels that a term takes: every image's own (masks for labelled images, the teacher's labels for the others); the
+teacher's for labelled images, too, wherever these have a label; or even where they have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TermWeight:
     """The weight of a term in each stage."""
 
-    start: float
-    rounds: float
+    start: float = 0.0
+    rounds: float = 0.0
+    online: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TermRows:
+    """Which images a term is of, and which labels it takes."""
+
+    on: Scored = "all"
+    target: Target = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,47 @@ class Term:
     name: str
     loss: Loss
     weight: TermWeight
+    rows: TermRows
+    ramp: Ramp | None
+
+
+class ActiveTerm(NamedTuple):
+    """A term in a stage.
+
+    Attributes:
+        name: Its name.
+        weight: Its weight in the stage, not 0.
+        loss: Its loss.
+        rows: The images it is of.
+        ramp: How its weight changes over a phase; None: not at all.
+    """
+
+    name: str
+    weight: float
+    loss: Loss
+    rows: TermRows = TermRows()
+    ramp: Ramp | None = None
+
+    def weight_at(self, progress: float) -> float:
+        """The weight after the done share of a phase, in [0, 1)."""
+        return self.weight if self.ramp is None else self.weight * self.ramp(progress)
+
+
+class TermInputs(Protocol):
+    """What the terms of a step are evaluated on."""
+
+    @property
+    def progress(self) -> float:
+        """The done share of the phase, in [0, 1)."""
+        ...
+
+    def of(self, rows: TermRows) -> Sequence[StepInputs]:
+        """The inputs of a term: one for each group of images whose loss is a value of its own; their mean counts."""
+        ...
+
+    def shares(self, divisors: Sequence[Tensor]) -> Sequence[Tensor | float]:
+        """The share of this part of the batch in the sums of the whole batch, for each divisor of a value."""
+        ...
 
 
 def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -37,6 +96,9 @@ def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 _OPTIONS = ("name", "terms", "gamma", "contrast_weight")
 """The options in the `loss` part of a config that are not terms."""
+
+_OF_EVERY_TERM = ("weight", "on", "target", "ramp")
+"""The options of a term that are not its loss's."""
 
 
 def term_faults(spec: Mapping[str, Any]) -> list[str]:
@@ -53,11 +115,18 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
         faults.append(f"loss.terms should name the loss of each term, but is {declared!r}")
     for name, entry in term_specs(spec).items():
         where = f"loss.{name}"
-        faults += LOSSES.faults({k: v for k, v in entry.items() if k != "weight"}, where)
+        faults += _loss_faults(_of_loss(entry), where)
         if isinstance(entry.get("weight"), Mapping):
             faults += argument_faults(TermWeight, entry["weight"], f"{where}.weight")
         else:
-            faults.append(f"{where}.weight should be {{start: ..., rounds: ...}}, but is {entry.get('weight')!r}")
+            faults.append(
+                f"{where}.weight should be {{start: ..., rounds: ..., online: ...}}, but is {entry.get('weight')!r}"
+            )
+        for key, choices in (("on", Scored), ("target", Target)):
+            if key in entry and entry[key] not in get_args(choices):
+                faults.append(f"{where}.{key} should be one of {', '.join(get_args(choices))}, but is {entry[key]!r}")
+        if entry.get("ramp") is not None:
+            faults += RAMPS.faults(entry["ramp"], f"{where}.ramp")
     return faults
 
 
@@ -71,8 +140,10 @@ def build_terms(spec: Mapping[str, Any]) -> list[Term]:
     terms = [
         Term(
             name,
-            LOSSES.build({k: v for k, v in entry.items() if k != "weight"}, f"loss.{name}"),
+            LOSSES.build(_of_loss(entry), f"loss.{name}"),
             TermWeight(**entry["weight"]),
+            TermRows(**{key: entry[key] for key in ("on", "target") if key in entry}),
+            None if entry.get("ramp") is None else RAMPS.build(entry["ramp"], f"loss.{name}.ramp"),
         )
         for name, entry in term_specs(spec).items()
     ]
@@ -81,14 +152,17 @@ def build_terms(spec: Mapping[str, Any]) -> list[Term]:
     return terms
 
 
-def terms_of_stage(terms: list[Term], stage: Stage) -> list[tuple[str, float, Loss]]:
+def terms_of_stage(terms: list[Term], stage: Stage) -> list[ActiveTerm]:
     """The terms with a weight other than 0 in a stage, and these weights.
 
     Raises:
         ConfigError: There are none.
     """
-    active = [(term.name, getattr(term.weight, stage), term.loss) for term in terms]
-    active = [(name, weight, loss) for name, weight, loss in active if weight != 0]
+    active = [
+        ActiveTerm(term.name, getattr(term.weight, stage), term.loss, term.rows, term.ramp)
+        for term in terms
+        if getattr(term.weight, stage) != 0
+    ]
     if not active:
         names = ", ".join(f"loss.{term.name}.weight.{stage}" for term in terms) or "loss"
         raise ConfigError(f"no loss term counts in the {stage}: set one of {names} above 0, or choose another schedule")
@@ -97,23 +171,33 @@ def terms_of_stage(terms: list[Term], stage: Stage) -> list[tuple[str, float, Lo
 
 def needs_embedding(terms: list[Term]) -> bool:
     """Whether any term with a weight other than 0 takes the projection head's embedding."""
-    active = [term for term in terms if term.weight.start != 0 or term.weight.rounds != 0]
+    active = [term for term in terms if term.weight != TermWeight()]
     return any("embedding" in inputs_of(term.loss) for term in active)
 
 
-def total_loss(active: Sequence[tuple[str, float, Loss]], inputs: StepInputs) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the terms, and each term's value and logs, detached and still on the device."""
-    total = torch.zeros((), device=inputs.logits.device)
+def total_loss(active: Sequence[ActiveTerm], inputs: TermInputs) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the terms, and each term's value and logs, detached and still on the device.
+
+    All count by the share of these images in the whole batch, so that the sums over its parts are those of the batch.
+    """
+    groups = [(term, each, len(of_term)) for term in active for of_term in [inputs.of(term.rows)] for each in of_term]
+    values = [evaluate_loss(term.loss, each) for term, each, _ in groups]
+    divisors = [
+        (each.label != IGNORE_INDEX).sum() if value.divisor is None else value.divisor
+        for (_, each, _), value in zip(groups, values, strict=True)
+    ]
+    shares = inputs.shares(divisors)
+    total: Tensor | float = 0.0
     logs: dict[str, Tensor] = {}
-    for name, weight, loss in active:
-        value = evaluate_loss(loss, inputs)
-        total = total + weight * value.loss
-        logs[name] = value.loss.detach()
-        logs.update({f"{name}/{key}": log for key, log in value.logs.items()})
-    return total, logs
+    for (term, _, count), value, share in zip(groups, values, shares, strict=True):
+        total = total + term.weight_at(inputs.progress) / count * (value.loss * share)
+        for name, log in {term.name: value.loss.detach(), **_prefixed(term.name, value.logs)}.items():
+            weighted = log.float() * share / count
+            logs[name] = logs[name] + weighted if name in logs else weighted
+    return torch.as_tensor(total), logs
 
 
-def pixel_weights(active: list[tuple[str, float, Loss]], logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
+def pixel_weights(active: list[ActiveTerm], logits: Tensor, label: Tensor, confidence: Tensor) -> Tensor:
     """The weight of every pixel of pseudo-labelled images, for reports.
 
     Args:
@@ -125,8 +209,26 @@ def pixel_weights(active: list[tuple[str, float, Loss]], logits: Tensor, label: 
     Returns:
         Float (B, H, W): the weighted mean over the terms that weight pixels; if none does, 1 wherever there is a label.
     """
-    weighing = [(weight, loss) for _, weight, loss in active if isinstance(loss, WeighsPixels)]
+    weighing = [(term.weight, term.loss) for term in active if isinstance(term.loss, WeighsPixels)]
     if not weighing:
         return (label != IGNORE_INDEX).float()
     total = sum(weight * loss.pixel_weights(logits, label, confidence) for weight, loss in weighing)
     return torch.as_tensor(total) / sum(weight for weight, _ in weighing)
+
+
+def _loss_faults(spec: Mapping[str, Any], where: str) -> list[str]:
+    if faults := LOSSES.faults(spec, where):
+        return faults
+    try:
+        LOSSES.build(spec, where)  # checks the values, too
+    except ConfigError as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def _of_loss(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in _OF_EVERY_TERM}
+
+
+def _prefixed(name: str, logs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{name}/{key}": log for key, log in logs.items()}

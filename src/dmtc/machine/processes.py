@@ -77,8 +77,13 @@ class Processes:
                 distributed.all_reduce(tensor)
         return tensor
 
-    def gather_rows(self, tensor: Tensor) -> Tensor:
-        """The rows of all processes, without gradient, in the order that `share` dealt them out from."""
+    def gather_rows(self, tensor: Tensor, start: int = 0) -> Tensor:
+        """The rows of all processes, without gradient, in the order that `share` dealt them out from.
+
+        Args:
+            tensor: This process's rows.
+            start: Place of the first of all these rows in what was dealt out.
+        """
         if self.size == 1:
             return tensor
         counts = self.all_gather(len(tensor))
@@ -87,11 +92,13 @@ class Processes:
         parts = [torch.empty_like(padded) for _ in counts]
         with _reaching_others():
             distributed.all_gather(parts, padded)
-        dealt = torch.stack(parts, dim=1).flatten(0, 1)  # row i of every process, then row i + 1
-        kept = [
-            row * self.size + rank for row in range(max(counts)) for rank, count in enumerate(counts) if row < count
-        ]
-        return dealt[torch.tensor(kept, device=tensor.device)]
+        ranks = [(start + place) % self.size for place in range(self.size)]
+        rows = [parts[rank][row] for row in range(max(counts)) for rank in ranks if row < counts[rank]]
+        return torch.stack(rows) if rows else tensor
+
+    def places(self, count: int, start: int = 0) -> range:
+        """Which of `count` items `share` deals to this process, if the first is dealt out in place `start`."""
+        return range((self.rank - start) % self.size, count, self.size)
 
     def all_reduce_max(self, *values: int) -> list[int]:
         """Maximum of each value over all processes."""

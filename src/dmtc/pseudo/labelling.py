@@ -74,7 +74,7 @@ def label_images(
         >>> store.select(label_ratio=1.0).read("street")[0]
         array([[0, 1]], dtype=uint8)
     """
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     histogram = torch.zeros(num_classes, LEVELS, dtype=torch.int64)
     images = 0
 
@@ -97,6 +97,7 @@ def label_images(
             progress(len(ids))
         for kept in backlog:
             histogram += kept.result()
+    cpu_seconds = float(processes.all_reduce(torch.tensor(time.process_time() - cpu_started)))
     histogram, images = processes.all_reduce(histogram), int(processes.all_reduce(torch.tensor(images)))
     if not images:
         raise DataError("none of the unlabelled images can be read")
@@ -105,6 +106,7 @@ def label_images(
             histogram.numpy(),
             images=images,
             seconds=round(time.perf_counter() - started, 3),
+            cpu_seconds=round(cpu_seconds, 3),
             bytes=store.size_bytes(),
             teacher=teacher,
         )

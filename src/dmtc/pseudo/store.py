@@ -172,7 +172,7 @@ class PseudoLabelStore:
             facts = json.loads(read_regular(path))
         except (OSError, ValueError, RecursionError, DataError) as error:
             raise DataError(f"{_damaged(path)} ({error})") from error
-        counts = ("images", "seconds", "bytes")
+        counts = ("images", "seconds", "cpu_seconds", "bytes")
         if not isinstance(facts, dict) or not all(_is_count(facts.get(key, 0)) for key in counts):
             raise DataError(_damaged(path))
         if not isinstance(facts.get("sha256"), str):

@@ -58,7 +58,7 @@ class _PhasePanels:
 
     def fixed(self, count: int) -> list[Panel]:
         """Images that are the same after every phase: unlabelled ones, or of the validation where none are used."""
-        learns_from_unlabelled = any(phase.label_from for phase in self._components.plan)
+        learns_from_unlabelled = any(phase.learns_from_unlabelled for phase in self._components.plan)
         ids = self._components.split.unlabelled if learns_from_unlabelled else self._components.dataset.val
         count = min(count, len(ids))
         return self._made({ids[i * len(ids) // count]: None for i in range(count)})

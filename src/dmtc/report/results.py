@@ -33,7 +33,7 @@ def gather_results(
     of = {network: [record for record in records if record.trainee == network] for network in components.networks}
     last = {network: of[network][-1] for network in components.networks}
     miou: dict[str, Any] = {"a": None, "b": None}
-    miou |= {network: {"last": r.miou_last, "best": r.miou_best} for network, r in last.items()}
+    miou |= {network: {"last": r.miou_last, "best": r.miou_best, **r.miou_of} for network, r in last.items()}
     miou["ensemble"] = final.miou if len(components.networks) > 1 else None
     miou["mean_last"] = sum(record.miou_last for record in last.values()) / len(last)
     return {
@@ -67,6 +67,7 @@ def gather_results(
         "phases": [record.to_json() for record in records],
         "warnings": [warning for record in records for warning in record.warnings],
         "seconds": sum(record.seconds for record in records),
+        "cpu_seconds": sum(record.cpu_seconds for record in records),
         "device": str(components.device),
         "version": __version__,
         "commit": environment["commit"],

@@ -30,16 +30,16 @@ def plan_table(
             phase.name,
             phase.trainee,
             phase.init_from or "starting weights",
-            phase.label_from or "-",
+            phase.taught_by or "-",
             f"{phase.label_ratio:.0%}" if phase.label_ratio is not None else "-",
             f"{phase.steps}",
             f"{phase.labelled_batch}/{len(split.subsets[phase.trainee])}",
-            f"{phase.pseudo_batch}/{len(split.unlabelled)}" if phase.label_from else "-",
+            f"{phase.pseudo_batch}/{len(split.unlabelled)}" if phase.learns_from_unlabelled else "-",
             f"{phase.learning_rate:g}",
         ]
         for phase in plan
     ]
-    columns = ["phase", "net", "from", "labels of", "ratio", "steps", "labelled", "pseudo", "rate"]
+    columns = ["phase", "net", "from", "labels by", "ratio", "steps", "labelled", "pseudo", "rate"]
     total = f"{method}: {len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
     networks = dict.fromkeys(phase.trainee for phase in plan)
     lists = {f"labelled {network}": split.subsets[network] for network in networks}
@@ -58,6 +58,12 @@ def plan_table(
     return "\n".join(lines) + "\n"
 
 
+def _stage(record: dict[str, Any]) -> str:
+    if record["label_from"] is None:
+        return "start" if record["teacher"] is None else "online"
+    return f"round {record['name'].split('-')[0][1:]}"
+
+
 def split_line(split: Split) -> str:
     """One line about a split."""
     return (
@@ -70,7 +76,7 @@ def results_table(results: dict[str, Any]) -> str:
     """The results for people: phases, classes, and the final scores last, where a terminal shows them."""
     rows = [
         [
-            "start" if record["label_from"] is None else f"round {record['name'].split('-')[0][1:]}",
+            _stage(record),
             record["trainee"],
             _percent(record["label_ratio"], 0),
             _percent(record["pseudo"] and record["pseudo"]["coverage"]),

@@ -135,7 +135,7 @@ def require_one_run(folder: RunFolder, plan: Sequence[Phase], split: Split, sett
         record = records.get(phase.name)
         if record is None:
             continue
-        for key in ("trainee", "label_from", "label_ratio", "steps"):
+        for key in ("trainee", "label_from", "teacher", "label_ratio", "steps"):
             if getattr(record, key) != getattr(phase, key):
                 raise DataError(
                     f"{folder.path}: phase {phase.name} was made with {key} {getattr(record, key)}, but its plan says"

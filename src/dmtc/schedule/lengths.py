@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dmtc.schedule.settings import STAGES
+
 _TO_TENS = 10
 
 
@@ -22,14 +24,15 @@ def with_lengths(schedule: Mapping[str, Any], labelled: int, unlabelled: int) ->
     Args:
         schedule: The `schedule` part of a config, checked.
         labelled: Number of labelled images, for the start.
-        unlabelled: Number of unlabelled images, for the rounds; if 0, they use the labelled ones.
+        unlabelled: Number of unlabelled images, for the other stages; if 0, they use the labelled ones.
 
     Returns:
         The schedule with `steps`, and one line for each stage whose length was computed.
     """
     filled, notes = dict(schedule), []
-    of_rounds = ("unlabelled", unlabelled) if unlabelled else ("labelled", labelled)
-    for stage, (kind, images) in (("start", ("labelled", labelled)), ("rounds", of_rounds)):
+    others = ("unlabelled", unlabelled) if unlabelled else ("labelled", labelled)
+    for stage in STAGES:
+        kind, images = ("labelled", labelled) if stage == "start" else others
         settings = schedule[stage]
         factor = settings.get("root_steps")
         if factor is None or settings["steps"] is not None or settings["epochs"] is not None:

@@ -1,6 +1,7 @@
 """A phase, which trains one network once, and functions on plans, which are lists of phases."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +14,19 @@ class Phase:
 
     Attributes:
         name: For example "r1-a": round 1, network a. Round 0 is the supervised start.
-        stage: Whether loss terms have their weights of the "start" or of the "rounds".
+        stage: Whether loss terms have their weights of the "start", of the "rounds" or of the "online" phase.
         trainee: Letter of the network to train.
         init_from: Phase whose final weights it starts from; None means the network's starting weights.
-        label_from: Phase whose final weights are the teacher; None means labelled images only.
-        label_ratio: Share of every class, in (0, 1], kept as pseudo-labels; None without pseudo-labels.
+        label_from: Phase whose final weights are the teacher; None if nothing labels the images before the phase.
+        label_ratio: Share of every class, in (0, 1], kept as pseudo-labels; None keeps what the loss selects.
         steps: Number of optimizer steps.
         learning_rate: Initial rate, which the rate curve scales over `steps`.
         labelled_batch: Labelled images per step.
-        pseudo_batch: Pseudo-labelled images per step.
+        pseudo_batch: Unlabelled images per step.
         evaluations: Number of times the validation images are scored, the last one after the last step.
+        teacher: Who labels the unlabelled images inside the step; None: nobody.
+        together: Phases that take their steps together, this one included, because their networks teach each other;
+            empty for a phase of its own.
     """
 
     name: str
@@ -36,11 +40,31 @@ class Phase:
     labelled_batch: int
     pseudo_batch: int
     evaluations: int
+    teacher: str | None = None
+    together: Sequence[str] = ()
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether it learns from unlabelled images, whoever labels them."""
+        return self.pseudo_batch > 0
+
+    @property
+    def taught_by(self) -> str | None:
+        """The phase or the teacher whose labels it learns from; None if it learns from labelled images only."""
+        return self.label_from or self.teacher
 
     @property
     def scored_after(self) -> set[int]:
         """Steps after which the validation images are scored: evenly spaced, including the last."""
         return {round(self.steps * (i + 1) / self.evaluations) for i in range(self.evaluations)}
+
+
+def trainings_of(plan: list[Phase]) -> list[list[Phase]]:
+    """Group the phases that take their steps together; most are alone."""
+    groups: dict[tuple[str, ...], list[Phase]] = {}
+    for phase in plan:
+        groups.setdefault(tuple(phase.together) or (phase.name,), []).append(phase)
+    return list(groups.values())
 
 
 def independent_phases(plan: list[Phase]) -> list[list[Phase]]:
@@ -74,4 +98,4 @@ def plan_to_json(plan: list[Phase]) -> list[dict[str, Any]]:
 
 def plan_from_json(entries: list[dict[str, Any]]) -> list[Phase]:
     """The inverse of `plan_to_json`."""
-    return [Phase(**entry) for entry in entries]
+    return [Phase(**{**entry, "together": tuple(entry["together"])}) for entry in entries]

@@ -1,16 +1,20 @@
 """Schedules: build a plan, the ordered list of a method's phases, from the config.
 
 A phase trains one network once, from given starting weights, on labelled images and on the pseudo-labels of a given
-teacher. The engine runs any plan and knows no methods; a method consists only of a plan and losses.
+teacher, which labels them before the phase or inside its steps. The engine runs any plan and knows no methods.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry, raise_faults
 from dmtc.schedule.phase import Phase
-from dmtc.schedule.recipe import Counts, Recipe
-from dmtc.schedule.settings import RoundSettings, StartSettings, own_options, stage_faults
+from dmtc.schedule.recipe import Counts, Labellers, Recipe
+from dmtc.schedule.settings import OnlineSettings, RoundSettings, StartSettings, own_options, stage_faults
+
+_STORED = Labellers()
 
 SCHEDULES: Registry[list[Phase]] = Registry("schedule", runtime=["recipe"])
 """Builders take a `recipe: Recipe` and return the phases in order."""
@@ -52,8 +56,42 @@ def mutual(*, recipe: Recipe) -> list[Phase]:
     """
     phases = [recipe.start_phase("a"), recipe.start_phase("b")]
     for number in _round_numbers(recipe):
-        phases += [recipe.round_phase(number, "a", teacher="b"), recipe.round_phase(number, "b", teacher="a")]
+        phases += recipe.together(
+            [recipe.round_phase(number, "a", teacher="b"), recipe.round_phase(number, "b", teacher="a")]
+        )
     return phases
+
+
+@SCHEDULES.register("online")
+def online(*, recipe: Recipe) -> list[Phase]:
+    """One long phase, in which a teacher labels the images inside the step: of one network, or of a and b as peers.
+
+    Source: the loops of FixMatch, UniMatch, mean teacher and CPS. Deviation: without a length of its own, the phase
+    passes as many images forward and backward as `supervised_long`, so that methods are compared at equal cost.
+    """
+    budget = _student_images(recipe)
+    return recipe.together([recipe.online_phase(letter, budget) for letter in _letters(recipe)])
+
+
+@SCHEDULES.register("online_after_start")
+def online_after_start(*, recipe: Recipe) -> list[Phase]:
+    """The supervised start of each network, then one long phase as in `online`.
+
+    Without a length of its own, the long phase is shorter by the images of the start.
+    """
+    starts = [recipe.start_phase(letter) for letter in _letters(recipe)]
+    budget = _student_images(recipe) - starts[0].steps * starts[0].labelled_batch
+    phases = [recipe.online_phase(start.trainee, budget, after=start.name) for start in starts]
+    return starts + recipe.together(phases)
+
+
+def _student_images(recipe: Recipe) -> int:
+    """Images that a network passes forward and backward in the start and all rounds."""
+    return sum(phase.steps * (phase.labelled_batch + phase.pseudo_batch) for phase in self_training(recipe=recipe))
+
+
+def _letters(recipe: Recipe) -> str:
+    return "ab"[: recipe.labellers.networks]
 
 
 def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
@@ -61,47 +99,68 @@ def schedule_faults(spec: Mapping[str, Any]) -> list[str]:
     return SCHEDULES.faults(own_options(spec), "schedule") + stage_faults(spec)
 
 
-def build_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
+def build_plan(spec: Mapping[str, Any], counts: Counts, labellers: Labellers = _STORED) -> list[Phase]:
     """Build the ordered list of phases from the `schedule` part of a config.
 
     Args:
-        spec: `name`, `start`, `rounds`, `limit_steps`, and arguments of the schedule's builder.
+        spec: `name`, `start`, `rounds`, `online`, `limit_steps`, and arguments of the schedule's builder.
         counts: Number of training images.
+        labellers: Who labels the unlabelled images.
 
-    If there are no unlabelled images, phases that learn from stored pseudo-labels are left out (see `left_out`), so
-    every method can train at every split, even with all labels.
+    If there are no unlabelled images, rounds are left out (see `left_out`), and an online phase learns from labelled
+    images only, so every method can train at every split, even with all labels.
 
     Raises:
-        ConfigError: The settings have a fault.
+        ConfigError: The settings have a fault, or the plan does not fit the teacher.
 
     Examples:
         >>> start = {"epochs": None, "steps": 100, "learning_rate": 0.01, "labelled_batch": 4, "evaluations": 1}
         >>> rounds = start | {"label_ratios": [0.5, 1.0], "pseudo_batch": 4}
-        >>> spec = {"name": "self_training", "start": start, "rounds": rounds}
+        >>> online = start | {"unlabelled_batch": 4}
+        >>> spec = {"name": "self_training", "start": start, "rounds": rounds, "online": online}
         >>> for phase in build_plan(spec, Counts(labelled={"a": 10}, unlabelled=70)):
         ...     print(phase.name, phase.init_from, phase.label_from, phase.label_ratio)
         r0-a None None None
         r1-a r0-a r0-a 0.5
         r2-a r1-a r1-a 1.0
     """
-    return [phase for phase in _whole_plan(spec, counts) if counts.unlabelled or phase.label_from is None]
+    plan = _whole_plan(spec, counts, labellers)
+    if not counts.unlabelled:
+        return [_of_labelled(phase) for phase in plan if phase.stage != "rounds"]
+    if labellers.teacher is None and any(phase.stage == "online" for phase in plan):
+        raise ConfigError(
+            f"schedule={spec['name']} labels images inside the step: choose who labels them, such as teacher=average"
+        )
+    if labellers.networks > 1 and all(len(phase.together) < labellers.networks for phase in plan):
+        raise ConfigError(
+            f"teacher={labellers.teacher} needs {labellers.networks} networks that learn together:"
+            " schedule=online or schedule=mutual"
+        )
+    return plan
 
 
-def left_out(spec: Mapping[str, Any], counts: Counts) -> list[str]:
+def left_out(spec: Mapping[str, Any], counts: Counts, labellers: Labellers = _STORED) -> list[str]:
     """Names of the phases that `build_plan` leaves out for lack of unlabelled images."""
-    kept = {phase.name for phase in build_plan(spec, counts)}
-    return [phase.name for phase in _whole_plan(spec, counts) if phase.name not in kept]
+    kept = {phase.name for phase in build_plan(spec, counts, labellers)}
+    return [phase.name for phase in _whole_plan(spec, counts, labellers) if phase.name not in kept]
 
 
-def _whole_plan(spec: Mapping[str, Any], counts: Counts) -> list[Phase]:
+def _whole_plan(spec: Mapping[str, Any], counts: Counts, labellers: Labellers) -> list[Phase]:
     raise_faults(schedule_faults(spec))
     recipe = Recipe(
         start=StartSettings(**spec["start"]),
         rounds=RoundSettings(**spec["rounds"]),
+        online=OnlineSettings(**spec["online"]),
         counts=counts,
         limit_steps=spec.get("limit_steps"),
+        labellers=labellers,
     )
     return SCHEDULES.build(own_options(spec), "schedule", recipe=recipe)
+
+
+def _of_labelled(phase: Phase) -> Phase:
+    """The phase on labelled images only."""
+    return replace(phase, pseudo_batch=0, teacher=None, together=())
 
 
 def _round_numbers(recipe: Recipe) -> range:

@@ -1,12 +1,12 @@
 """The input of all schedules: the settings of the stages, and the number of images."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from dmtc.core.errors import ConfigError
 from dmtc.schedule.phase import Phase
-from dmtc.schedule.settings import RoundSettings, StartSettings
+from dmtc.schedule.settings import OnlineSettings, RoundSettings, StartSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,30 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Labellers:
+    """Who labels the unlabelled images, as far as a plan depends on it.
+
+    Attributes:
+        teacher: Name of the teacher inside the step; None if an earlier phase labels all images.
+        networks: Number of networks that take their steps together.
+        student_images: (labelled, unlabelled) images per step -> images that pass forward and backward in it.
+    """
+
+    teacher: str | None = None
+    networks: int = 1
+    student_images: Callable[[int, int], int] = lambda labelled, unlabelled: labelled + unlabelled
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """The input of all schedules."""
 
     start: StartSettings
     rounds: RoundSettings
+    online: OnlineSettings
     counts: Counts
     limit_steps: int | None
+    labellers: Labellers
 
     def start_phase(self, trainee: str, steps: int | None = None) -> Phase:
         """Supervised training of a network from its starting weights."""
@@ -68,7 +85,8 @@ class Recipe:
             stage="rounds",
             trainee=trainee,
             init_from=f"r{number - 1}-{trainee}",
-            label_from=f"r{number - 1}-{teacher}",
+            label_from=None if self.labellers.teacher else f"r{number - 1}-{teacher}",
+            teacher=self.labellers.teacher,
             label_ratio=float(rounds.label_ratios[number - 1]),
             steps=self._limited(steps),
             learning_rate=rounds.learning_rate,
@@ -76,6 +94,42 @@ class Recipe:
             pseudo_batch=rounds.pseudo_batch,
             evaluations=rounds.evaluations,
         )
+
+    def online_phase(self, trainee: str, budget: int, after: str | None = None) -> Phase:
+        """Training of a network on labelled images and on those that a teacher labels inside the step.
+
+        Args:
+            trainee: Letter of the network.
+            budget: Images to pass forward and backward, if the settings give no length.
+            after: Phase whose final weights it starts from; None means the network's starting weights.
+        """
+        online = self.online
+        if online.steps is None and online.epochs is None:
+            each = self.labellers.student_images(online.labelled_batch, online.unlabelled_batch)
+            steps = max(1, round(budget / each))
+        else:
+            steps = _steps("online", online.steps, online.epochs, self.counts.for_rounds, online.unlabelled_batch)
+        return Phase(
+            name=f"r{0 if after is None else 1}-{trainee}",
+            stage="online",
+            trainee=trainee,
+            init_from=after,
+            label_from=None,
+            teacher=self.labellers.teacher,
+            label_ratio=None,
+            steps=self._limited(steps),
+            learning_rate=online.learning_rate,
+            labelled_batch=online.labelled_batch,
+            pseudo_batch=online.unlabelled_batch,
+            evaluations=online.evaluations,
+        )
+
+    def together(self, phases: list[Phase]) -> list[Phase]:
+        """The phases, taking their steps together if the teacher needs several networks."""
+        if self.labellers.networks == 1:
+            return phases
+        names = tuple(phase.name for phase in phases)
+        return [replace(phase, together=names) for phase in phases]
 
     def _limited(self, steps: int) -> int:
         return steps if self.limit_steps is None else min(steps, self.limit_steps)

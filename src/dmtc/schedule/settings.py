@@ -36,10 +36,30 @@ class RoundSettings:
     root_steps: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OnlineSettings:
+    """Settings of a phase whose teacher labels inside the step; an epoch is a pass over the unlabelled images.
+
+    Without any length, the phase passes as many images forward and backward as the start and all rounds together.
+    """
+
+    epochs: float | None
+    steps: int | None
+    learning_rate: float
+    labelled_batch: int
+    unlabelled_batch: int
+    evaluations: int
+    root_steps: float | None = None
+
+
+STAGES = {"start": StartSettings, "rounds": RoundSettings, "online": OnlineSettings}
+"""Settings of each stage."""
+
+
 def stage_faults(spec: Mapping[str, Any]) -> list[str]:
     """All faults of the settings that all schedules share, one sentence each."""
     faults = []
-    for section, settings in (("start", StartSettings), ("rounds", RoundSettings)):
+    for section, settings in STAGES.items():
         if not isinstance(spec.get(section), Mapping):
             faults.append(f"schedule.{section} should hold the settings of the {section}, but is {spec.get(section)!r}")
             continue
@@ -48,9 +68,6 @@ def stage_faults(spec: Mapping[str, Any]) -> list[str]:
     limit = spec.get("limit_steps")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         faults.append(f"schedule.limit_steps should be a positive whole number or null, but is {limit!r}")
-    decay = spec.get("ema")
-    if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
-        faults.append(f"schedule.ema should be a number between 0 and 1, such as 0.99, or null, but is {decay!r}")
     warmup = spec.get("warmup", 0.0)
     if not (isinstance(warmup, int | float) and not isinstance(warmup, bool) and 0 <= warmup < 1):
         faults.append(f"schedule.warmup should be a share of each phase, from 0 to below 1, but is {warmup!r}")
@@ -59,7 +76,7 @@ def stage_faults(spec: Mapping[str, Any]) -> list[str]:
 
 def own_options(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the schedule's builder, without those of the plan and the training loop."""
-    shared = ("start", "rounds", "limit_steps", "optimizer", "rate", "warmup", "ema")
+    shared = (*STAGES, "limit_steps", "optimizer", "rate", "warmup")
     return {key: value for key, value in spec.items() if key not in shared}
 
 
@@ -71,10 +88,11 @@ def _range_faults(settings: Mapping[str, Any], where: str) -> list[str]:
         ("learning_rate", lambda v: v > 0, "above 0"),
         (
             "labelled_batch",
-            lambda v: v >= (1 if where.endswith("start") else 0),
+            lambda v: v >= (0 if where.endswith("rounds") else 1),
             "a positive number of images",
         ),
         ("pseudo_batch", lambda v: v >= 1, "at least 1"),
+        ("unlabelled_batch", lambda v: v >= 1, "at least 1"),
         ("evaluations", lambda v: v >= 1, "at least 1"),
         ("label_ratios", lambda v: all(0 < ratio <= 1 for ratio in v), "ratios above 0 and at most 1"),
     ]

@@ -17,16 +17,19 @@ class PhaseRecord:
         trainee: Letter of the trained network.
         round: Number of earlier phases of the network.
         label_from: Phase whose network made the pseudo-labels; None without any.
-        label_ratio: Share of every class that was kept; None without pseudo-labels.
+        teacher: Who labelled inside the step; None: nobody.
+        label_ratio: Share of every class that was kept; None if there is none.
         steps: Optimizer steps.
         pseudo: Scores of its pseudo-labels; None without any.
         label_images_per_s: How fast its teacher labelled; None without pseudo-labels.
         miou_last: mIoU of the last weights.
         miou_best: The highest mIoU of all evaluations.
+        miou_of: mIoU of the last weights ("student") and of their average ("average"), if an average is kept.
         iou_last: IoU of each class with the last weights; None for an absent class.
         metrics_last: Further metrics of the last weights, by name.
         evaluations: One entry per evaluation, with `step`, `miou`, `iou` and every further metric.
         seconds: Time of training and scoring, plus labelling if the phase is the first to learn from its teacher.
+        cpu_seconds: The same in time of the processors, of all processes but those of the loader.
         train_images_per_s: Training speed.
         peak_memory_bytes: Peak memory of the process that needed most.
         skipped: How often each unusable image was skipped.
@@ -40,16 +43,19 @@ class PhaseRecord:
     trainee: str
     round: int
     label_from: str | None
+    teacher: str | None
     label_ratio: float | None
     steps: int
     pseudo: PseudoLabelScores | None
     label_images_per_s: float | None
     miou_last: float
     miou_best: float
+    miou_of: dict[str, float]
     iou_last: list[float | None]
     metrics_last: dict[str, float]
     evaluations: list[dict[str, Any]]
     seconds: float
+    cpu_seconds: float
     train_images_per_s: float
     peak_memory_bytes: int
     skipped: dict[str, int]

@@ -70,13 +70,13 @@ class Progress:
             )
         self._parts.append(_Part(what, total, unit, done, done, time.monotonic(), bar))
 
-    def advance(self, count: int, training: bool = False) -> None:
-        """Count progress of the part; training steps also count toward the plan."""
+    def advance(self, count: int, phases: int = 0) -> None:
+        """Count progress of the part; training steps also count toward the plan, once for each of some phases."""
         part = self._parts[-1] if self._parts else None
         if part is not None:
             part.advance(count)
-        if training:
-            self._pace.advance(count)
+        if phases:
+            self._pace.advance(count * phases)
             self._show_plan()
         elif part is not None and part.done < part.total and self._is_line_due():
             self.say(f"{part.what}  {part.done}/{part.total} {part.unit}s  {_clock(part.seconds_left())} left")

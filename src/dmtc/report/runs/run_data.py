@@ -100,7 +100,7 @@ def _stages(plan: list[Phase], records: dict[str, PhaseRecord]) -> list[Stage]:
     for number, phases in enumerate(zip(*of.values(), strict=False)):
         if any(phase.name not in records for phase in phases):
             break
-        title = f"round {number}" if any(phase.label_from for phase in phases) else "start"
+        title = {"start": "start", "rounds": f"round {number}", "online": "online"}[phases[0].stage]
         stages.append(Stage(title, {phase.trainee: phase.name for phase in phases}))
     return stages
 

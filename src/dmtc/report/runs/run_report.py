@@ -244,7 +244,7 @@ def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
                 f"{record.seconds / 60:.1f}",
                 f"{peak / 2**30:.1f}" if peak else "",
             ]
-        rows.append([phase.name, phase.label_from or "", ratio, str(phase.steps), *done])
+        rows.append([phase.name, phase.taught_by or "", ratio, str(phase.steps), *done])
     return header, rows
 
 

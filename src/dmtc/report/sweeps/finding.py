@@ -117,7 +117,7 @@ def _read_run(path: Path, name: str) -> RunRecord:
         results, state, reason = {}, "failed", f"results.json is damaged: {what}"
     settings.pop("evaluation.metrics", None)  # which numbers are shown beside mIoU makes no other run
     phases = results["phases"] if results else ()
-    if phases and not any(phase.get("label_from") for phase in phases):
+    if phases and not any(phase.get("label_from") or phase.get("teacher") for phase in phases):
         settings = {key: value for key, value in settings.items() if not _matches(key, LENGTHS)}
         settings["steps"] = sum(phase["steps"] for phase in phases)
     if results:

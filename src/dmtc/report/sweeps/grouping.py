@@ -251,7 +251,7 @@ def _commits(made: Iterable[str]) -> str:
 
 
 def _has_rounds(row: Row) -> bool:
-    return any(phase["label_from"] for phase in row.any.results["phases"])
+    return any(phase["label_from"] or phase["teacher"] for phase in row.any.results["phases"])
 
 
 def _lengths(row: Row) -> list[int]:

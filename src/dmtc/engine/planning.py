@@ -1,0 +1,60 @@
+"""Builds a plan, and checks that every phase of it has something to learn from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmtc.config.methods import methods_of_terms
+from dmtc.config.schema import Config
+from dmtc.core.errors import ConfigError
+from dmtc.losses.terms import Term, terms_of_stage
+from dmtc.schedule import Counts, Labellers, Phase, build_plan
+from dmtc.schedule.plans import left_out
+
+
+def checked_plan(
+    config: Config, schedule: Mapping[str, Any], counts: Counts, labellers: Labellers, terms: list[Term]
+) -> list[Phase]:
+    """The phases in order.
+
+    Args:
+        config: Settled config.
+        schedule: Its schedule, with lengths.
+        counts: Number of training images.
+        labellers: Who labels the unlabelled ones.
+        terms: The terms of the loss.
+
+    Raises:
+        ConfigError: A phase has no loss, or its loss needs a teacher in the step.
+    """
+    plan = build_plan(schedule, counts, labellers)
+    for phase in plan:  # reject a phase without any loss before the first one starts
+        try:
+            active = terms_of_stage(terms, phase.stage)
+        except ConfigError as error:
+            raise ConfigError(f"{_fitting_methods(config)}{error}") from None
+        taught = [term.name for term in active if term.rows.target != "own"]
+        if taught and phase.teacher is None and counts.unlabelled:
+            raise ConfigError(
+                f"loss.{taught[0]}.target={next(term.rows.target for term in active if term.name == taught[0])} needs a"
+                f" teacher inside the step, such as teacher=average; phase {phase.name} has none"
+            )
+    return plan
+
+
+def labelled_only_notes(
+    schedule: Mapping[str, Any], counts: Counts, labellers: Labellers, plan: list[Phase]
+) -> list[str]:
+    """What a plan leaves out for lack of unlabelled images, one line each."""
+    if counts.unlabelled:
+        return []
+    names, online = left_out(schedule, counts, labellers), [phase.name for phase in plan if phase.stage == "online"]
+    left = f"no image is unlabelled: the phases that learn from pseudo-labels are left out ({', '.join(names)})"
+    alone = f"no image is unlabelled: {', '.join(online)} learns from the labelled images only"
+    return [*([left] if names else []), *([alone] if online else [])]
+
+
+def _fitting_methods(config: Config) -> str:
+    """A hint naming the methods whose terms these are, for terms that do not fit the schedule."""
+    method, loss = config["method"], config["loss"]["name"]
+    others = [f"method={name}" for name in methods_of_terms(loss) if name != method["name"]]
+    return f"the terms of loss={loss} go with {' or '.join(others)}; " if others else ""

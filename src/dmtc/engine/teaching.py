@@ -1,0 +1,140 @@
+"""Labels of a step's unlabelled images, by a teacher inside the step."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dmtc.core.types import IGNORE_INDEX, Batch
+from dmtc.engine.passes import LABELLED, WEAK, Outputs
+from dmtc.engine.rows import Rows
+from dmtc.losses.base import upsample
+from dmtc.losses.selection import ClassShare, Pixels
+from dmtc.losses.terms import Target
+from dmtc.machine.processes import Processes
+from dmtc.pseudo.teachers import Learner, Teacher
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """The rows of a step with the teacher's labels, for one student.
+
+    Attributes:
+        weak: The unlabelled images.
+        extra: Their partners, if there are any.
+        labelled: The labelled images, if any term takes the teacher's labels of them.
+    """
+
+    weak: Batch
+    extra: Batch | None = None
+    labelled: Batch | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """How a step labels images.
+
+    Attributes:
+        teacher: Whose labels they are.
+        share: Share of every class that is kept, the surest first, in (0, 1]; None keeps everything.
+        target: Which labels of labelled images the terms take.
+        entropy: Whether the teacher's entropy is kept.
+        logits: Whether the teacher's logits are kept, at the size of the images.
+        precision: Dtype of the forward pass.
+        processes: Processes among which the batch is divided.
+    """
+
+    teacher: Teacher
+    share: float | None = None
+    target: Target = "own"
+    entropy: bool = False
+    logits: bool = False
+    precision: torch.dtype = torch.float32
+    processes: Processes
+
+    @property
+    def follows_students(self) -> bool:
+        """Whether the labels come from the students' own passes over the weak views."""
+        return self.teacher.in_step and self.teacher.runs == "student"
+
+    def ahead(self, rows: Rows, students: Sequence[Learner]) -> list[Taught]:
+        """Label all rows before the students' passes, for each student.
+
+        If the labels come from the students' own passes, only the partners are labelled: by a pass of the teacher in
+        evaluation mode.
+        """
+        return [self._ahead(rows, student, students) for student in range(len(students))]
+
+    def by_students(self, rows: Rows, taught: Sequence[Taught], outputs: Sequence[Outputs]) -> list[Taught]:
+        """Label all rows by the students' own passes, for each student."""
+        return [
+            replace(
+                each, weak=self._by(rows.weak, WEAK, index, outputs), labelled=self._labelled_by(rows, index, outputs)
+            )
+            for index, each in enumerate(taught)
+        ]
+
+    def _ahead(self, rows: Rows, student: int, students: Sequence[Learner]) -> Taught:
+        if not self.teacher.in_step or not rows.counts[0]:
+            return Taught(rows.weak, rows.extra)
+        if self.follows_students:
+            return Taught(rows.weak, None if rows.extra is None else self._pass(rows.extra, student, students, False))
+        training = self.teacher.runs == "train"
+        weak = self._pass(rows.weak, student, students, training)
+        extra = None if rows.extra is None else self._pass(rows.extra, student, students, training)
+        if self.target == "own":
+            return Taught(weak, extra)
+        return Taught(weak, extra, self._pass(self._to_teach(rows.labelled), student, students, training))
+
+    @torch.no_grad()
+    def _pass(self, batch: Batch, student: int, students: Sequence[Learner], training: bool) -> Batch:
+        """Label images by a pass of the teacher's own."""
+        if not batch.ids:
+            return batch
+        logits = []
+        for voter in self.teacher.voters(student, len(students)):
+            learner = students[voter.student]
+            with ExitStack() as stack:
+                stack.enter_context(voter.in_place(learner))
+                learner.model.train(training)
+                stack.callback(learner.model.train)
+                device = batch.image.device.type
+                stack.enter_context(torch.autocast(device, self.precision, enabled=self.precision.itemsize < 4))
+                logits.append(learner.model.maps(batch.image, embedding=False).logits)
+        return self._with_labels(batch, logits)
+
+    def _by(self, batch: Batch, block: str, student: int, outputs: Sequence[Outputs]) -> Batch:
+        voters = self.teacher.voters(student, len(outputs))
+        return self._with_labels(batch, [outputs[voter.student].of([block]).logits for voter in voters])
+
+    def _labelled_by(self, rows: Rows, student: int, outputs: Sequence[Outputs]) -> Batch | None:
+        return None if self.target == "own" else self._by(self._to_teach(rows.labelled), LABELLED, student, outputs)
+
+    def _to_teach(self, batch: Batch) -> Batch:
+        """The labelled images, with a label wherever the teacher's is to stand."""
+        return replace(batch, label=torch.zeros_like(batch.label)) if self.target == "teacher_everywhere" else batch
+
+    @torch.no_grad()
+    def _with_labels(self, batch: Batch, logits: Sequence[Tensor]) -> Batch:
+        """The batch labelled by the mean probabilities of logits (B, C, h, w); padding stays without a label."""
+        size = (batch.label.shape[-2], batch.label.shape[-1])
+        full = [upsample(each.detach(), size) for each in logits]
+        logs = [each.log_softmax(dim=1) for each in full]
+        log = logs[0] if len(logs) == 1 else torch.stack(logs).exp().mean(dim=0).log()
+        log_confidence, label = log.max(dim=1)
+        confidence = log_confidence.exp()
+        label = label.masked_fill(batch.label == IGNORE_INDEX, IGNORE_INDEX)
+        if self.share is not None and self.share < 1:
+            surest = ClassShare(start=self.share, end=self.share)
+            kept = surest(Pixels(label, confidence, num_classes=log.shape[1], processes=self.processes))
+            label = label.masked_fill(~kept, IGNORE_INDEX)
+        return replace(
+            batch,
+            label=label,
+            confidence=confidence,
+            is_pseudo=torch.ones_like(batch.is_pseudo),
+            entropy=torch.special.entr(log.exp()).sum(dim=1) if self.entropy else None,
+            logits=(full[0] if len(full) == 1 else log) if self.logits else None,
+        )

@@ -1,0 +1,217 @@
+"""Who labels the unlabelled images: an earlier phase, or a teacher inside the step.
+
+A teacher inside the step is a choice of networks whose mean probabilities label the images: the student itself, its
+moving average, or the other networks that learn in the same step.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from dmtc.core.errors import ConfigError
+from dmtc.core.registry import Registry, raise_faults
+from dmtc.models import SegmentationModel
+
+Pass = Literal["eval", "train", "student"]
+"""A teacher's forward pass: its own without gradient, in evaluation or training mode, or that of the student's step."""
+
+Scored = Literal["student", "average"]
+"""Which weights of a student are scored, saved and passed on, if an average is kept."""
+
+
+class Average(Protocol):
+    """The average of a network's weights (see `dmtc.engine.average`)."""
+
+    def in_place(self) -> AbstractContextManager[None]:
+        """Swap the average into the network for the duration of the context."""
+        ...
+
+
+class Learner(Protocol):
+    """What a teacher needs of a student."""
+
+    @property
+    def model(self) -> SegmentationModel:
+        """Its network."""
+        ...
+
+    @property
+    def average(self) -> Average | None:
+        """The average of its weights, if one is kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """One network that takes part in labelling.
+
+    Attributes:
+        student: Index of the student whose network it is.
+        averaged: Whether the average of its weights labels, instead of the weights.
+    """
+
+    student: int
+    averaged: bool = False
+
+    def in_place(self, learner: Learner) -> AbstractContextManager[None]:
+        """Put the weights that label into the network for the duration of the context."""
+        if not self.averaged:
+            return nullcontext()
+        assert learner.average is not None, "a teacher that is an average has a decay"
+        return learner.average.in_place()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Who labels the unlabelled images of a phase. Subclass it and register the subclass in `TEACHERS`.
+
+    Attributes:
+        decay: Of the moving average that is kept of each student's weights, in (0, 1); None keeps none.
+        copy_steps: Number of first steps of a phase during which the average is a copy of the student.
+        warmup: Whether the average starts as the plain mean of the steps, so that the decay of step t (from 1) is at
+            most 1 - 1 / t.
+        buffers: Whether running statistics of batch normalization are averaged, or are the average's own, moved by its
+            own passes in training mode.
+        score: Which weights are scored, saved and passed on to later phases, if an average is kept.
+    """
+
+    in_step: ClassVar[bool] = True
+    networks: ClassVar[int] = 1
+
+    decay: float | None = None
+    copy_steps: int = 0
+    warmup: bool = True
+    buffers: Literal["average", "own"] = "average"
+    score: Scored = "average"
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.decay is not None and not 0 < self.decay < 1:
+            faults.append(
+                f"teacher.decay should be a number between 0 and 1, such as 0.99, or null, but is {self.decay}"
+            )
+        if self.copy_steps < 0:
+            faults.append(f"teacher.copy_steps should be at least 0, but is {self.copy_steps}")
+        raise_faults(faults)
+
+    @property
+    def runs(self) -> Pass:
+        """How the teacher's forward pass is done."""
+        return "eval"
+
+    def voters(self, student: int, students: int) -> Sequence[Voter]:
+        """The networks whose mean probabilities label the images of a student, out of so many students."""
+        raise NotImplementedError
+
+    def for_stored_labels(self) -> "Teacher":
+        """The same average of the student, but no labels inside the step."""
+        return Stored(
+            decay=self.decay, copy_steps=self.copy_steps, warmup=self.warmup, buffers=self.buffers, score=self.score
+        )
+
+
+TEACHERS: Registry[Teacher] = Registry("teacher")
+"""The teachers for `teacher`."""
+
+
+@TEACHERS.register("stored")
+@dataclass(frozen=True, kw_only=True)
+class Stored(Teacher):
+    """Labels made by an earlier phase, as in DMT, CBST and self-training."""
+
+    in_step: ClassVar[bool] = False
+
+    def voters(self, student: int, students: int) -> Sequence[Voter]:
+        """None: the labels are there before the step."""
+        return ()
+
+
+@TEACHERS.register("self")
+@dataclass(frozen=True, kw_only=True)
+class Self(Teacher):
+    """The student labels its own images.
+
+    Attributes:
+        mode: "student": the labels come from the student's own pass over the weak view, which is one of its passes with
+            gradient; "eval" and "train": from a pass of its own without gradient.
+
+    Source: Sohn et al. 2020 (FixMatch), section 2.
+    """
+
+    mode: Pass = "student"
+
+    @property
+    def runs(self) -> Pass:
+        """See `Teacher`."""
+        return self.mode
+
+    def voters(self, student: int, students: int) -> Sequence[Voter]:
+        """The student itself."""
+        return (Voter(student),)
+
+
+@TEACHERS.register("average")
+@dataclass(frozen=True, kw_only=True)
+class MeanTeacher(Teacher):
+    """The moving average of the student's weights.
+
+    Attributes:
+        mode: Mode of its pass: evaluation, or training, in which batch normalization uses the statistics of the batch.
+
+    Source: Tarvainen and Valpola 2017, section 2.
+    """
+
+    mode: Literal["eval", "train"] = "eval"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay is None:
+            raise ConfigError("teacher.decay should be a number between 0 and 1, such as 0.99, for teacher=average")
+
+    @property
+    def runs(self) -> Pass:
+        """See `Teacher`."""
+        return self.mode
+
+    def voters(self, student: int, students: int) -> Sequence[Voter]:
+        """The student's average."""
+        return (Voter(student, averaged=True),)
+
+
+@TEACHERS.register("peer")
+@dataclass(frozen=True, kw_only=True)
+class Peer(Teacher):
+    """The other network that learns in the same step.
+
+    Attributes:
+        mode: As in `Self`.
+        averaged: Whether the average of the other network labels, instead of the network; needs `decay`.
+        both: Whether the mean probabilities of all networks of the step label, instead of those of the others.
+
+    Source: Chen et al. 2021 (cross pseudo supervision), section 3.
+    """
+
+    networks: ClassVar[int] = 2
+
+    mode: Pass = "student"
+    averaged: bool = False
+    both: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        faults = []
+        if self.averaged and self.decay is None:
+            faults.append("teacher.averaged=true needs teacher.decay, such as 0.99")
+        if self.averaged and self.mode == "student":
+            faults.append("teacher.averaged=true needs teacher.mode=eval or train: an average has no pass in the step")
+        raise_faults(faults)
+
+    @property
+    def runs(self) -> Pass:
+        """See `Teacher`."""
+        return self.mode
+
+    def voters(self, student: int, students: int) -> Sequence[Voter]:
+        """The other networks, or all of them."""
+        return tuple(Voter(each, self.averaged) for each in range(students) if self.both or each != student)
