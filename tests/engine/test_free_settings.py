@@ -17,6 +17,7 @@ VALUES = {
     "run.progress": ["lines", "bars"],
     "run.log_every": ["1", "3"],
     "run.score_pseudo_labels": ["false"],
+    "run.scored_unlabelled": ["2"],
     "run.report": ["true"],
     "run.test": ["false"],
     "run.pictures": ["0", "3"],

@@ -10,7 +10,7 @@ import torch
 from dmtc.core.levels import level_of
 from dmtc.data import Dataset
 from dmtc.evaluation import confusion_counts, scores_of
-from dmtc.evaluation.quality import _share, hold_against_truth, score_pseudo_labels
+from dmtc.evaluation.quality import hold_against_truth, score_pseudo_labels, share_of
 from dmtc.pseudo import LEVELS, PseudoLabelStore, level_confidence
 
 CLASSES, IDS = 4, [f"t{i}" for i in range(6)]
@@ -138,7 +138,7 @@ def test_the_order_of_images_changes_nothing_but_theirs(case):
 
 
 def test_a_share_of_a_single_pixel_is_a_share():
-    np.testing.assert_array_equal(_share([1, 0, 0], [1, 1, 0]), [1.0, 0.0, np.nan])
+    np.testing.assert_array_equal(share_of([1, 0, 0], [1, 1, 0]), [1.0, 0.0, np.nan])
 
 
 def test_what_is_reported_is_json_with_and_without_truth(case):

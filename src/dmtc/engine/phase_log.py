@@ -1,7 +1,8 @@
 """Log of a phase in training, apart from its weights."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,33 @@ class PhaseLog:
         """Rebuild a log from the output of `dataclasses.asdict`."""
         pseudo = content["pseudo"]
         return cls(**{**content, "pseudo": None if pseudo is None else PseudoLabelScores(**pseudo)})
+
+    def outcome(self, metrics: Sequence[str]) -> dict[str, Any]:
+        """The results for the phase's record.
+
+        Args:
+            metrics: Names of the further metrics that are scored.
+        """
+        last = self.evaluations[-1]
+        return {
+            "miou_last": last["miou"],
+            "miou_best": max((each["miou"] for each in self.evaluations), key=order_of),
+            "miou_of": {which: last[f"{which}_miou"] for which in ("student", "average") if f"{which}_miou" in last},
+            "iou_last": last["iou"],
+            "metrics_last": {name: last[name] for name in metrics},
+            "evaluations": self.evaluations,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "peak_memory_bytes": self.peak_memory,
+            "skipped": self.skipped,
+            "dropped_steps": self.dropped_steps,
+            "weights": self.weights,
+        }
+
+
+def order_of(miou: float) -> float:
+    """Sort key for scores that puts NaN, the score of an absent class under `absent: undefined`, below all numbers."""
+    return -math.inf if math.isnan(miou) else miou
 
 
 class Spent:

@@ -252,7 +252,7 @@ def _phase_line(record: PhaseRecord) -> str:
     taught = ""
     if pseudo:
         quality = "" if pseudo.miou is None else f", mIoU {pseudo.miou:.3f}"
-        taught = f", taught by {record.label_from} ({pseudo.coverage:.0%} of pixels{quality})"
+        taught = f", taught by {record.label_from or record.teacher} ({pseudo.coverage:.0%} of pixels{quality})"
     elif record.teacher:
         taught = f", taught by {record.teacher}"
     dropped = f" ({len(record.dropped_steps)} dropped)" if record.dropped_steps else ""

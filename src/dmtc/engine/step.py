@@ -82,7 +82,7 @@ class Step:
         needs = {need for term in terms for need in getattr(term.loss, "needs", ())} | self.showing.mixer.needs
         targets = {term.rows.target for term in terms if term.rows.on in ("labelled", "all")}
         ranked: list[Target] = ["teacher_everywhere", "teacher", "own"]
-        self._teaching = Teaching(
+        self.teaching = Teaching(
             teacher=self.showing.teacher,
             share=self.showing.share,
             target=next(target for target in ranked if target in {*targets, "own"}),
@@ -91,7 +91,7 @@ class Step:
             precision=precision,
             processes=processes,
         )
-        self._early = self._passes_of_labels() if self.showing.unlabelled and self._teaching.follows_students else 0
+        self._early = self._passes_of_labels() if self.showing.unlabelled and self.teaching.follows_students else 0
         if self._early and self._parts > 1:
             raise ConfigError(
                 "run.accumulate should be 1 with teacher.mode=student: labels come from the pass over the whole batch"
@@ -137,11 +137,11 @@ class Step:
         values = StepValues()
         draw = partial(generator_of, *self._address, number)
         rows = self._rows(batch)
-        taught = self._teaching.ahead(rows, self.students)
+        taught = self.teaching.ahead(rows, self.students)
         outputs = [Outputs() for _ in self.students]
         if self._early:
             self._show_early(rows, outputs, batch, number, draw)
-            taught = self._teaching.by_students(rows, taught, outputs)
+            taught = self.teaching.by_students(rows, taught, outputs)
         views = [self._views_of(rows, each, draw) for each in taught]
 
         for student, blocks, early in zip(self.students, views, outputs, strict=True):

@@ -13,7 +13,7 @@ from dmtc.engine.rows import Rows
 from dmtc.losses.base import upsample
 from dmtc.losses.selection import ClassShare, Pixels
 from dmtc.losses.terms import Target
-from dmtc.machine.processes import Processes
+from dmtc.machine.processes import ALONE, Processes
 from dmtc.pseudo.teachers import Learner, Teacher
 
 
@@ -75,6 +75,13 @@ class Teaching:
             )
             for index, each in enumerate(taught)
         ]
+
+    def of_whole(self, batch: Batch, student: int, students: Sequence[Learner]) -> Batch:
+        """The labels of whole images for a student, all of them kept, by passes in evaluation mode.
+
+        For reports: this process labels by itself.
+        """
+        return replace(self, share=None, logits=False, processes=ALONE)._pass(batch, student, students, training=False)
 
     def _ahead(self, rows: Rows, student: int, students: Sequence[Learner]) -> Taught:
         if not self.teacher.in_step or not rows.counts[0]:

@@ -1,6 +1,5 @@
 """Trains a phase, or phases that learn together: step, log, save and score, from start or checkpoint to the end."""
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +11,9 @@ from dmtc.batches import training_requests
 from dmtc.core.errors import DataError, TrainingError
 from dmtc.core.types import Batch
 from dmtc.engine.context import RunContext
+from dmtc.engine.label_scoring import LabelScorer, scored_line, values_of
 from dmtc.engine.new_step import new_step
-from dmtc.engine.phase_log import PhaseLog, Spent, Stopwatch
+from dmtc.engine.phase_log import PhaseLog, Spent, Stopwatch, order_of
 from dmtc.engine.scoring import score_networks
 from dmtc.engine.step_metrics import StepMetrics
 from dmtc.machine.peak_memory import peak_memory, reset_peak_memory
@@ -103,6 +103,7 @@ class Trainer:
             RunStopped: A stop was requested; a checkpoint is written.
         """
         self._step, self._rate = new_step(self.context.components, self.phases, models, self.processes)
+        self._labels = LabelScorer(self.context.components, self._step, self.processes)
         done = self._restore()
         phase, scored_after = self.phase, self.phase.scored_after
         with self._shown(done):
@@ -154,22 +155,9 @@ class Trainer:
             self.context.progress.end()
 
     def _outcome(self, index: int) -> dict[str, Any]:
-        log, images = self.logs[index], self.phase.steps * self._step.batch_size
-        last = log.evaluations[-1]
-        return {
-            "miou_last": last["miou"],
-            "miou_best": max((each["miou"] for each in log.evaluations), key=_order),
-            "miou_of": {which: last[f"{which}_miou"] for which in ("student", "average") if f"{which}_miou" in last},
-            "iou_last": last["iou"],
-            "metrics_last": {name: last[name] for name in self.context.components.evaluation.metrics},
-            "evaluations": log.evaluations,
-            "seconds": log.seconds,
-            "cpu_seconds": log.cpu_seconds,
+        images = self.phase.steps * self._step.batch_size
+        return self.logs[index].outcome(self.context.components.evaluation.metrics) | {
             "train_images_per_s": images / self._clock.seconds(),
-            "peak_memory_bytes": log.peak_memory,
-            "skipped": log.skipped,
-            "dropped_steps": log.dropped_steps,
-            "weights": log.weights,
             "made_from": self.origins[index],
         }
 
@@ -212,12 +200,23 @@ class Trainer:
                 networks = {which: student.predictor(predict, which) for which in student.scored}
                 scored = score_networks(context, networks, evaluation, what, self.processes, ensemble=False)
                 scores = scored[student.scored[0]]
-                if not earlier or _order(scores.miou) > max(_order(each["miou"]) for each in earlier):
+                if not earlier or order_of(scores.miou) > max(order_of(each["miou"]) for each in earlier):
                     self._save_weights("best", index)
                 others = {f"{which}_miou": of.miou for which, of in scored.items() if len(scored) > 1}
                 values = {"miou": scores.miou, **others, **scores.overall}
+                values |= self._score_labels(index, done)
                 earlier.append({"step": done, "iou": list(scores.iou), **values})
+                if phase.teacher is not None:
+                    context.progress.say(scored_line(phase, done, values))
                 self._log(phase, done, values)
+
+    def _score_labels(self, index: int, done: int) -> dict[str, float]:
+        """Compare the labels of a teacher inside the step with the truth, where it is known."""
+        phase = self.phases[index]
+        if phase.teacher is None:
+            return {}
+        self.logs[index].pseudo = pseudo = self._labels.scores(index, min(done, phase.steps - 1) / phase.steps)
+        return {} if pseudo is None else values_of(pseudo)
 
     def _wants_save(self) -> bool:
         due = time.monotonic() - self._saved_at >= 60 * self.context.components.run.checkpoint_minutes
@@ -291,8 +290,3 @@ class Trainer:
             f"run.on_nonfinite=skip; or start over with a lower schedule.{self.phase.stage}.learning_rate or with "
             "run.precision=float32"
         )
-
-
-def _order(miou: float) -> float:
-    """Sort key for scores that puts NaN, the score of an absent class under `absent: undefined`, below all numbers."""
-    return -math.inf if math.isnan(miou) else miou

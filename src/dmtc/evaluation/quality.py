@@ -21,7 +21,7 @@ from dmtc.pseudo.selection import threshold_confidences, threshold_levels
 CALIBRATION_BINS = 15
 """Number of equal-width bins, as in Guo et al. 2017."""
 
-_LISTED = 8
+LISTED = 8
 """How many of the worst images a phase's record names."""
 
 Counts = npt.NDArray[np.int64]
@@ -83,7 +83,7 @@ class Calibration:
         """The same over all classes, each array (1, bins)."""
         pixels = self.pixels.sum(0, keepdims=True)
         confidence, accuracy = (
-            _share(np.nansum(of * self.pixels, 0, keepdims=True), pixels) for of in (self.confidence, self.accuracy)
+            share_of(np.nansum(of * self.pixels, 0, keepdims=True), pixels) for of in (self.confidence, self.accuracy)
         )
         return Calibration(pixels, confidence, accuracy)
 
@@ -93,7 +93,7 @@ class Calibration:
         Source: Guo et al. 2017, equation 5, with pixels instead of samples; deviation: none.
         """
         distance = np.nansum(np.abs(self.accuracy - self.confidence) * self.pixels, 1)
-        return _share(distance, self.pixels.sum(1))
+        return share_of(distance, self.pixels.sum(1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,11 +129,11 @@ class PseudoLabelQuality:
         )
         return Selection(
             coverage=float(kept.sum() / self.predicted.sum()),
-            realized=_share(kept, self.predicted.sum(1)),
+            realized=share_of(kept, self.predicted.sum(1)),
             thresholds=np.where(self.predicted.any(1), threshold_confidences(levels), np.nan),
-            precision=_share(right, known),
-            recall=_share(right, self.truth),
-            accuracy=float(_share(right.sum(), known.sum())),
+            precision=share_of(right, known),
+            recall=share_of(right, self.truth),
+            accuracy=float(share_of(right.sum(), known.sum())),
         )
 
     def calibration(self, bins: int = CALIBRATION_BINS) -> Calibration:
@@ -145,7 +145,7 @@ class PseudoLabelQuality:
             np.stack([of[:, first:last].sum(1) for first, last in pairwise(edges)], axis=1)
             for of in (self.known, self.known * confidence, self.right)
         )
-        return Calibration(pixels, _share(summed, pixels), _share(right, pixels))
+        return Calibration(pixels, share_of(summed, pixels), share_of(right, pixels))
 
     def worst(self, count: int) -> list[ImageQuality]:
         """The images with the largest share of wrongly labelled pixels, worst first."""
@@ -257,20 +257,21 @@ def score_pseudo_labels(
     selection, scores = quality.at(label_ratio), quality.scores
     return PseudoLabelScores(
         coverage=selection.coverage,
-        realized=_plain(selection.realized),
-        thresholds=_plain(selection.thresholds),
+        realized=plain(selection.realized),
+        thresholds=plain(selection.thresholds),
         miou=scores.miou if scores else None,
         per_class_iou=list(scores.iou) if scores else None,
-        accuracy=_plain([selection.accuracy])[0],
-        precision=_plain(selection.precision) if scores else None,
-        recall=_plain(selection.recall) if scores else None,
-        calibration=_calibration(quality) if quality.known.any() else None,
+        accuracy=plain([selection.accuracy])[0],
+        precision=plain(selection.precision) if scores else None,
+        recall=plain(selection.recall) if scores else None,
+        calibration=calibration_record(quality) if quality.known.any() else None,
         scored=len(quality.images),
-        worst=[dataclasses.asdict(image) for image in quality.worst(_LISTED)],
+        worst=[dataclasses.asdict(image) for image in quality.worst(LISTED)],
     )
 
 
-def _calibration(quality: PseudoLabelQuality) -> dict[str, Any]:
+def calibration_record(quality: PseudoLabelQuality) -> dict[str, Any]:
+    """The calibration of all classes together, as in `PseudoLabelScores`."""
     overall = quality.calibration().overall()
     filled = overall.pixels[0] > 0
     return {
@@ -281,12 +282,12 @@ def _calibration(quality: PseudoLabelQuality) -> dict[str, Any]:
     }
 
 
-def _share(part: npt.ArrayLike, of: npt.ArrayLike) -> Values:
+def share_of(part: npt.ArrayLike, of: npt.ArrayLike) -> Values:
     """A quotient that is NaN where the divisor is 0."""
     part, of = np.asarray(part, np.float64), np.asarray(of, np.float64)
     return np.divide(part, of, out=np.full(np.broadcast_shapes(part.shape, of.shape), np.nan), where=of > 0)
 
 
-def _plain(values: npt.ArrayLike) -> list[float | None]:
+def plain(values: npt.ArrayLike) -> list[float | None]:
     """Replace NaN by None, because JSON has no NaN."""
     return [None if np.isnan(value) else value for value in np.asarray(values, np.float64).tolist()]

@@ -1,5 +1,6 @@
 """The terms of the training loss: which losses, of which images, and their weights in each stage."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -12,6 +13,7 @@ from dmtc.core.registry import argument_faults, raise_faults, unknown
 from dmtc.core.types import IGNORE_INDEX, Stage, StepInputs
 from dmtc.losses.base import LOSSES, Loss, WeighsPixels, evaluate_loss, inputs_of
 from dmtc.losses.ramps import RAMPS, Ramp
+from dmtc.losses.selection import Pixels, SelectsPixels
 
 Scored = Literal["all", "labelled", "unlabelled", "weak", "perturbed"]
 """The images that a term is of: the labelled ones; what is learned from unlabelled ones (each strong view by itself, or
@@ -214,6 +216,28 @@ def pixel_weights(active: list[ActiveTerm], logits: Tensor, label: Tensor, confi
         return (label != IGNORE_INDEX).float()
     total = sum(weight * loss.pixel_weights(logits, label, confidence) for weight, loss in weighing)
     return torch.as_tensor(total) / sum(weight for weight, _ in weighing)
+
+
+@torch.no_grad()
+def selected_weights(active: Sequence[ActiveTerm], pixels: Pixels) -> Tensor:
+    """The weight that selections give to the pixels a teacher labelled, for reports.
+
+    Selections that learn as they go are copied first, so they learn nothing from it.
+
+    Args:
+        active: The terms of a stage.
+        pixels: What the teacher says.
+
+    Returns:
+        Float (B, H, W): the weighted mean over the terms that select pixels; if none does, 1. It is 0 without a label.
+    """
+    of_unlabelled = [term for term in active if term.rows.on != "labelled"]
+    selecting = [(term.weight, term.loss) for term in of_unlabelled if isinstance(term.loss, SelectsPixels)]
+    valid = pixels.valid.float()
+    if not selecting:
+        return valid
+    total = sum(weight * copy.deepcopy(loss.selection)(pixels).float() for weight, loss in selecting)
+    return torch.as_tensor(total) / sum(weight for weight, _ in selecting) * valid
 
 
 def _loss_faults(spec: Mapping[str, Any], where: str) -> list[str]:

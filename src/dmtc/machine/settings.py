@@ -28,6 +28,7 @@ class RunSettings:
     log_every: int
     label_batch: int
     score_pseudo_labels: bool
+    scored_unlabelled: int
     report: bool
     pictures: int
     checkpoint_minutes: float
@@ -43,6 +44,7 @@ _LEAST: dict[str, int] = {
     "accumulate": 1,
     "log_every": 1,
     "label_batch": 1,
+    "scored_unlabelled": 1,
     "pictures": 0,
     "checkpoint_minutes": 0,
 }

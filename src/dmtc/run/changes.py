@@ -12,6 +12,7 @@ FREE = (
     "run.progress",
     "run.log_every",
     "run.score_pseudo_labels",
+    "run.scored_unlabelled",
     "run.report",
     "run.test",  # scored after everything else is done
     "run.pictures",

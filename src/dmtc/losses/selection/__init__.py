@@ -1,6 +1,6 @@
 """Which pixels of pseudo-labelled images are learned. Importing this package registers them all in `SELECTIONS`."""
 
-from dmtc.losses.selection.base import SELECTIONS, Pixels, Selection
+from dmtc.losses.selection.base import SELECTIONS, Pixels, Selection, SelectsPixels
 from dmtc.losses.selection.class_share import ClassShare
 from dmtc.losses.selection.entropy_percentile import EntropyPercentile
 from dmtc.losses.selection.fixed import Everything, Threshold
@@ -17,5 +17,6 @@ __all__ = [
     "Pixels",
     "RunningThreshold",
     "Selection",
+    "SelectsPixels",
     "Threshold",
 ]

@@ -1,7 +1,7 @@
 """The interface of a selection: from what the teacher says of the pixels to a weight for each."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -55,6 +55,13 @@ class Selection(Protocol):
     def __call__(self, pixels: Pixels) -> Tensor:
         """The weight of each pixel: bool or float (B, H, W), at least 0; not read where the label is ignored."""
         ...
+
+
+@runtime_checkable
+class SelectsPixels(Protocol):
+    """A loss on the pixels that a selection takes; reports show which these are."""
+
+    selection: Selection
 
 
 SELECTIONS: Registry[Selection] = Registry("selection")

@@ -73,7 +73,8 @@ def class_chart(
 
 def label_charts(facts: RunFacts) -> list[Chart]:
     """Coverage and quality of the pseudo-labels that each network was trained on."""
-    learned = [record for record in facts.records.values() if record.pseudo]
+    of_rounds = {phase.name for phase in facts.plan if phase.stage == "rounds"}
+    learned = [record for record in facts.records.values() if record.pseudo and record.name in of_rounds]
     if not learned:
         return []
     number = {name: k for k, stage in enumerate(facts.stages) for name in stage.phases.values()}
@@ -98,7 +99,7 @@ def label_charts(facts: RunFacts) -> list[Chart]:
         of = lines(key)
         if of:
             extra: list[Line] = (
-                [(_RATIO, [float(k + 1) for k in range(len(ratios))], ratios)] if key == "coverage" else []
+                [(_RATIO, [float(k + 1) for k in range(len(ratios))], ratios)] if key == "coverage" and ratios else []
             )
             charts.append(_lines(title, [*of, *extra], "round", ticks=ticks, first=1, numbers=True))
     return charts
