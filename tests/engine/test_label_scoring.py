@@ -107,5 +107,6 @@ def test_a_selection_that_learns_does_not_learn_from_a_report():
     label, confidence = torch.tensor([[[0, 1, 255]]]), torch.tensor([[[0.99, 0.1, 1.0]]])
     weight = selected_weights(terms, Pixels(label, confidence, num_classes=2))
     assert weight.tolist() == [[[1.0, 0.75, 0.0]]]
-    assert before and all(value.equal(before[name]) for name, value in loss.state_dict().items())
+    assert before
+    assert all(value.equal(before[name]) for name, value in loss.state_dict().items())
     assert selected_weights([], Pixels(label, confidence, num_classes=2)).tolist() == [[[1.0, 1.0, 0.0]]]
