@@ -159,6 +159,7 @@ def made_up(free: int, accumulate: int = 1, workers: int = 2) -> Cost:
         loss_share=0.1,
         embedding_terms=["regional"],
         seconds_without_embedding=0.4,
+        seconds_without={"teacher": 0.25},
         memory=memory,
         crops_per_s=4.0,
     )
@@ -178,6 +179,8 @@ def test_the_page_tells_shares_and_what_limits():
     (start,) = cost.stages
     assert start.rate(start.own) / cost.matrix_rate == pytest.approx(0.5)
     assert start.embedding_adds == pytest.approx(0.25)
+    assert start.adds("teacher") == pytest.approx(1.0)
+    assert start.adds("mixing") is None
     assert start.workers_needed == 4, "16 images a second, of which a process reads 4"
     assert start.seconds(workers=2) == pytest.approx(1.0), "two processes read 8 a second"
     assert start.seconds(workers=4) == pytest.approx(0.5)

@@ -7,7 +7,7 @@ from dmtc.splits import set_sha256
 
 def test_plan_table(finished):
     lines = plan_table("dmtc", finished.plan, finished.split).splitlines()
-    assert lines[0].split()[:5] == ["phase", "net", "from", "labels", "of"]
+    assert lines[0].split()[:5] == ["phase", "net", "from", "labels", "by"]
     assert max(map(len, lines)) <= 80
     assert lines[4].split()[:6] == ["r1-a", "a", "r0-a", "r0-b", "50%", "2"]
     assert any("6 phases, 12 steps" in line for line in lines)

@@ -93,9 +93,8 @@ class StageTraining:
 
     def memory(self) -> Memory:
         """Count the memory of a step, from two small ones."""
-        self._step(_FEW, self._terms, self._showing_for(_FEW))(
-            0, self._batch(_FEW), 1e-6
-        )  # allocates gradients and states
+        step = self._step(_FEW, self._terms, self._showing_for(_FEW))
+        self._train(step, self._batch(_FEW), 1)  # allocates gradients and the optimizer's state
         few, more = (self._peak_bytes_of(images) for images in (_FEW, _MORE))
         averages = sum(student.average.bytes() for student in self._students if student.average is not None)
         own = sum(fixed_bytes(student.model, student.optimizer) for student in self._students)
@@ -149,8 +148,7 @@ class StageTraining:
         )
 
     def _train(self, step: Step, batch: Batch, count: int) -> None:
-        for student in self._students:
-            student.model.train()
+        step.train()  # scoring before left the networks in evaluation mode
         for number in range(count):
             step(number, batch, learning_rate=1e-6)
 
