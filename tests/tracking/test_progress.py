@@ -52,6 +52,13 @@ def test_lines_are_few_and_say_how_long_it_will_take(capsys, clock):
     assert len(shown("lines", capsys, 1.0, clock).splitlines()) == 2, "a short phase has its last step alone"
 
 
+def test_the_share_of_pixels_that_is_selected_is_shown(capsys):
+    progress = Progress([PHASE], "lines")
+    progress.begin("r0-a training", 8, "step")
+    progress.show(PHASE, 8, {**VALUES, "unlabelled/kept": 0.25, "perturbed/kept": 0.75})
+    assert "loss 1.500  50% kept  rate 1.0e-01" in capsys.readouterr().err
+
+
 def test_bars_fit_into_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = shown("bars", capsys)

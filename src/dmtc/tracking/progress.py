@@ -84,14 +84,17 @@ class Progress:
     def show(self, phase: Phase, step: int, values: dict[str, float]) -> None:
         """Show the current values."""
         part = self._parts[-1] if self._parts else None
+        kept = [value for name, value in values.items() if name.endswith("/kept")]
+        share = [f"{sum(kept) / len(kept):.0%} kept"] if kept else []
         loss, speed = f"loss {values['loss']:.3f}", f"{values['images_per_s']:.0f} images/s"
         if part is not None and part.bar is not None:
-            part.bar.set_postfix_str(f"{loss}, {speed}")
+            part.bar.set_postfix_str(", ".join([loss, *share, speed]))
         elif step == phase.steps or self._is_line_due():
             left = f"{_clock(part.seconds_left())} left, " if part is not None and step < phase.steps else ""
+            shown = "  ".join([loss, *share, f"rate {values['learning_rate']:.1e}", speed])
             self.say(
-                f"{phase.name} training  {step}/{phase.steps} steps  {loss}  rate {values['learning_rate']:.1e}  "
-                f"{speed}  {left}plan {_clock(self._pace.seconds_left())} left"
+                f"{phase.name} training  {step}/{phase.steps} steps  {shown}  "
+                f"{left}plan {_clock(self._pace.seconds_left())} left"
             )
 
     def end(self) -> None:

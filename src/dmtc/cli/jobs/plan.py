@@ -6,9 +6,7 @@ from dmtc.cli.jobs.common import components_to_look_at
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.methods import method_title
 from dmtc.config.schema import Config
-from dmtc.report import (
-    plan_table,
-)
+from dmtc.report import plan_table, step_lines
 
 
 @JOBS.register("plan")
@@ -16,4 +14,5 @@ def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
     """Print the phases that would run; write nothing."""
     components = components_to_look_at(config, given)
     method, scored = method_title(components.config), components.scored_line
-    print(plan_table(method, components.plan, components.split, components.choices, scored), end="")
+    notes = [*step_lines(components), *components.choices]
+    print(plan_table(method, components.plan, components.split, notes, scored), end="")
