@@ -138,3 +138,30 @@ def test_faults(override, message):
 def test_neither_steps_nor_epochs():
     with pytest.raises(ConfigError, match=r"schedule\.start needs steps, epochs or root_steps"):
         build_plan(spec("schedule.start.steps=null", "schedule.start.epochs=null"), COUNTS)
+
+
+def test_st_begins_anew_on_the_labels_of_the_start_for_as_long_as_all_rounds():
+    start, again = build_plan(spec("schedule=st"), COUNTS)
+    assert (again.name, again.init_from, again.label_from, again.label_ratio) == ("r1-a", None, "r0-a", 1.0)
+    assert again.steps == sum(p.steps for p in build_plan(spec("schedule=self_training"), COUNTS)[1:])
+    assert again.learning_rate == start.learning_rate
+    assert again.rate_of == start.rate_of == "start"
+    assert start.kept_after == ()
+
+
+def test_st_plus_plus_ranks_by_the_start_and_shares_the_steps_by_images():
+    settings = spec("schedule=st_plus_plus", "schedule.start.steps=300", "schedule.rounds.steps=30")
+    start, reliable, every = build_plan(settings, COUNTS)
+    assert start.kept_after == (100, 200)
+    assert (reliable.ranked_by, reliable.image_share, reliable.label_from) == ("r0-a", 0.5, "r0-a")
+    assert (every.ranked_by, every.image_share, every.label_from, every.keeps_labels_of) == (None, 1, "r1-a", "r0-a")
+    assert (reliable.steps, every.steps) == (50, 100)
+    assert reliable.share_of(2604) == 1302
+    assert every.needs == {"r1-a", "r0-a"}
+    assert plan_from_json(plan_to_json([start, reliable, every])) == [start, reliable, every]
+    (alone,) = build_plan(settings, dataclasses.replace(COUNTS, unlabelled=0))
+    assert alone.kept_after == ()
+    (short, *_) = build_plan(settings | {"limit_steps": 1}, COUNTS)
+    assert short.kept_after == (1,)
+    with pytest.raises(ConfigError, match=r"schedule\.image_share should be above 0 and below 1, but is 1"):
+        build_plan(settings | {"image_share": 1}, COUNTS)

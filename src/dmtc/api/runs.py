@@ -19,6 +19,7 @@ from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
 from dmtc.report import write_run_report
 from dmtc.run.folder import RunFolder
 from dmtc.run.origin import load_network
+from dmtc.run.ranking import images_of
 from dmtc.schedule import Phase
 from dmtc.splits import Split
 from dmtc.tracking import read_records
@@ -164,8 +165,9 @@ class Run(PredictsArrays):
             ConfigError: There is no such phase, or it learns from no pseudo-labels.
             DataError: The pseudo-labels do not exist yet, or are damaged.
         """
-        _, store, ratio = self._labelling(phase, label_ratio)
-        return PhasePseudoLabels(self.dataset, self.split.unlabelled, store.select(ratio))
+        of, store, ratio = self._labelling(phase, label_ratio)
+        images = images_of(self.folder, of, self.split.unlabelled)
+        return PhasePseudoLabels(self.dataset, images, store.select(ratio))
 
     def pseudo_label_quality(self, phase: str, label_ratio: float | None = None) -> PseudoLabelQuality:
         """The quality of a phase's pseudo-labels; reads every known mask once.
@@ -179,8 +181,8 @@ class Run(PredictsArrays):
             ConfigError: See `pseudo_labels`.
             DataError: See `pseudo_labels`.
         """
-        _, store, ratio = self._labelling(phase, label_ratio)
-        return hold_against_truth(store, ratio, self.split.unlabelled, self.dataset)
+        of, store, ratio = self._labelling(phase, label_ratio)
+        return hold_against_truth(store, ratio, images_of(self.folder, of, self.split.unlabelled), self.dataset)
 
     def student(self, phase: str, pseudo: PseudoLabel, trained: bool = False) -> Disagreement:
         """How a phase's student predicts a pseudo-labelled image.
@@ -189,15 +191,14 @@ class Run(PredictsArrays):
             phase: For example "r1-a".
             pseudo: From `pseudo_labels` of the phase. Weights apply to its kept pixels; at label ratio 1 that is all
                 of them.
-            trained: Use the student after the phase instead of before it.
+            trained: Use the student after the phase instead of before it. A phase that begins anew has no other.
 
         Raises:
             ConfigError: See `pseudo_labels`.
             WeightsError: The student's weights are missing, because the run stopped earlier.
         """
         of, _, _ = self._labelling(phase)
-        assert of.init_from is not None, "what learns from pseudo-labels goes on from an earlier phase"
-        model = self.model(of.trainee, of.name if trained else of.init_from)
+        model = self.model(of.trainee, of.name if trained or of.init_from is None else of.init_from)
         terms = terms_of_stage(self._components.terms, of.stage)
         device = next(model.parameters()).device
         return disagreement_of(model, terms, pseudo.image, pseudo.label, pseudo.confidence, device)

@@ -19,6 +19,7 @@ from dmtc.machine.allocator import keep_freed_memory
 from dmtc.machine.settings import pick_workers
 from dmtc.pseudo import PseudoLabelStore
 from dmtc.run.folder import RunFolder
+from dmtc.schedule import Phase
 from dmtc.schedule.phase import trainings_of
 
 
@@ -117,8 +118,7 @@ def _plan(
         for stage in stages
     ]
     if labelling is not None:
-        teachers = {phase.label_from for phase in components.plan if phase.label_from}
-        times = len(teachers) * len(components.split.unlabelled)
+        times = _images_to_label(components.plan, len(components.split.unlabelled))
         plan.append(PlanPart(name="images to label", times=times, seconds=1 / labelling.images_per_s))
     if truth is not None:
         with_teacher = sum(phase.label_from is not None for phase in components.plan)
@@ -131,6 +131,15 @@ def _plan(
     times = scored * len(components.dataset.val)
     plan.append(PlanPart(name="images to score", times=times, seconds=1 / evaluation.images_per_s))
     return plan
+
+
+def _images_to_label(plan: Sequence[Phase], images: int) -> int:
+    """Images that pass through teachers before the phases: to be labelled, and to be ranked by all kept weights."""
+    learners = {phase.label_from: phase for phase in plan if phase.label_from is not None}
+    labelled = {teacher: phase.share_of(images) for teacher, phase in learners.items()}
+    kept = sum(labelled[one] for phase in learners.values() if (one := phase.keeps_labels_of) is not None)
+    ranking = {phase.ranked_by for phase in plan}
+    return sum(labelled.values()) - kept + sum(images * (1 + len(p.kept_after)) for p in plan if p.name in ranking)
 
 
 def _matrix_rate(components: Components, timer: Timer) -> float:

@@ -1,17 +1,19 @@
 """Runs a plan: for each unfinished phase, make its pseudo-labels, train it, and record it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.context import RunContext
 from dmtc.engine.phase_log import PhaseLog
+from dmtc.engine.stored_labels import StoredLabels
 from dmtc.engine.trainer import Trainer
 from dmtc.evaluation.quality import score_pseudo_labels
 from dmtc.machine.processes import ALONE, Processes
 from dmtc.models import SegmentationModel
-from dmtc.pseudo import PseudoLabelStore, label_images
-from dmtc.run.origin import origin_of, weights_sha256
+from dmtc.pseudo import PseudoLabelStore
+from dmtc.run.origin import origin_of
+from dmtc.run.ranking import images_of
 from dmtc.schedule import Phase
 from dmtc.schedule.phase import independent_phases, phases_before, trainings_of
 from dmtc.tracking import Panel, RunLog
@@ -41,6 +43,7 @@ class Runner:
         self.folder = context.folder
         self.progress = context.progress
         self.processes = context.processes
+        self.labels = StoredLabels(context)
 
     def run(self) -> None:
         """Run every phase that has no record yet."""
@@ -79,8 +82,7 @@ class Runner:
 
     def _label_for(self, phases: list[Phase]) -> None:
         for phase in phases:
-            if phase.label_from is not None:
-                self._label(phase.label_from)
+            self.labels.make(phase)
 
     def _train(self, phases: list[Phase], processes: Processes) -> list[PhaseRecord]:
         """Train a phase, or several that learn together, with the given processes and return their records."""
@@ -93,18 +95,19 @@ class Runner:
         ]
         trainer = Trainer(phases, self.context, metrics, processes, origins)
         pseudo_labels, labelling, label_images_per_s = None, {}, None
+        unlabelled = images_of(self.folder, first, self.components.split.unlabelled)
         if first.label_from is not None and first.label_ratio is not None:
             store = self.folder.store(first.label_from)
             facts = store.facts()
-            label_images_per_s = facts["images"] / max(facts["seconds"], 1e-9)
+            label_images_per_s = (facts["images"] - facts.get("adopted_images", 0)) / max(facts["seconds"], 1e-9)
             if next(other for other in self.components.plan if other.label_from == first.label_from) is first:
                 labelling = facts  # shared predictions count toward the first phase that uses them
             pseudo_labels = store.select(first.label_ratio)
             if not trainer.begun:
-                self._check_pseudo_labels(trainer, store, first.label_from, first.label_ratio, befores[0])
+                self._check_pseudo_labels(trainer, store, unlabelled, befores[0])
         models = [self._network_for(trainer, phase) for phase in phases]
         with self.context.activity.during(f"training {trainer.name}", self._memory_of_crops(first)):
-            outcomes = trainer.train(models, pseudo_labels)
+            outcomes = trainer.train(models, unlabelled, pseudo_labels)
         records = []
         for phase, before, outcome, log in zip(phases, befores, outcomes, trainer.logs, strict=True):
             if phase.stage == "rounds":
@@ -128,10 +131,12 @@ class Runner:
         return records
 
     def _check_pseudo_labels(
-        self, trainer: Trainer, store: PseudoLabelStore, teacher: str, ratio: float, before: PhaseRecord | None
+        self, trainer: Trainer, store: PseudoLabelStore, unlabelled: Sequence[str], before: PhaseRecord | None
     ) -> None:
         """Score the pseudo-labels where the ground truth is known, and warn about classes they lost."""
-        log, unlabelled = trainer.logs[0], self.components.split.unlabelled
+        log, teacher, ratio = trainer.logs[0], trainer.phase.label_from, trainer.phase.label_ratio
+        assert teacher is not None
+        assert ratio is not None
         truth = self.components.dataset if self.components.run.score_pseudo_labels else None
         log.pseudo = score_pseudo_labels(store, ratio, unlabelled, truth, trainer.processes)
         if store.facts()["images"] < len(unlabelled):  # each image that could not be labelled was skipped once
@@ -152,39 +157,6 @@ class Runner:
         trainer.processes.broadcast(lambda: self.folder.write_weights_report(phase.name, dataclasses.asdict(report)))
         self.progress.say(f"network {phase.trainee}: {report.summary()}")
         return model
-
-    def _label(self, teacher_phase: str) -> None:
-        """Have the teacher label the unlabelled images, unless its predictions are already complete."""
-        store, context = self.folder.store(teacher_phase), self.context
-        teacher = weights_sha256(self._record_of(teacher_phase))
-
-        def is_complete() -> bool:
-            if store.is_complete() and store.facts().get("teacher") == teacher:
-                return True
-            if store.is_finished():
-                self.progress.warn(f"{store.folder} is damaged, or of another teacher; {teacher_phase} labels again")
-            store.clear()
-            return False
-
-        if self.processes.broadcast(is_complete):
-            return
-        ids = self.processes.share(self.components.split.unlabelled, self.components.run.label_batch)
-        batches = context.whole_images(ids, with_mask=False)
-        self.progress.begin(f"{teacher_phase} labelling", len(ids), "image")
-        try:
-            with context.activity.during(f"labelling by {teacher_phase}", context.memory_of_whole_images()):
-                label_images(
-                    context.networks.predictor(context.networks.after(teacher_phase)),
-                    ((list(batch.ids), batch.image) for batch in batches),
-                    store,
-                    self.components.dataset.num_classes,
-                    self.progress.advance,
-                    self.processes,
-                    teacher,
-                )
-        finally:
-            self.progress.end()
-        context.loader.take_skipped()  # images missing from the store are reported instead, after a resume too
 
     def _keep(self, phases: list[Phase], records: list[PhaseRecord]) -> None:
         """Write the records of finished phases."""

@@ -22,7 +22,7 @@ from dmtc.models import SegmentationModel, save_weights
 from dmtc.pseudo.store import PseudoLabels
 from dmtc.run.origin import Origin, require_origin
 from dmtc.schedule import Phase
-from dmtc.schedule.phase import phases_before
+from dmtc.schedule.phase import kept_name, phases_before
 from dmtc.tracking import RunLog
 
 _CHECKPOINT_KEYS = ("step", "seconds", "students", "step_metrics", "logs", "made_from")
@@ -85,14 +85,18 @@ class Trainer:
         return " + ".join(phase.name for phase in self.phases)
 
     def train(
-        self, models: Sequence[SegmentationModel], pseudo_labels: PseudoLabels | None = None
+        self,
+        models: Sequence[SegmentationModel],
+        unlabelled: Sequence[str] = (),
+        pseudo_labels: PseudoLabels | None = None,
     ) -> list[dict[str, Any]]:
         """Train to the end.
 
         Args:
             models: The network of each phase with its starting weights, which a checkpoint replaces. They keep their
                 last weights afterward.
-            pseudo_labels: Labels of the unlabelled images, if an earlier phase made any.
+            unlabelled: The unlabelled images that the phases learn from, if any.
+            pseudo_labels: Their labels, if an earlier phase made any.
 
         Returns:
             Results for the record of each phase.
@@ -110,7 +114,7 @@ class Trainer:
             if done > 0 and done in scored_after:  # the checkpoint precedes the evaluation, which may be unfinished
                 self._score(done)
             self._step.train()
-            for number, batch in enumerate(self._batches(done, pseudo_labels), done):
+            for number, batch in enumerate(self._batches(done, unlabelled, pseudo_labels), done):
                 progress = number / phase.steps
                 learning_rate = phase.learning_rate * self._rate(progress)
                 values = self._step(number, batch, learning_rate, progress)
@@ -122,14 +126,15 @@ class Trainer:
 
                 if done % self.context.components.run.log_every == 0 or done == phase.steps:
                     self._log_steps(done, learning_rate)
+                if done in phase.kept_after:
+                    self._save_all_weights(kept_name(done))
                 if done in scored_after or self._wants_save():
                     self._save(done)
                 if done in scored_after:
                     self._score(done)
                     self._step.train()
             assert done == phase.steps, f"phase {phase.name} has {phase.steps} steps, but batches for {done}"
-        for index in range(len(self.phases)):
-            self._save_weights("last", index)
+        self._save_all_weights("last")
         self._update_logs()
         return [self._outcome(index) for index in range(len(self.phases))]
 
@@ -161,12 +166,12 @@ class Trainer:
             "made_from": self.origins[index],
         }
 
-    def _batches(self, start: int, pseudo_labels: PseudoLabels | None) -> Iterator[Batch]:
+    def _batches(self, start: int, unlabelled: Sequence[str], pseudo_labels: PseudoLabels | None) -> Iterator[Batch]:
         """This process's part of each batch, from a step on."""
         components = self.context.components
         labelled, seed = components.split.subsets[self.phase.trainee], components.config["seed"]
         steps = training_requests(
-            self.phase, labelled, components.split.unlabelled, pseudo_labels, seed, start, self._step.showing.extra_rows
+            self.phase, labelled, unlabelled, pseudo_labels, seed, start, self._step.showing.extra_rows
         )
         return self.context.loader.crops(self.processes.share(requests) for requests in steps)
 
@@ -212,8 +217,7 @@ class Trainer:
 
     def _score_labels(self, index: int, done: int) -> dict[str, float]:
         """Compare the labels of a teacher inside the step with the truth, where it is known."""
-        phase = self.phases[index]
-        if phase.teacher is None:
+        if (phase := self.phases[index]).teacher is None:
             return {}
         self.logs[index].pseudo = pseudo = self._labels.scores(index, min(done, phase.steps - 1) / phase.steps)
         return {} if pseudo is None else values_of(pseudo)
@@ -258,6 +262,10 @@ class Trainer:
         self.context.progress.skip(done * len(self.phases))
         return done
 
+    def _save_all_weights(self, which: str) -> None:
+        for index in range(len(self.phases)):
+            self._save_weights(which, index)
+
     def _save_weights(self, which: str, index: int) -> None:
         """Save the weights that are scored: they are also what later phases start from."""
         student, path = self._step.students[index], self.context.folder.weights_path(self.phases[index].name, which)
@@ -287,6 +295,6 @@ class Trainer:
         kept = f"the last good checkpoint is {last.relative_to(folder)}" if last else "no checkpoint yet"
         return (
             f"In this phase {kept}. To continue without such steps: python run.py resume={folder} "
-            f"run.on_nonfinite=skip; or start over with a lower schedule.{self.phase.stage}.learning_rate or with "
+            f"run.on_nonfinite=skip; or start over with a lower schedule.{self.phase.rate_of}.learning_rate or with "
             "run.precision=float32"
         )

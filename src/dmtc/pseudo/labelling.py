@@ -46,6 +46,7 @@ def label_images(
     progress: Callable[[int], None] = lambda images: None,
     processes: Processes = ALONE,
     teacher: str | None = None,
+    adopted: PseudoLabelStore | None = None,
 ) -> None:
     """Fill a store with a teacher's predictions; memory use does not grow with the number of images.
 
@@ -57,6 +58,7 @@ def label_images(
         progress: Called with the number of images of each batch.
         processes: The processes that fill the store together, each with its own batches.
         teacher: SHA-256 of its weights, stored with the predictions.
+        adopted: Complete predictions of other images by another teacher, which become part of the store.
 
     Raises:
         DataError: There are no batches, as no image could be read.
@@ -99,15 +101,23 @@ def label_images(
             histogram += kept.result()
     cpu_seconds = float(processes.all_reduce(torch.tensor(time.process_time() - cpu_started)))
     histogram, images = processes.all_reduce(histogram), int(processes.all_reduce(torch.tensor(images)))
-    if not images:
+    if not images and adopted is None:
         raise DataError("none of the unlabelled images can be read")
-    processes.broadcast(
-        lambda: store.finish(
-            histogram.numpy(),
-            images=images,
+
+    def finish() -> None:
+        facts, levels, others = {}, histogram.numpy(), 0
+        if adopted is not None:
+            store.adopt(adopted)
+            levels, others = levels + adopted.histogram(), int(adopted.facts()["images"])
+            facts = {"adopted": adopted.sha256(), "adopted_images": others}
+        store.finish(
+            levels,
+            images=images + others,
             seconds=round(time.perf_counter() - started, 3),
             cpu_seconds=round(cpu_seconds, 3),
             bytes=store.size_bytes(),
             teacher=teacher,
+            **facts,
         )
-    )
+
+    processes.broadcast(finish)

@@ -119,6 +119,12 @@ class PseudoLabelStore:
         except (OSError, ValueError, DataError) as error:
             raise DataError(_damaged(path)) from error
 
+    def adopt(self, other: "PseudoLabelStore") -> None:
+        """Copy all predictions of another store, unless this one has its own of the same image."""
+        for path in other.files():
+            if not (own := self.folder / path.name).exists():
+                write_atomically(own, read_regular(path))
+
     def __contains__(self, id: object) -> bool:
         """Whether there is a prediction for an image."""
         return isinstance(id, str) and self._path(id).is_file()

@@ -52,9 +52,10 @@ class _PhasePanels:
         self._phase = phase
         self._components = components
         self._predict = predict
-        self._pseudo_labels = None
+        self._store = self._pseudo_labels = None
         if phase.label_from is not None and phase.label_ratio is not None:
-            self._pseudo_labels = folder.store(phase.label_from).select(phase.label_ratio)
+            self._store = folder.store(phase.label_from)
+            self._pseudo_labels = self._store.select(phase.label_ratio)
 
     def fixed(self, count: int) -> list[Panel]:
         """Images that are the same after every phase: unlabelled ones, or of the validation where none are used."""
@@ -78,14 +79,15 @@ class _PhasePanels:
             image = dataset.image(id)
             label = np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
             confidence = np.zeros(image.shape[:2], np.float32)
-            if self._pseudo_labels is not None:
+            labelled = self._store is not None and id in self._store
+            if self._pseudo_labels is not None and labelled:
                 label, confidence = self._pseudo_labels.read(id)
         except DataError:
             return None
         terms = terms_of_stage(self._components.terms, self._phase.stage)
         disagreement = disagreement_of(self._predict, terms, image, label, confidence, self._components.device)
         panel = Panel(id=id, image=image, truth=self._truth(id), prediction=disagreement.label, wrong=wrong)
-        if self._pseudo_labels is not None:
+        if labelled:
             panel = replace(panel, pseudo_label=label, confidence=confidence, weight=disagreement.weight)
         return _fitted(panel)
 

@@ -34,7 +34,7 @@ def plan_table(
             f"{phase.label_ratio:.0%}" if phase.label_ratio is not None else "-",
             f"{phase.steps}",
             f"{phase.labelled_batch}/{len(split.subsets[phase.trainee])}",
-            f"{phase.pseudo_batch}/{len(split.unlabelled)}" if phase.learns_from_unlabelled else "-",
+            f"{phase.pseudo_batch}/{phase.share_of(len(split.unlabelled))}" if phase.learns_from_unlabelled else "-",
             f"{phase.learning_rate:g}",
         ]
         for phase in plan
@@ -47,6 +47,7 @@ def plan_table(
     lines = [
         text_table(columns, rows),
         f"{total}; labelled, pseudo: images per step/in total",
+        *_images_and_labels(plan),
         *choices,
         *([scored] if scored else []),
         "",
@@ -56,6 +57,23 @@ def plan_table(
         *describe_published(split),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _images_and_labels(plan: list[Phase]) -> list[str]:
+    """Which images phases learn from, and whose labels, where that is not all images and one teacher."""
+    kept = {phase.name: phase.kept_after for phase in plan}
+    chosen = [
+        f"{phase.name}: the {phase.image_share:.0%} of the unlabelled images on which {phase.ranked_by} after steps "
+        f"{' and '.join(map(str, kept[phase.ranked_by]))} best agrees with its last weights"
+        for phase in plan
+        if phase.ranked_by is not None
+    ]
+    stay = [
+        f"{phase.name}: labels by {phase.keeps_labels_of} stay; {phase.label_from} labels the other images"
+        for phase in plan
+        if phase.keeps_labels_of is not None
+    ]
+    return chosen + stay
 
 
 def _stage(record: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ settings.json                                              the original settings
 task.json                                                  classes and colors, for when the data set is missing
 metrics.jsonl                                              values logged while training
 phases/<phase>/{last,best}.safetensors, phase.json         a phase's networks; phase.json marks it as done
+phases/<phase>/step-<step>.safetensors, ranking.json       weights kept on the way, and the images ranked by them
 phases/<phase>/checkpoint-<step>-<hash>.pt                 the last two of an unfinished phase
 phases/<phase>/metrics.jsonl                               its values, while a process other than the first trains it
 phases/<start>/starting_weights.json                       which tensors of which file a network starts from
@@ -259,6 +260,15 @@ class RunFolder:
         """The record of a phase, or None if it is not done."""
         path = self.path / "phases" / name / "phase.json"
         return stored.read_phase(path, name) if path.is_file() else None
+
+    def write_ranking(self, phase: str, ranking: dict[str, Any]) -> None:
+        """Write a ranking of the images by a phase; see `dmtc.run.ranking`."""
+        write_json(self.path / "phases" / phase / "ranking.json", ranking)
+
+    def read_ranking(self, phase: str) -> dict[str, Any] | None:
+        """What `write_ranking` wrote; None if there is no ranking yet."""
+        path = self.path / "phases" / phase / "ranking.json"
+        return stored.read_mapping(path) if path.is_file() else None
 
     def write_weights_report(self, phase: str, report: dict[str, Any]) -> None:
         """Write the report on loading a network's starting weights."""

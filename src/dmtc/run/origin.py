@@ -15,12 +15,14 @@ from dmtc.models import SegmentationModel
 from dmtc.models.weights.own import load_own_weights
 from dmtc.run.changes import refuse_changes, settings_that_count
 from dmtc.run.folder import RunFolder
+from dmtc.run.ranking import ranking_sha256
 from dmtc.schedule import Phase
 from dmtc.splits import Split
 from dmtc.tracking.phase_record import PhaseRecord
 
 Origin = dict[str, str | None]
-"""Fingerprints of `settings`, `split`, `weights` and `pseudo_labels`; None for what a phase does not have."""
+"""Fingerprints of `settings`, `split`, `weights` and `pseudo_labels`, None for what a phase does not have; and of the
+`ranking` that chooses its images, if there is one."""
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -85,12 +87,13 @@ def origin_of(folder: RunFolder, phase: Phase, split: Split, before: PhaseRecord
     """
     settings = folder.read_settings()
     starting = settings["starting_weights"].get(phase.trainee)
-    return {
+    origin = {
         "settings": settings["sha256"],
         "split": split.sha256,
         "weights": starting if before is None else weights_sha256(before),
         "pseudo_labels": None if phase.label_from is None else folder.store(phase.label_from).sha256(),
     }
+    return origin if phase.ranked_by is None else origin | {"ranking": ranking_sha256(folder, phase.ranked_by)}
 
 
 def weights_sha256(record: PhaseRecord | None, which: str = "last") -> str | None:
@@ -173,6 +176,7 @@ def require_origin(folder: RunFolder, phase: Phase, origin: Mapping[str, Any], n
             config = folder.config_path.name
             raise ConfigError(f"{prefix} with other settings than {config} has now: put them back, or start a new run")
         names = {"split": "a split other than split.json", "weights": "other weights", "pseudo_labels": "other labels"}
+        names["ranking"] = "another ranking"
         again = f"delete phases/{phase.name} and those after it"
         raise DataError(f"{prefix} with {names[what]} than there is now; put it back, or {again}")
 

@@ -95,7 +95,7 @@ def read_plan(path: Path) -> list[Phase]:
     for number, entry in enumerate(entries):
         wrong = argument_faults(Phase, entry, f"phase {number}")
         if not wrong:
-            others = {entry["init_from"], entry["label_from"]} - {None}
+            others = Phase(**entry).needs
             named = re.fullmatch(r"[\w-]+", entry["name"]) and re.fullmatch(r"\w+", entry["trainee"])
             if not named or entry["name"] in names or not others <= names or entry["steps"] < 1:
                 wrong = [f"phase {number} ({entry['name']}) is not a valid phase"]

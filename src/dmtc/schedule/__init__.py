@@ -9,6 +9,8 @@ from dmtc.schedule.plans import (
     online,
     online_after_start,
     self_training,
+    st,
+    st_plus_plus,
     supervised,
     supervised_long,
 )
@@ -32,6 +34,8 @@ __all__ = [
     "online",
     "online_after_start",
     "self_training",
+    "st",
+    "st_plus_plus",
     "supervised",
     "supervised_long",
 ]

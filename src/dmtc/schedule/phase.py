@@ -27,6 +27,11 @@ class Phase:
         teacher: Who labels the unlabelled images inside the step; None: nobody.
         together: Phases that take their steps together, this one included, because their networks teach each other;
             empty for a phase of its own.
+        kept_after: Steps after which the weights are kept, too, so that a later phase can rank images by them.
+        ranked_by: Phase whose kept weights rank the unlabelled images by how well they agree with its last; None: no
+            ranking.
+        image_share: Share of the ranked images that it learns from, in (0, 1], those of the best agreement.
+        keeps_labels_of: Phase whose labels stay; `label_from` labels only images that have none of it. None: no phase.
     """
 
     name: str
@@ -42,6 +47,25 @@ class Phase:
     evaluations: int
     teacher: str | None = None
     together: Sequence[str] = ()
+    kept_after: Sequence[int] = ()
+    ranked_by: str | None = None
+    image_share: float = 1.0
+    keeps_labels_of: str | None = None
+
+    @property
+    def needs(self) -> set[str]:
+        """Earlier phases that it cannot do without."""
+        named = (self.init_from, self.label_from, self.ranked_by, self.keeps_labels_of)
+        return {name for name in named if name is not None}
+
+    @property
+    def rate_of(self) -> Stage:
+        """The part of `schedule` that sets its learning rate: a network that begins anew has that of the start."""
+        return "start" if self.init_from is None and self.stage == "rounds" else self.stage
+
+    def share_of(self, images: int) -> int:
+        """Number of images that it learns from, of so many unlabelled ones."""
+        return max(1, int(images * self.image_share))
 
     @property
     def learns_from_unlabelled(self) -> bool:
@@ -59,6 +83,11 @@ class Phase:
         return {round(self.steps * (i + 1) / self.evaluations) for i in range(self.evaluations)}
 
 
+def kept_name(step: int) -> str:
+    """Name of the weights that are kept after a step."""
+    return f"step-{step}"
+
+
 def trainings_of(plan: list[Phase]) -> list[list[Phase]]:
     """Group the phases that take their steps together; most are alone."""
     groups: dict[tuple[str, ...], list[Phase]] = {}
@@ -72,8 +101,7 @@ def independent_phases(plan: list[Phase]) -> list[list[Phase]]:
     groups: list[list[Phase]] = []
     for phase in plan:
         group = groups[-1] if groups else []
-        needed = {phase.init_from, phase.label_from}
-        if group and not any(other.name in needed or other.trainee == phase.trainee for other in group):
+        if group and not any(other.name in phase.needs or other.trainee == phase.trainee for other in group):
             group.append(phase)
         else:
             groups.append([phase])
@@ -98,4 +126,5 @@ def plan_to_json(plan: list[Phase]) -> list[dict[str, Any]]:
 
 def plan_from_json(entries: list[dict[str, Any]]) -> list[Phase]:
     """The inverse of `plan_to_json`."""
-    return [Phase(**{**entry, "together": tuple(entry["together"])}) for entry in entries]
+    lists = ("together", "kept_after")
+    return [Phase(**{**entry, **{name: tuple(entry[name]) for name in lists if name in entry}}) for entry in entries]

@@ -85,6 +85,45 @@ def online_after_start(*, recipe: Recipe) -> list[Phase]:
     return starts + recipe.together(phases)
 
 
+@SCHEDULES.register("st")
+def st(*, recipe: Recipe) -> list[Phase]:
+    """One network that labels all images once; it then learns from them, beginning anew.
+
+    Source: Yang et al. 2022 (ST). Deviation: retraining takes as many steps as all rounds of `self_training`, so that
+    methods are compared at equal cost.
+    """
+    start = recipe.start_phase("a")
+    return [start, recipe.retraining(1, "a", start.name, _steps_of_rounds(recipe))]
+
+
+@SCHEDULES.register("st_plus_plus")
+def st_plus_plus(*, recipe: Recipe, image_share: float = 0.5) -> list[Phase]:
+    """Like `st`, but reliable images come first, and the network that has learned from them labels the others.
+
+    Args:
+        recipe: The input of all schedules.
+        image_share: Share of the unlabelled images that counts as reliable, in (0, 1).
+
+    Source: Yang et al. 2022 (ST++). Deviations: see `st`; the two retrainings share the steps by their images.
+    """
+    if not 0 < image_share < 1:
+        raise ConfigError(f"schedule.image_share should be above 0 and below 1, but is {image_share}")
+    start, steps = recipe.start_phase("a"), _steps_of_rounds(recipe)
+    thirds = sorted({max(1, round(start.steps * number / 3)) for number in (1, 2)})
+    first = max(1, round(steps * image_share / (1 + image_share)))
+    reliable = replace(
+        recipe.retraining(1, "a", start.name, first), ranked_by=start.name, image_share=float(image_share)
+    )
+    every = replace(
+        recipe.retraining(2, "a", reliable.name, max(1, steps - first)), keeps_labels_of=reliable.label_from
+    )
+    return [replace(start, kept_after=tuple(thirds)), reliable, every]
+
+
+def _steps_of_rounds(recipe: Recipe) -> int:
+    return recipe.round_steps * len(recipe.rounds.label_ratios)
+
+
 def _student_images(recipe: Recipe) -> int:
     """Images that a network passes forward and backward in the start and all rounds."""
     return sum(phase.steps * (phase.labelled_batch + phase.pseudo_batch) for phase in self_training(recipe=recipe))
@@ -160,7 +199,7 @@ def _whole_plan(spec: Mapping[str, Any], counts: Counts, labellers: Labellers) -
 
 def _of_labelled(phase: Phase) -> Phase:
     """The phase on labelled images only."""
-    return replace(phase, pseudo_batch=0, teacher=None, together=())
+    return replace(phase, pseudo_batch=0, teacher=None, together=(), kept_after=())
 
 
 def _round_numbers(recipe: Recipe) -> range:

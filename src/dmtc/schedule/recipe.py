@@ -79,7 +79,6 @@ class Recipe:
     def round_phase(self, number: int, trainee: str, teacher: str) -> Phase:
         """Training of a network in a round, on pseudo-labels of a teacher of the previous round."""
         rounds = self.rounds
-        steps = _steps("rounds", rounds.steps, rounds.epochs, self.counts.for_rounds, rounds.pseudo_batch)
         return Phase(
             name=f"r{number}-{trainee}",
             stage="rounds",
@@ -88,11 +87,40 @@ class Recipe:
             label_from=None if self.labellers.teacher else f"r{number - 1}-{teacher}",
             teacher=self.labellers.teacher,
             label_ratio=float(rounds.label_ratios[number - 1]),
-            steps=self._limited(steps),
+            steps=self._limited(self.round_steps),
             learning_rate=rounds.learning_rate,
             labelled_batch=rounds.labelled_batch,
             pseudo_batch=rounds.pseudo_batch,
             evaluations=rounds.evaluations,
+        )
+
+    @property
+    def round_steps(self) -> int:
+        """Steps of a round."""
+        rounds = self.rounds
+        return _steps("rounds", rounds.steps, rounds.epochs, self.counts.for_rounds, rounds.pseudo_batch)
+
+    def retraining(self, number: int, trainee: str, teacher: str, steps: int) -> Phase:
+        """Training of a network from its starting weights, on all pixels that an earlier phase labels.
+
+        Args:
+            number: Of the phase among those of the network.
+            trainee: Letter of the network.
+            teacher: Name of the phase that labels.
+            steps: Number of steps.
+        """
+        return Phase(
+            name=f"r{number}-{trainee}",
+            stage="rounds",
+            trainee=trainee,
+            init_from=None,
+            label_from=teacher,
+            label_ratio=1.0,
+            steps=self._limited(steps),
+            learning_rate=self.start.learning_rate,
+            labelled_batch=self.rounds.labelled_batch,
+            pseudo_batch=self.rounds.pseudo_batch,
+            evaluations=self.rounds.evaluations,
         )
 
     def online_phase(self, trainee: str, budget: int, after: str | None = None) -> Phase:
