@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from dmtc.batches import on_error_faults
-from dmtc.batches.mixing import MIXERS
-from dmtc.batches.views import views_faults
+from dmtc.batches.mixing import MIXERS, NoMixing
+from dmtc.batches.views import build_views, views_faults
 from dmtc.config.compose import known_keys, resolved
 from dmtc.config.folder import LoadedFile, loaded_files
 from dmtc.config.imports import import_modules
@@ -130,7 +130,20 @@ def _labelling_faults(config: Config) -> list[str]:
                 registry.build(spec, where, num_classes=2)
             except ConfigError as error:
                 faults.append(str(error))
-    return faults
+    return faults or _weak_view_faults(config)
+
+
+def _weak_view_faults(config: Config) -> list[str]:
+    """A fault if labels are to come from the student's own pass over a view that it does not see."""
+    teacher = TEACHERS.build(config["teacher"], "teacher")
+    mixes = not isinstance(MIXERS.build(config["mixing"], "mixing", num_classes=2), NoMixing)
+    views = build_views(config["views"], mixes)
+    if not teacher.in_step or teacher.runs != "student" or views.shows("weak") or views.strong == 0:
+        return []
+    return [
+        f"teacher={config['teacher']['name']} labels by the student's pass over weak views, but views.passes has none:"
+        " choose views=strong_apart, or teacher.mode=eval for a pass of its own"
+    ]
 
 
 def _augment_faults(augment: Mapping[str, Any]) -> list[str]:

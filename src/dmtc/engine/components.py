@@ -21,7 +21,7 @@ from dmtc.data.sizes import typical_size
 from dmtc.data.task import Task
 from dmtc.engine.checks import settle_stored
 from dmtc.engine.network_specs import network_spec, refuse_networks
-from dmtc.engine.planning import checked_plan, labelled_only_notes
+from dmtc.engine.planning import checked_plan, labelled_only_notes, refuse_different_labels
 from dmtc.evaluation import Evaluation, build_evaluation
 from dmtc.losses.terms import Term, build_terms, needs_embedding
 from dmtc.machine.processes import Processes, current_processes
@@ -207,6 +207,7 @@ class Components:
             return self._plan
         plan = checked_plan(self.config, self.schedule, self._counts, self._labellers, self.terms)
         refuse_networks(self.config, networks_of(plan))
+        refuse_different_labels(plan, self.split.subsets)
         return plan
 
     @property

@@ -17,6 +17,11 @@ def refuse_processes(components: Components) -> None:
                 "run.parallel_students=true needs as many processes as networks, and more than one (torchrun "
                 f"--nproc-per-node=2 run.py ...), but has {size} for {networks}"
             )
+        if any(phase.together for phase in components.plan):
+            raise ConfigError(
+                "run.parallel_students=true trains each network in a process of its own, but with"
+                f" teacher={components.config['teacher']['name']} they learn in the same step"
+            )
         return
     if components.run.sync_batchnorm and size > 1 and components.device.type != "cuda":
         raise ConfigError("run.sync_batchnorm=true needs CUDA devices: torch supports it on no others")
@@ -26,4 +31,10 @@ def refuse_processes(components: Components) -> None:
             raise ConfigError(
                 f"{size} processes cannot share a batch of {images}: use fewer, or raise "
                 f"schedule.{phase.stage}.labelled_batch"
+            )
+        labelled, unlabelled = phase.labelled_batch, phase.pseudo_batch
+        if phase.teacher is not None and min(labelled, unlabelled) < size:
+            raise ConfigError(
+                f"{size} processes cannot share {labelled} labelled and {unlabelled} unlabelled images a step: each"
+                f" needs one of both; use fewer, or raise schedule.{phase.stage}.labelled_batch and the unlabelled one"
             )

@@ -1,6 +1,6 @@
 """Builds a plan, and checks that every phase of it has something to learn from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.config.methods import methods_of_terms
@@ -39,6 +39,21 @@ def checked_plan(
                 f" teacher inside the step, such as teacher=average; phase {phase.name} has none"
             )
     return plan
+
+
+def refuse_different_labels(plan: list[Phase], subsets: Mapping[str, Sequence[str]]) -> None:
+    """Refuse phases that learn from the same batches although their networks have labelled images of their own.
+
+    Raises:
+        ConfigError: There are such phases.
+    """
+    for phase in plan:
+        others = [one for one in plan if one.name in phase.together and subsets[one.trainee] != subsets[phase.trainee]]
+        if others:
+            raise ConfigError(
+                f"teacher={phase.teacher} shows both networks the same images, but the split gives {phase.trainee} and"
+                f" {others[0].trainee} labelled images of their own; choose another split, such as split=dmt"
+            )
 
 
 def labelled_only_notes(
