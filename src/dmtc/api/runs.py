@@ -10,6 +10,7 @@ from dmtc.core.types import Float32Array
 from dmtc.data import Dataset
 from dmtc.data.task import Task
 from dmtc.engine.components import Components
+from dmtc.engine.looking import LookedAt, look
 from dmtc.evaluation.disagreement import Disagreement, disagreement_of
 from dmtc.evaluation.quality import PseudoLabelQuality, hold_against_truth
 from dmtc.losses.terms import terms_of_stage
@@ -202,6 +203,28 @@ class Run(PredictsArrays):
         terms = terms_of_stage(self._components.terms, of.stage)
         device = next(model.parameters()).device
         return disagreement_of(model, terms, pseudo.image, pseudo.label, pseudo.confidence, device)
+
+    def look(self, phase: str, step: int | None = None) -> LookedAt:
+        """A training step of a phase: its images, views and labels, seen with the phase's last weights.
+
+        The views are those of the step itself; labels given inside the step are those of the last weights.
+
+        Args:
+            phase: For example "r1-a".
+            step: Number of the step, from 1; by default the last one of the phase.
+
+        Raises:
+            ConfigError: There is no such phase or step.
+            DataError: An image or pseudo-label cannot be read.
+            WeightsError: The phase is not finished.
+
+        Examples:
+            >>> import dmtc
+            >>> seen = dmtc.Run.load("outputs/first").look("r1-a", step=10)
+            >>> seen.weak.shape, seen.mixed.shape, seen.label.shape, seen.labelled_image.shape
+            ((2, 80, 80, 3), (1, 2, 80, 80, 3), (1, 2, 80, 80), (2, 80, 80, 3))
+        """
+        return look(self._components, self.folder, phase, step)
 
     def model(self, network: str = "a", phase: str | None = None, which: str = "last") -> SegmentationModel:
         """A trained network on the CPU in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> (B, C, H, W).

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dmtc.batches.mixing import Mixer
+from dmtc.batches.mixing import Mixer, NoMixing
 from dmtc.batches.views import Views
 from dmtc.core.types import Batch
 from dmtc.engine.passes import Places
@@ -63,6 +63,10 @@ class ViewMaker:
 
     def __init__(self, views: Views, mixer: Mixer, processes: Processes) -> None:
         self._views, self._mixer, self._processes = views, mixer, processes
+
+    def unmixed(self) -> "ViewMaker":
+        """The same, but it mixes nothing."""
+        return ViewMaker(self._views, NoMixing(), self._processes)
 
     def labelled(self, rows: Rows, draw: Draw) -> Batch:
         """The labelled images, colored if the views say so."""

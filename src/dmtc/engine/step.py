@@ -134,15 +134,9 @@ class Step:
 
     def backward(self, number: int, batch: Batch, progress: float = 0.0) -> StepValues:
         """Add this process's gradients of a step to those of the students; for the arguments see `__call__`."""
-        values = StepValues()
-        draw = partial(generator_of, *self._address, number)
-        rows = self._rows(batch)
-        taught = self.teaching.ahead(rows, self.students)
-        outputs = [Outputs() for _ in self.students]
-        if self._early:
-            self._show_early(rows, outputs, batch, number, draw)
-            taught = self.teaching.by_students(rows, taught, outputs)
-        views = [self._views_of(rows, each, draw) for each in taught]
+        values, draw = StepValues(), partial(generator_of, *self._address, number)
+        rows, outputs, taught = self._taught(number, batch, draw)
+        views = [self._views_of(rows, each, draw, self._maker) for each in taught]
 
         for student, blocks, early in zip(self.students, views, outputs, strict=True):
             totals = self._totals(student, blocks)
@@ -164,6 +158,31 @@ class Step:
                     values.add(name, value)
         return values
 
+    def views(self, number: int, batch: Batch, mixed: bool = True) -> list[dict[Block, Batch]]:
+        """What each student learns from in a step, by blocks of rows; for looking at it.
+
+        Networks that label in training mode change their running statistics.
+
+        Args:
+            number: Number of the step in the phase, from 0.
+            batch: As for `__call__`.
+            mixed: Whether strong views are mixed.
+        """
+        draw = partial(generator_of, *self._address, number)
+        rows, _, taught = self._taught(number, batch, draw)
+        maker = self._maker if mixed else self._maker.unmixed()
+        return [self._views_of(rows, each, draw, maker) for each in taught]
+
+    def _taught(self, number: int, batch: Batch, draw: Draw) -> tuple[Rows, list[Outputs], list[Taught]]:
+        """The rows of a step, those passes that labels come from, and the labels for each student."""
+        rows = self._rows(batch)
+        taught = self.teaching.ahead(rows, self.students)
+        outputs = [Outputs() for _ in self.students]
+        if self._early:
+            self._show_early(rows, outputs, batch, number, draw)
+            taught = self.teaching.by_students(rows, taught, outputs)
+        return rows, outputs, taught
+
     def _blocks_of(self, name: str) -> list[Block]:
         """The blocks of a pass's rows."""
         return ([strong(each) for each in range(self._strong)] or [WEAK]) if name == "unlabelled" else [name]
@@ -184,13 +203,13 @@ class Step:
             with self._autocast(batch):
                 self._show(student, self._passes[: self._early], blocks, seen, draw, rows.places)
 
-    def _views_of(self, rows: Rows, taught: Taught, draw: Draw) -> dict[Block, Batch]:
+    def _views_of(self, rows: Rows, taught: Taught, draw: Draw, maker: ViewMaker) -> dict[Block, Batch]:
         """Images and labels of each view of a student."""
-        blocks = {LABELLED: self._maker.labelled(rows, draw), WEAK: taught.weak, PERTURBED: taught.weak}
+        blocks = {LABELLED: maker.labelled(rows, draw), WEAK: taught.weak, PERTURBED: taught.weak}
         if taught.labelled is not None:
             blocks[taught_block(LABELLED)] = taught.labelled
         if self._strong and rows.counts[0]:
-            views = self._maker.strong(rows, taught.weak, taught.extra, draw)
+            views = maker.strong(rows, taught.weak, taught.extra, draw)
             blocks |= {strong(each): view for each, view in enumerate(views)}
         return blocks
 
