@@ -67,6 +67,15 @@ SWEEPS = {
             page="README.md",
         ),
         Sweep(
+            "online",
+            (
+                "python run.py -m method=supervised,supervised_long,dmt,dmtc,cutmix,cps_cutmix,fixmatch,fixmatch_ema,"
+                "unimatch,unimatch_v2,reco seed=0,1,2 schedule.start.steps=150 schedule.rounds.steps=50"
+                " hydra.sweep.dir=sweeps/online",
+            ),
+            ("supervised", "supervised_long"),
+        ),
+        Sweep(
             "camvid",
             (
                 f"{_CAMVID} method=supervised_long,dmt,dmtc seed=0,1,2 hydra.sweep.dir=sweeps/camvid",

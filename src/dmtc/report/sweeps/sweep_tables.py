@@ -167,9 +167,8 @@ def gain_text(gain: Gain) -> str:
 
 
 def device_hours(run: RunRecord) -> float:
-    """Hours of training, labelling and scoring: wall-clock on a GPU, multiplied by the threads used on a CPU."""
-    threads = run.results["environment"].get("threads") or 1
-    return run.results["seconds"] / 3600 * (1 if _is_gpu(run) else threads)
+    """Hours of training, labelling and scoring: wall-clock on a GPU, time of the processors on a CPU."""
+    return run.results["seconds" if _is_gpu(run) else "cpu_seconds"] / 3600
 
 
 def device_kind(rows: Sequence[Row]) -> str:
