@@ -127,21 +127,37 @@ class Teaching:
     def _with_labels(self, batch: Batch, logits: Sequence[Tensor]) -> Batch:
         """The batch labelled by the mean probabilities of logits (B, C, h, w); padding stays without a label."""
         size = (batch.label.shape[-2], batch.label.shape[-1])
-        full = [upsample(each.detach(), size) for each in logits]
-        logs = [each.log_softmax(dim=1) for each in full]
-        log = logs[0] if len(logs) == 1 else torch.stack(logs).exp().mean(dim=0).log()
-        log_confidence, label = log.max(dim=1)
-        confidence = log_confidence.exp()
+        # One image at a time, as the full-size probabilities of all classes are large.
+        images = zip(*(each.detach().split(1) for each in logits), strict=True)
+        said = [self._said([upsample(each, size) for each in of_one]) for of_one in images]
+        label, confidence, entropy, full = (_stacked(parts) for parts in zip(*said, strict=True))
+        assert label is not None
+        assert confidence is not None
         label = label.masked_fill(batch.label == IGNORE_INDEX, IGNORE_INDEX)
         if self.share is not None and self.share < 1:
             surest = ClassShare(start=self.share, end=self.share)
-            kept = surest(Pixels(label, confidence, num_classes=log.shape[1], processes=self.processes))
+            kept = surest(Pixels(label, confidence, num_classes=logits[0].shape[1], processes=self.processes))
             label = label.masked_fill(~kept, IGNORE_INDEX)
         return replace(
             batch,
             label=label,
             confidence=confidence,
             is_pseudo=torch.ones_like(batch.is_pseudo),
-            entropy=torch.special.entr(log.exp()).sum(dim=1) if self.entropy else None,
-            logits=(full[0] if len(full) == 1 else log) if self.logits else None,
+            entropy=entropy,
+            logits=full,
         )
+
+    def _said(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Label, confidence, entropy and logits by mean probabilities of full-size logits; None: not kept."""
+        log = logits[0]
+        if len(logits) > 1:
+            log = torch.stack([each.log_softmax(dim=1) for each in logits]).exp().mean(dim=0).log()
+        highest, label = log.max(dim=1)
+        total = log.logsumexp(dim=1)
+        entropy = torch.special.entr((log - total.unsqueeze(1)).exp()).sum(dim=1) if self.entropy else None
+        return label, (highest - total).exp(), entropy, log if self.logits else None
+
+
+def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
