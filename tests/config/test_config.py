@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 import dmtc
+from dmtc.batches.mixing import MIXERS
+from dmtc.batches.views import Views
 from dmtc.cli.jobs import JOBS
 from dmtc.config.compose import folder_name, known_keys
 from dmtc.config.folder import config_folder
@@ -20,13 +22,17 @@ from dmtc.config.methods import method_title
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry
 from dmtc.data import DATASETS
-from dmtc.data.augment import Augment
+from dmtc.data.augment import COLORS, Augment
 from dmtc.engine.checks import check, settle
 from dmtc.evaluation import PROTOCOLS, Evaluation
 from dmtc.losses import LOSSES
+from dmtc.losses.selection import SELECTIONS
+from dmtc.losses.terms import term_specs
 from dmtc.machine.settings import RunSettings
 from dmtc.models import BACKBONES, MODELS, TUNINGS
 from dmtc.models.base import head_options
+from dmtc.models.perturbation import PERTURBATIONS
+from dmtc.pseudo.teachers import TEACHERS
 from dmtc.schedule import OPTIMIZERS, RATES, SCHEDULES
 from dmtc.splits import SPLITS
 from dmtc.tracking import LOGGERS
@@ -41,7 +47,12 @@ GROUPS = [
     "loss",
     "loss/mutual",
     "loss/contrastive",
+    "loss/labelled",
+    "loss/selection",
     "schedule",
+    "teacher",
+    "views",
+    "mixing",
 ]
 GROUPS += ["schedule/optimizer", "schedule/rate", "evaluation", "run", "logger", "job"]
 CHOICES = [
@@ -50,6 +61,8 @@ CHOICES = [
     for path in sorted((config_folder() / group).glob("*.yaml"))
     if not path.stem.startswith("_")
 ]
+NEEDS = {"loss/selection": ("method=fixmatch",)}
+"""Groups with a place in some methods only, and such a method."""
 EXPERIMENTS = sorted(
     path.stem for path in (config_folder() / "experiment").glob("*.yaml") if not path.stem.startswith("_")
 )
@@ -74,7 +87,7 @@ def test_every_group_has_choices():
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_fits_its_builder(group, choice):
-    composed(f"{group}={choice}")
+    composed(*NEEDS.get(group, ()), f"{group}={choice}")
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -85,7 +98,7 @@ def test_every_experiment_composes(experiment):
 @pytest.mark.parametrize("group", GROUPS)
 def test_different_experiments_take_every_choice_in_turn(group):
     for choice, experiment in zip([choice for g, choice in CHOICES if g == group], cycle(DIFFERENT)):
-        composed(f"experiment={experiment}", f"{group}={choice}")
+        composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choice}")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +107,7 @@ def test_different_experiments_take_every_choice_in_turn(group):
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_experiment_takes_every_choice(experiment, group):
     for choice in [choice for g, choice in CHOICES if g == group]:
-        composed(f"experiment={experiment}", f"{group}={choice}")
+        composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choice}")
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -108,7 +121,7 @@ def specs() -> list[tuple[str, Registry, dict]]:
     """Every component that the YAML files name, with what they give it."""
     found = []
     for group, choice in CHOICES:
-        config = composed(f"{group}={choice}")
+        config = composed(*NEEDS.get(group, ()), f"{group}={choice}")
         match group:
             case "dataset":
                 found.append(
@@ -126,13 +139,17 @@ def specs() -> list[tuple[str, Registry, dict]]:
                 found.append((f"{group}={choice}", BACKBONES, config["model"]["backbone"]))
             case "model/tuning":
                 found.append((f"{group}={choice}", TUNINGS, config["model"]["tuning"]))
-            case "loss/mutual" | "loss/contrastive":
-                spec = config["loss"][group.removeprefix("loss/")]
-                if spec is not None:
-                    found.append((f"{group}={choice}", LOSSES, {k: v for k, v in spec.items() if k != "weight"}))
-            case "loss":
-                spec = {k: v for k, v in config["loss"]["supervised"].items() if k != "weight"}
-                found.append((f"{group}={choice}", LOSSES, spec))
+            case "loss" | "loss/mutual" | "loss/contrastive" | "loss/labelled":
+                found += [(f"{group}={choice}", LOSSES, of_loss(spec)) for spec in term_specs(config["loss"]).values()]
+            case "loss/selection":
+                found.append((f"{group}={choice}", SELECTIONS, config["loss"]["unlabelled"]["selection"]))
+            case "teacher":
+                found.append((f"{group}={choice}", TEACHERS, config[group]))
+            case "views":
+                nested = (("color", COLORS), ("perturbation", PERTURBATIONS))
+                found += [(f"{group}={choice}", registry, config[group][key]) for key, registry in nested]
+            case "mixing":
+                found.append((f"{group}={choice}", MIXERS, config[group]))
             case "schedule":
                 found.append((f"{group}={choice}", SCHEDULES, {"name": config["schedule"]["name"]}))
             case "schedule/optimizer":
@@ -146,7 +163,12 @@ def specs() -> list[tuple[str, Registry, dict]]:
                 found += [(f"{group}={name}", LOGGERS, spec) for name, spec in (config["logger"] or {}).items()]
             case "job":
                 found.append((f"{group}={choice}", JOBS, config["job"]))
-    return found
+    return [(where, registry, spec) for where, registry, spec in found if spec is not None]
+
+
+def of_loss(spec: dict) -> dict:
+    """The options of a term that are its loss's."""
+    return {key: value for key, value in spec.items() if key not in ("weight", "on", "target", "ramp")}
 
 
 def test_yaml_gives_exactly_the_parameters_of_the_builder():
@@ -169,6 +191,9 @@ def test_every_registered_component_has_a_yaml_file():
         PROTOCOLS,
         LOGGERS,
         JOBS,
+        SELECTIONS,
+        TEACHERS,
+        MIXERS,
     ]
     for registry in registries:
         assert {(registry.kind, name) for name in own_names(registry)} <= named
@@ -178,6 +203,7 @@ def test_run_and_augment_settings():
     config = composed()
     assert set(config["run"]) == parameters(RunSettings)
     assert set(config["dataset"]["augment"]) == parameters(Augment)
+    assert set(config["views"]) == {"name"} | parameters(Views)
     assert set(config["evaluation"]) == {"name"} | parameters(Evaluation) - {"protocol"}
 
 
@@ -244,6 +270,7 @@ def test_a_method_is_what_it_says(path):
         (("loss=dst",), "dmtc loss=dst"),
         (("method=dmt", "loss/mutual=flip"), "dmt loss/mutual=flip"),
         (("loss/contrastive=none",), "dmtc loss/contrastive=none"),
+        (("loss/labelled=ohem",), "dmtc loss/labelled=ohem"),
         (("loss.contrastive=null", "schedule=self_training"), "dmtc schedule=self_training loss/contrastive=none"),
         (("method=cbst", "schedule=smoke"), "cbst"),
         (

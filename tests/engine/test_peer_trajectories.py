@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from dmtc.batches.mixing import Mixer
-from dmtc.batches.views import Views
 from dmtc.core.types import IGNORE_INDEX, Batch, Maps
 from dmtc.engine.average import AveragedWeights
 from dmtc.engine.showing import Showing
@@ -18,7 +17,7 @@ from dmtc.engine.step import Step
 from dmtc.engine.student import Student
 from dmtc.losses import CrossEntropy, SelectedCrossEntropy
 from dmtc.losses.terms import ActiveTerm, TermRows
-from dmtc.pseudo.teachers import MeanTeacher, Peer, Self
+from shown import teacher, views
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "peers"
 STEPS = 6
@@ -139,9 +138,12 @@ def test_fixmatch_as_unimatch_runs_it():
     terms = [supervised(0.5), unlabelled(0.5, {"name": "threshold", "threshold": threshold})]
     optimizer = sgd(model, rate, float(golden["weight_decay"]), float(golden["lr_multi"]))
     mixer = GivenMasks(partner="extra")
-    views = Views(strong=1, color=color, passes=[["labelled", "weak"], ["unlabelled"]])
+    shown = views(strong=1, color=color, passes=[["labelled", "weak"], ["unlabelled"]])
     step = Step(
-        [Student(model, terms, optimizer)], batch_size=4, address=(0,), showing=Showing(2, Self(), None, views, mixer)
+        [Student(model, terms, optimizer)],
+        batch_size=4,
+        address=(0,),
+        showing=Showing(2, teacher("self"), None, shown, mixer),
     )
     values = []
     for i in range(STEPS):
@@ -170,8 +172,8 @@ def test_unimatch_v2_without_its_dropout():
     ]
     optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), weight_decay=float(golden["weight_decay"]))
     average, mixer = AveragedWeights(model, 0.996), GivenMasks(partner="reversed")
-    views = Views(strong=2, color=color, passes=[["labelled"], ["unlabelled"]])
-    showing = Showing(2, MeanTeacher(decay=0.996), None, views, mixer)
+    shown = views(strong=2, color=color, passes=[["labelled"], ["unlabelled"]])
+    showing = Showing(2, teacher("average", decay=0.996), None, shown, mixer)
     step = Step([Student(model, terms, optimizer, average)], batch_size=4, address=(0,), showing=showing)
     values = []
     for i in range(STEPS):
@@ -183,8 +185,8 @@ def test_unimatch_v2_without_its_dropout():
     both = golden["losses"][:, 2:4].mean(axis=1)
     assert [float(each.sums["unlabelled"]) for each in values] == pytest.approx(both, rel=2e-5)
     torch.testing.assert_close(probe(model, golden), tensor(golden["probe_logits"]), rtol=0, atol=1e-4)
-    teacher = tensor(golden["probe_logits_teacher"])
-    torch.testing.assert_close(probe(model, golden, average), teacher, rtol=0, atol=1e-4)
+    expected = tensor(golden["probe_logits_teacher"])
+    torch.testing.assert_close(probe(model, golden, average), expected, rtol=0, atol=1e-4)
     with average.in_place():
         mean = model.backbone[1].running_mean.clone()
     torch.testing.assert_close(mean, tensor(golden["teacher_running_mean"]), rtol=0, atol=1e-5)
@@ -199,10 +201,10 @@ def test_the_mean_teacher_of_reco(mixing):
     terms = [supervised(1.0), unlabelled(1.0, share, "ce_positive")]
     optimizer = sgd(model, rate, float(golden["weight_decay"]), nesterov=bool(golden["nesterov"]))
     average, mixer = AveragedWeights(model, decay, buffers="own"), GivenMasks(partner="next")
-    teacher = MeanTeacher(decay=decay, mode="train", buffers="own")
-    views = Views(strong=1, passes=[["labelled"], ["unlabelled"]])
+    labels = teacher("average", decay=decay, mode="train", buffers="own")
+    shown = views(strong=1, passes=[["labelled"], ["unlabelled"]])
     student = Student(model, terms, optimizer, average)
-    step = Step([student], batch_size=4, address=(0,), showing=Showing(2, teacher, None, views, mixer))
+    step = Step([student], batch_size=4, address=(0,), showing=Showing(2, labels, None, shown, mixer))
     values = []
     for i in range(STEPS):
         mixer.masks.append(tensor(golden["mix_mask"][i] == 0))
@@ -244,7 +246,7 @@ def agree_on_peers(students: list[Student], values: list, golden) -> None:
 def test_cross_pseudo_supervision():
     golden = np.load(GOLDEN / "trajectory_cps.npz")
     students = two_students(golden, TermRows("all", "teacher_everywhere"))
-    showing = Showing(2, Peer(), None, Views(passes=[["labelled"], ["unlabelled"]]))
+    showing = Showing(2, teacher("peer"), None, views(passes=[["labelled"], ["unlabelled"]]))
     step = Step(students, batch_size=4, address=(0,), showing=showing)
     values = []
     for i in range(STEPS):
@@ -256,8 +258,10 @@ def test_cross_pseudo_supervision():
 def test_cross_pseudo_supervision_with_cutmix():
     golden = np.load(GOLDEN / "trajectory_cps_cutmix.npz")
     students, mixer = two_students(golden, TermRows("unlabelled")), GivenMasks(partner="extra")
-    views = Views(strong=1, passes=[["unlabelled"], ["labelled"]])
-    step = Step(students, batch_size=4, address=(0,), showing=Showing(2, Peer(mode="train"), None, views, mixer))
+    shown = views(strong=1, passes=[["unlabelled"], ["labelled"]])
+    step = Step(
+        students, batch_size=4, address=(0,), showing=Showing(2, teacher("peer", mode="train"), None, shown, mixer)
+    )
     values = []
     for i in range(STEPS):
         mixer.masks.extend(2 * [tensor(golden["mask"][i, :, 0] == 1)])
@@ -275,7 +279,9 @@ def test_the_toy_differs_without_its_teacher():
     terms = [supervised(1.0), unlabelled(1.0, share, "ce_positive")]
     mixer = GivenMasks(partner="next")
     optimizer = sgd(model, float(golden["lr"]), float(golden["weight_decay"]), nesterov=True)
-    showing = Showing(2, Self(mode="eval"), None, Views(strong=1, passes=[["labelled"], ["unlabelled"]]), mixer)
+    showing = Showing(
+        2, teacher("self", mode="eval"), None, views(strong=1, passes=[["labelled"], ["unlabelled"]]), mixer
+    )
     step = Step([Student(model, terms, optimizer)], batch_size=4, address=(0,), showing=showing)
     losses = []
     for i in range(STEPS):

@@ -76,6 +76,7 @@ WITHOUT_EXAMPLE = {
     *("models.Level", "models.Tuning"),
     # `build_plan` and docs/extending.md show how they are used.
     *("schedule.Phase", "schedule.Recipe", "schedule.Counts", "schedule.StartSettings", "schedule.RoundSettings"),
+    *("schedule.OnlineSettings", "schedule.Labellers", "schedule.online", "schedule.online_after_start"),
     *("schedule.mutual", "schedule.self_training", "schedule.supervised", "schedule.supervised_long"),
     # Their neighbors show how they are used.
     *("evaluation.evaluate", "evaluation.evaluation_faults", "tracking.phase_values"),

@@ -1,7 +1,7 @@
 """Views: which versions of its images a step shows to the student, and in which passes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -38,13 +38,13 @@ class Views:
         passes: The rows of every forward pass of the student, in order. Batch normalization sees a pass as one batch.
     """
 
-    strong: int = 0
-    color: Color | None = None
-    labelled: bool = False
-    rescale: Rescale | None = None
-    color_after_mixing: bool = False
-    perturbation: Perturbation | None = None
-    passes: list[list[str]] = field(default_factory=lambda: [["unlabelled", "labelled"]])
+    strong: int
+    color: Color | None
+    labelled: bool
+    rescale: Rescale | None
+    color_after_mixing: bool
+    perturbation: Perturbation | None
+    passes: list[list[str]]
 
     def __post_init__(self) -> None:
         faults = []
@@ -83,10 +83,23 @@ def passes_faults(passes: Any) -> list[str]:
     return faults + [f"views.passes shows no {name} rows" for name in ("labelled", "unlabelled") if name not in shown]
 
 
+WEAK_VIEWS = Views(
+    strong=0,
+    color=None,
+    labelled=False,
+    rescale=None,
+    color_after_mixing=False,
+    perturbation=None,
+    passes=[["unlabelled", "labelled"]],
+)
+"""The weak views alone, in one pass with the labelled images."""
+
+
 def views_faults(spec: Mapping[str, Any]) -> list[str]:
     """All faults of the `views` part of a config, one sentence each."""
     faults = [] if isinstance(spec.get("name"), str) else [f"views.name should be a name, but is {spec.get('name')!r}"]
-    plain = {key: value for key, value in spec.items() if key not in ("name", "rescale", *_NESTED)}
+    nested = ("rescale", *_NESTED)  # checked by themselves
+    plain = {key: None if key in nested else value for key, value in spec.items() if key != "name"}
     faults += argument_faults(Views, plain, "views")
     for key, registry in _NESTED.items():
         if spec.get(key) is not None:
@@ -118,5 +131,5 @@ def build_views(spec: Mapping[str, Any], mixes: bool = False) -> Views:
     if parts.get("rescale") is not None:
         parts["rescale"] = Rescale(**parts["rescale"])
     if mixes:
-        parts["strong"] = max(1, parts.get("strong", 0))
+        parts["strong"] = max(1, parts["strong"])
     return Views(**parts)

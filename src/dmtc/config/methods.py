@@ -14,6 +14,10 @@ LABELLING = {"teacher": "stored", "views": "weak", "mixing": "none"}
 """Further groups that a method may select from, each with what it selects if it names none."""
 
 
+_GROUPS = {"supervised": "labelled"}
+"""The config groups below `loss` with another name than the term that they choose."""
+
+
 def method_faults(spec: Mapping[str, Any]) -> list[str]:
     """List every error in the `method` part of a config, one sentence each."""
     faults = [f"method.{key} should be a name, but is {spec.get(key)!r}" for key in KEYS if not _is_name(spec.get(key))]
@@ -53,7 +57,7 @@ def method_title(config: Mapping[str, Any]) -> str:
         entry = loss.get(term)
         name = entry["name"] if isinstance(entry, Mapping) else "none"
         if name != own:
-            swapped.append(f"loss/{term}={name}")
+            swapped.append(f"loss/{_GROUPS.get(term, term)}={name}")
     more = {term: entry for term, entry in loss.items() if isinstance(entry, Mapping) and term not in declared}
     swapped += [f"loss.{term}={entry.get('name')}" for term, entry in more.items() if term != "terms"]
     return " ".join([method["name"], *swapped])

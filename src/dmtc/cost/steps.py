@@ -20,7 +20,7 @@ from dmtc.engine.step import Step
 from dmtc.losses.base import Loss, inputs_of
 from dmtc.losses.terms import ActiveTerm, TermRows
 from dmtc.models import SegmentationModel
-from dmtc.pseudo.teachers import Stored
+from dmtc.pseudo.teachers import STORED
 from dmtc.schedule import Phase
 
 _FEW, _MORE = 2, 3
@@ -109,7 +109,7 @@ class StageTraining:
         if others and len(others) < len(terms):
             compared["others"] = (others, showing)
         if showing.teacher.in_step and showing.teacher.runs != "student":
-            compared["teacher"] = (terms, replace(showing, teacher=Stored()))
+            compared["teacher"] = (terms, replace(showing, teacher=STORED))
         if not isinstance(showing.mixer, NoMixing) and showing.unlabelled:
             compared["mixing"] = (terms, replace(showing, mixer=NoMixing()))
         if showing.views.color is not None:

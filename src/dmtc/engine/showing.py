@@ -1,11 +1,13 @@
 """What a step shows to its students, and who labels it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dmtc.batches.mixing import Mixer, NoMixing
 from dmtc.batches.mixing.base import ExtraRows
-from dmtc.batches.views import Views
-from dmtc.pseudo.teachers import Stored, Teacher
+from dmtc.batches.views import WEAK_VIEWS, Views
+from dmtc.pseudo.teachers import STORED, Teacher
+
+NO_MIXING = NoMixing()
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,10 @@ class Showing:
     """
 
     unlabelled: int = 0
-    teacher: Teacher = field(default_factory=Stored)
+    teacher: Teacher = STORED
     share: float | None = None
-    views: Views = field(default_factory=Views)
-    mixer: Mixer = field(default_factory=NoMixing)
+    views: Views = WEAK_VIEWS
+    mixer: Mixer = NO_MIXING
 
     @property
     def extra_rows(self) -> ExtraRows | None:

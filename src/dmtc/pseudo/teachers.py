@@ -79,11 +79,11 @@ class Teacher:
     in_step: ClassVar[bool] = True
     networks: ClassVar[int] = 1
 
-    decay: float | None = None
-    copy_steps: int = 0
-    warmup: bool = True
-    buffers: Literal["average", "own"] = "average"
-    score: Scored = "average"
+    decay: float | None
+    copy_steps: int
+    warmup: bool
+    buffers: Literal["average", "own"]
+    score: Scored
 
     def __post_init__(self) -> None:
         faults = []
@@ -127,6 +127,10 @@ class Stored(Teacher):
         return ()
 
 
+STORED = Stored(decay=None, copy_steps=0, warmup=True, buffers="average", score="average")
+"""Labels of an earlier phase, and no average of the student."""
+
+
 @TEACHERS.register("self")
 @dataclass(frozen=True, kw_only=True)
 class Self(Teacher):
@@ -139,7 +143,7 @@ class Self(Teacher):
     Source: Sohn et al. 2020 (FixMatch), section 2.
     """
 
-    mode: Pass = "student"
+    mode: Pass
 
     @property
     def runs(self) -> Pass:
@@ -162,7 +166,7 @@ class MeanTeacher(Teacher):
     Source: Tarvainen and Valpola 2017, section 2.
     """
 
-    mode: Literal["eval", "train"] = "eval"
+    mode: Literal["eval", "train"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,9 +198,9 @@ class Peer(Teacher):
 
     networks: ClassVar[int] = 2
 
-    mode: Pass = "student"
-    averaged: bool = False
-    both: bool = False
+    mode: Pass
+    averaged: bool
+    both: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
