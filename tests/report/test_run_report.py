@@ -50,14 +50,14 @@ def test_page_stands_alone(reported):
     assert "prefers-color-scheme: dark" in html
     assert "var(--network-a)" in body
     assert not re.search("#(00805d|8a4fb8|1c2026)", body), "charts follow the page's colors"
-    assert len(re.findall("<img ", body)) == 2 * 5, "image, truth, start, end and errors of two images"
+    assert len(re.findall("<img ", body)) == 2 * 5 + 2 * 6, "image, truth, start, end and errors; a step"
 
 
 def test_files_beside_the_page(reported):
     names = {path.stem for path in (reported.folder.path / "report").glob("*.png")}
     assert {"miou", "classes", "labels", "training"} <= names
     assert names == {path.stem for path in (reported.folder.path / "report").glob("*.svg")}
-    (picture, _) = (cv2.imread(str(path)) for path in sorted((reported.folder.path / "pictures").glob("*.png")))
+    (picture, _) = (cv2.imread(str(path)) for path in sorted((reported.folder.path / "pictures").glob("val*.png")))
     assert picture.shape[1] > 3 * picture.shape[0]
     assert picture.std() > 20
 

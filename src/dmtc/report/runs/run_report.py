@@ -9,18 +9,21 @@ import yaml
 
 from dmtc.config.methods import method_title
 from dmtc.core.errors import ConfigError, DataError, UserError
+from dmtc.data.ids import file_name
 from dmtc.engine.components import Components
 from dmtc.engine.context import RunContext
 from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.machine.interruption import Interruption
 from dmtc.report.chart_style import Chart, sheet
 from dmtc.report.page import page_of, picture
-from dmtc.report.pictures import legend_of
+from dmtc.report.pictures import Panel, draw_panels, legend_of
 from dmtc.report.report_folder import FIGURES, PAGE, PICTURES, ReportFolder
 from dmtc.report.results import mean_test
 from dmtc.report.runs import run_charts
 from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
 from dmtc.report.runs.run_data import RunFacts, Stage, read_run
+from dmtc.report.runs.step_charts import step_charts
+from dmtc.report.runs.step_views import StepRow, step_rows
 from dmtc.report.runs.validation import StageScores, kept_scores, score_stages, scored_images
 from dmtc.run.folder import RunFolder
 from dmtc.tracking.progress import Progress
@@ -68,7 +71,7 @@ def write_run_report(
     report.refuse_foreign()
     try:
         others = [_other(*other, components) for other in beside]
-        remarks, rows = [], []
+        remarks, rows, of_step = [], [], []
         kept = report.claim(f"{FIGURES}/validation.json")
         scores = kept_scores(components, folder, facts.stages, kept)
         if components.is_relocated:
@@ -83,17 +86,23 @@ def write_run_report(
                 if components.run.pictures
                 else []
             )
+            of_step = step_rows(components, folder, facts) if components.run.pictures else []
         except UserError as error:
-            what = "images" if scores else "images and the scores of ensembles"
+            what = "some images" if rows else "images" if scores else "images and the scores of ensembles"
             remarks.append(f"Without {what}: {error}")
         for name, content in draw_rows(rows, components.dataset).items() if rows else ():
             report.add(f"{PICTURES}/{name}", content)
+        for row in of_step:
+            report.add(f"{PICTURES}/{file_name(row.name)}.png", draw_panels(row.panels, components.dataset))
         figures = _figures(facts, scores)
         for name, found in figures.items():
-            columns = 2 if name in ("labels", "thresholds") else 4
+            columns = 2 if name in ("labels", "steps", "thresholds") else 4
             for suffix, content in sheet(found, columns).items():
                 report.add(f"{FIGURES}/{name}{suffix}", content)
-        report.add(PAGE, page_of("run.html.jinja", _content(facts, folder, scores, rows, figures, remarks, components)))
+        report.add(
+            PAGE,
+            page_of("run.html.jinja", _content(facts, folder, scores, rows, of_step, figures, remarks, components)),
+        )
         return report.write()
     except PermissionError as error:
         raise ConfigError(
@@ -118,6 +127,7 @@ def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[
         "miou": [score] if score else [],
         "classes": [run_charts.class_chart(facts.classes, before, after, whose)],
         "labels": run_charts.label_charts(facts),
+        "steps": step_charts(facts),
         "calibration": run_charts.calibration_charts(facts),
         "thresholds": run_charts.table_charts(facts, "thresholds"),
         "precision": run_charts.table_charts(facts, "precision"),
@@ -140,6 +150,7 @@ def _content(
     folder: RunFolder,
     scores: dict[str, StageScores],
     rows: Sequence[ImageRow],
+    of_step: Sequence[StepRow],
     figures: dict[str, list[Chart]],
     remarks: list[str],
     components: Components,
@@ -159,16 +170,19 @@ def _content(
         "remarks": [*remarks, *_warnings(facts)],
         "figures": figures,
         "class_tables": run_charts.class_tables(facts),
-        "images": [
-            (row, [(panel.title, picture(panel.picture, _PANEL_WIDTH, panel.is_photo)) for panel in row.panels])
-            for row in rows
-        ],
-        "legend": legend_of(components.dataset) if rows else [],
+        "images": [(row, _sources(row.panels)) for row in rows],
+        "of_step": [(row, _sources(row.panels)) for row in of_step],
+        "legend": legend_of(components.dataset) if rows or of_step else [],
         "phases": _phases(facts),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
         "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: python run.py job=report run=RUN_DIR",
     }
+
+
+def _sources(panels: Sequence[Panel]) -> list[tuple[str, str]]:
+    """Titles and sources of <img> elements."""
+    return [(panel.title, picture(panel.picture, _PANEL_WIDTH, panel.is_photo)) for panel in panels]
 
 
 def _warnings(facts: RunFacts) -> list[str]:
