@@ -13,6 +13,7 @@ from dmtc.core.errors import DataError
 METHODS = {
     "st": ["schedule.limit_steps=3"],
     "st_plus_plus": ["schedule.limit_steps=3"],
+    "prevmatch": ["schedule.limit_steps=8", "teacher.snapshots.interval=0.25", "teacher.snapshots.most=2"],
 }
 """Overrides of a short run of each, besides those of `small`."""
 

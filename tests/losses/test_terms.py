@@ -134,3 +134,24 @@ def test_what_is_no_term_is_refused(change, told):
     (fault,) = term_faults(SPEC | change)
     with pytest.raises(ConfigError, match=told):
         raise ConfigError(fault)
+
+
+def test_the_sum_is_divided_by_the_weights_of_the_terms_that_there_are_rows_for():
+    class Some(Alike):
+        def of(self, rows):
+            return [] if rows.on == "weak" else super().of(rows)
+
+        def has(self, rows):
+            return rows.on != "weak"
+
+    spec = {"name": "mine", "terms": {}, "divide_by_weights": True}
+    spec |= {"one": CROSS_ENTROPY | {"weight": {"start": 1.5}}, "two": CROSS_ENTROPY | {"weight": {"start": 0.5}}}
+    spec |= {"absent": CROSS_ENTROPY | {"on": "weak", "weight": {"start": 7.0}}}
+    active = terms_of_stage(build_terms(spec), "start")
+    divided, logs = total_loss(active, Some([step_inputs()]))
+    torch.testing.assert_close(divided, logs["one"])
+    whole, _ = total_loss(
+        terms_of_stage(build_terms(spec | {"divide_by_weights": False}), "start"), Some([step_inputs()])
+    )
+    torch.testing.assert_close(whole, 2 * divided)
+    assert term_faults(spec | {"divide_by_weights": 3}) == ["loss.divide_by_weights should be true or false, but is 3"]

@@ -42,6 +42,23 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of the images of a batch by one labeller.
+
+    Attributes:
+        label: int64 (B, H, W), class index or `IGNORE_INDEX`.
+        confidence: float32 (B, H, W) in [0, 1].
+    """
+
+    label: Tensor
+    confidence: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Labels":
+        """Apply `change` to both."""
+        return Labels(change(self.label), change(self.confidence))
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Samples of one size, as used by a training step or an evaluation.
 
@@ -56,6 +73,7 @@ class Batch:
         ids: Image names.
         entropy: float32 (B, H, W), in nats, of the teacher's probabilities; 0 for human labels. None unless needed.
         logits: float32 (B, C, H, W), the teacher's, at the size of the images. None unless needed.
+        second: Labels of the same images by a second labeller. None unless needed.
     """
 
     image: Tensor
@@ -65,12 +83,14 @@ class Batch:
     ids: tuple[str, ...]
     entropy: Tensor | None = None
     logits: Tensor | None = None
+    second: Labels | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Apply `change` to each tensor of the batch."""
         entropy, logits = (None if each is None else change(each) for each in (self.entropy, self.logits))
         image, label, confidence = change(self.image), change(self.label), change(self.confidence)
-        return Batch(image, label, confidence, change(self.is_pseudo), self.ids, entropy, logits)
+        second = None if self.second is None else self.second.map(change)
+        return Batch(image, label, confidence, change(self.is_pseudo), self.ids, entropy, logits, second)
 
     def take(self, which: slice) -> "Batch":
         """Select a slice of the images."""
@@ -90,7 +110,17 @@ class Batch:
             return theirs.where(mask if own.dim() == mask.dim() else mask[:, None], own)
 
         maps = ("image", "label", "confidence", "entropy", "logits")
-        return replace(self, **{name: mixed(getattr(self, name), getattr(other, name)) for name in maps})
+        pasted = replace(self, **{name: mixed(getattr(self, name), getattr(other, name)) for name in maps})
+        if self.second is None:
+            return pasted
+        theirs = other.second or Labels(other.label, other.confidence)
+        label, confidence = theirs.label.where(mask, self.second.label), theirs.confidence
+        return replace(pasted, second=Labels(label, confidence.where(mask, self.second.confidence)))
+
+    def seconded(self) -> "Batch":
+        """The batch with the second labels in place of the first."""
+        assert self.second is not None, "a batch of two labellers"
+        return replace(self, label=self.second.label, confidence=self.second.confidence, second=None)
 
     @classmethod
     def cat(cls, batches: Sequence["Batch"]) -> "Batch":

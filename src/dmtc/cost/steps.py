@@ -97,6 +97,7 @@ class StageTraining:
         self._train(step, self._batch(_FEW), 1)  # allocates gradients and the optimizer's state
         few, more = (self._peak_bytes_of(images) for images in (_FEW, _MORE))
         averages = sum(student.average.bytes() for student in self._students if student.average is not None)
+        averages += sum(student.snapshots.bytes() for student in self._students if student.snapshots is not None)
         own = sum(fixed_bytes(student.model, student.optimizer) for student in self._students)
         return Memory(fixed=own + averages + few - _FEW * (more - few), per_image=more - few)
 

@@ -46,7 +46,7 @@ class AveragedWeights:
         self._followed = len(self._network)
         for module in model.modules():
             if isinstance(module, _NormBase):
-                self._network += [each for each in (module.running_mean, module.running_var) if each is not None]
+                self._network += _statistics_of(module)
                 if buffers == "own" and module.num_batches_tracked is not None:
                     self._network.append(module.num_batches_tracked)
         if buffers == "average":
@@ -93,3 +93,14 @@ class AveragedWeights:
     def _swap(self) -> None:
         for number, tensor in enumerate(self._network):
             tensor.data, self._averages[number] = self._averages[number], tensor.data
+
+
+def trained(model: SegmentationModel) -> list[Tensor]:
+    """What training changes of a network: its weights but for frozen ones, and its running statistics."""
+    norms = [module for module in model.modules() if isinstance(module, _NormBase)]
+    weights: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return weights + [statistic for norm in norms for statistic in _statistics_of(norm)]
+
+
+def _statistics_of(norm: _NormBase) -> list[Tensor]:
+    return [each for each in (norm.running_mean, norm.running_var) if each is not None]

@@ -218,7 +218,12 @@ class Components:
     @property
     def _labellers(self) -> Labellers:
         name, teacher = self.config["teacher"]["name"], self.teacher
-        return Labellers(name if teacher.in_step else None, teacher.networks, self.views.student_images)
+        return Labellers(
+            teacher=name if teacher.in_step else None,
+            networks=teacher.networks,
+            snapshots=teacher.snapshots is not None,
+            student_images=self.views.student_images,
+        )
 
     @cached_property
     def teacher(self) -> Teacher:

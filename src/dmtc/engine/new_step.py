@@ -7,9 +7,10 @@ from torch import nn
 
 from dmtc.engine.average import AveragedWeights
 from dmtc.engine.components import Components
+from dmtc.engine.snapshots import StudentSnapshots
 from dmtc.engine.step import Showing, Step
 from dmtc.engine.student import Student
-from dmtc.losses.terms import ActiveTerm, terms_of_stage
+from dmtc.losses.terms import ActiveTerm, takes_snapshots, terms_of_stage
 from dmtc.machine.processes import ALONE, Processes
 from dmtc.models import SegmentationModel
 from dmtc.pseudo.teachers import Teacher
@@ -59,7 +60,10 @@ def new_student(components: Components, phase: Phase, model: SegmentationModel, 
     average = None
     if teacher.decay is not None:
         average = AveragedWeights(model, teacher.decay, teacher.copy_steps, teacher.warmup, teacher.buffers)
-    return Student(model, _own_terms(components, phase), optimizer, average, name, teacher.score)
+    terms, snapshots = _own_terms(components, phase), None
+    if phase.teacher is not None and teacher.snapshot_rule is not None and takes_snapshots(terms):
+        snapshots = StudentSnapshots(model, teacher.snapshot_rule.of(phase.steps))
+    return Student(model, terms, optimizer, average, name, teacher.score, snapshots)
 
 
 def showing_of(components: Components, phase: Phase) -> Showing:

@@ -11,7 +11,8 @@ from dmtc.losses.terms import TermRows
 from dmtc.machine.processes import Processes
 
 Block = str
-"""Rows that are one view: "labelled", "weak", "perturbed", "strong 0", or "labelled taught" by the teacher."""
+"""Rows that are one view: "labelled", "weak", "perturbed", "strong 0"; or the same with other labels: "labelled taught"
+by the teacher, "strong 0 seconded" by the second labeller."""
 
 LABELLED, WEAK, PERTURBED = "labelled", "weak", "perturbed"
 
@@ -122,6 +123,10 @@ class Evaluated:
         self._asked += groups
         return [self._made(group) for group in groups]
 
+    def has(self, rows: TermRows) -> bool:
+        """See `TermInputs`."""
+        return any(block in self.blocks for group in groups_of(rows, self.strong) for block in group)
+
     def shares(self, divisors: Sequence[Tensor]) -> Sequence[Tensor | float]:
         """See `TermInputs`."""
         if self.totals is not None:
@@ -150,6 +155,9 @@ def groups_of(rows: TermRows, strong_views: int) -> list[tuple[Block, ...]]:
     """The blocks that a term is of; each group is evaluated by itself."""
     labelled = LABELLED if rows.target == "own" else taught_block(LABELLED)
     learned = [strong(number) for number in range(strong_views)] or [WEAK]
+    if rows.target == "snapshots":
+        of = {"unlabelled": learned, "weak": [WEAK], "perturbed": [PERTURBED]}
+        return [(seconded_block(block),) for block in of[rows.on]]
     match rows.on:
         case "labelled":
             return [(labelled,)]
@@ -168,9 +176,15 @@ def taught_block(block: Block) -> Block:
     return f"{block} taught"
 
 
+def seconded_block(block: Block) -> Block:
+    """The same rows with the labels of the second labeller."""
+    return f"{block} seconded"
+
+
 def shown(block: Block) -> Block:
     """The block in a pass whose rows these are; perturbed copies are of the weak views."""
-    return f"{PERTURBED} {WEAK}" if block == PERTURBED else block.removesuffix(" taught")
+    rows = block.removesuffix(" taught").removesuffix(" seconded")
+    return f"{PERTURBED} {WEAK}" if rows == PERTURBED else rows
 
 
 def valid_pixels(batch: Batch) -> Tensor:

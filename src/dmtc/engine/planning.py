@@ -6,7 +6,7 @@ from typing import Any
 from dmtc.config.methods import methods_of_terms
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError
-from dmtc.losses.terms import Term, terms_of_stage
+from dmtc.losses.terms import Term, takes_snapshots, terms_of_stage
 from dmtc.schedule import Counts, Labellers, Phase, build_plan
 from dmtc.schedule.plans import left_out
 
@@ -37,6 +37,11 @@ def checked_plan(
             raise ConfigError(
                 f"loss.{taught[0]}.target={next(term.rows.target for term in active if term.name == taught[0])} needs a"
                 f" teacher inside the step, such as teacher=average; phase {phase.name} has none"
+            )
+        if takes_snapshots(active) and not labellers.snapshots and counts.unlabelled:
+            raise ConfigError(
+                "a term has target=snapshots, but none are kept: set teacher.snapshots.interval, .most and .drawn, such"
+                " as 0.025, 8 and 3"
             )
     return plan
 

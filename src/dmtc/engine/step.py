@@ -23,6 +23,7 @@ from dmtc.engine.passes import (
     Places,
     groups_of,
     part_of,
+    seconded_block,
     strong,
     taught_block,
     valid_pixels,
@@ -119,12 +120,14 @@ class Step:
 
         if self._drop_nonfinite and (fault := self._fault(values)):
             self._restore(statistics)
+            self._take_snapshots(number)
             values.fault = fault
             return values
         for student in self.students:
             student.optimizer.step()
             if student.average is not None:
                 student.average.update(number + 1)
+        self._take_snapshots(number)
         return values
 
     def train(self) -> None:
@@ -177,6 +180,7 @@ class Step:
         """The rows of a step, those passes that labels come from, and the labels for each student."""
         rows = self._rows(batch)
         taught = self.teaching.ahead(rows, self.students)
+        taught = self.teaching.by_snapshots(rows, taught, self.students, number, draw)
         outputs = [Outputs() for _ in self.students]
         if self._early:
             self._show_early(rows, outputs, batch, number, draw)
@@ -205,13 +209,16 @@ class Step:
 
     def _views_of(self, rows: Rows, taught: Taught, draw: Draw, maker: ViewMaker) -> dict[Block, Batch]:
         """Images and labels of each view of a student."""
-        blocks = {LABELLED: maker.labelled(rows, draw), WEAK: taught.weak, PERTURBED: taught.weak}
+        blocks = {LABELLED: maker.labelled(rows, draw)}
+        if rows.counts[0]:
+            blocks |= {WEAK: taught.weak, PERTURBED: taught.weak}
         if taught.labelled is not None:
             blocks[taught_block(LABELLED)] = taught.labelled
         if self._strong and rows.counts[0]:
             views = maker.strong(rows, taught.weak, taught.extra, draw)
             blocks |= {strong(each): view for each, view in enumerate(views)}
-        return blocks
+        seconded = {name: batch for name, batch in blocks.items() if batch.second is not None}
+        return blocks | {seconded_block(name): batch.seconded() for name, batch in seconded.items()}
 
     def _show(
         self,
@@ -253,6 +260,11 @@ class Step:
         """Say what is not finite, if anything; waits for the device and the other processes."""
         loss = float(self.processes.all_reduce(values.sums["loss"].clone()))
         return nonfinite(loss, float(values.gradient_norm))
+
+    def _take_snapshots(self, number: int) -> None:
+        for student in self.students:
+            if student.snapshots is not None:
+                student.snapshots.update(number + 1)
 
     def _statistics(self) -> list[list[Tensor]]:
         """Copies of the running statistics, into which a dropped forward pass may bring NaN."""

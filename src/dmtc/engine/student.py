@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmtc.core.types import Batch
 from dmtc.engine.average import AveragedWeights
 from dmtc.engine.passes import PERTURBED, Block, Outputs, Places, is_strong, strong
+from dmtc.engine.snapshots import StudentSnapshots
 from dmtc.losses.base import inputs_of
 from dmtc.losses.terms import ActiveTerm
 from dmtc.models import SegmentationModel
@@ -30,6 +31,7 @@ class Student:
         average: Average of the model's weights, updated after every step; None for no average.
         name: Prefix of its logged values, as in "a/supervised", when several students share a step.
         score: Which weights are saved and passed on, if there is an average.
+        snapshots: Earlier states of the model that label its images; None for none.
     """
 
     model: SegmentationModel
@@ -38,6 +40,7 @@ class Student:
     average: AveragedWeights | None = None
     name: str = ""
     score: Scored = "average"
+    snapshots: StudentSnapshots | None = None
 
     @property
     def scored(self) -> tuple[Scored, ...]:
@@ -73,6 +76,7 @@ class Student:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state(),
+            "snapshots": None if self.snapshots is None else self.snapshots.state(),
             "terms": {term.name: term.loss.state_dict() for term in self.terms if isinstance(term.loss, nn.Module)},
         }
 
@@ -82,6 +86,8 @@ class Student:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.restore(state["average"])
+        if self.snapshots is not None:
+            self.snapshots.restore(state["snapshots"])
         for term in self.terms:
             if isinstance(term.loss, nn.Module):
                 term.loss.load_state_dict(state["terms"][term.name])

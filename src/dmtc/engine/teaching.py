@@ -1,19 +1,21 @@
 """Labels of a step's unlabelled images, by a teacher inside the step."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from dmtc.core.types import IGNORE_INDEX, Batch
+from dmtc.core.types import IGNORE_INDEX, Batch, Labels
 from dmtc.engine.passes import LABELLED, WEAK, Outputs
-from dmtc.engine.rows import Rows
+from dmtc.engine.rows import Draw, Rows
+from dmtc.engine.student import Student
 from dmtc.losses.base import upsample
 from dmtc.losses.selection import ClassShare, Pixels
 from dmtc.losses.terms import Target
 from dmtc.machine.processes import ALONE, Processes
+from dmtc.pseudo.snapshots import SnapshotDraw
 from dmtc.pseudo.teachers import Learner, Teacher
 
 
@@ -71,9 +73,28 @@ class Teaching:
         """Label all rows by the students' own passes, for each student."""
         return [
             replace(
-                each, weak=self._by(rows.weak, WEAK, index, outputs), labelled=self._labelled_by(rows, index, outputs)
+                each, weak=self._by(each.weak, WEAK, index, outputs), labelled=self._labelled_by(rows, index, outputs)
             )
             for index, each in enumerate(taught)
+        ]
+
+    def by_snapshots(
+        self, rows: Rows, taught: Sequence[Taught], students: Sequence[Student], done: int, draw: Draw
+    ) -> list[Taught]:
+        """Add the labels of earlier states of each student, once there are any and if any term takes them.
+
+        Args:
+            rows: The rows of the step.
+            taught: Their labels so far.
+            students: The students.
+            done: The steps that are done.
+            draw: For the draw of the states.
+        """
+        return [
+            self._by_snapshots(rows, each, student, student.snapshots.draw(done, draw("snapshots", student.name)))
+            if student.snapshots is not None and rows.counts[0]
+            else each
+            for each, student in zip(taught, students, strict=True)
         ]
 
     def of_whole(self, batch: Batch, student: int, students: Sequence[Learner]) -> Batch:
@@ -100,17 +121,39 @@ class Teaching:
         """Label images by a pass of the teacher's own."""
         if not batch.ids:
             return batch
-        logits = []
-        for voter in self.teacher.voters(student, len(students)):
-            learner = students[voter.student]
-            with ExitStack() as stack:
-                stack.enter_context(voter.in_place(learner))
-                learner.model.train(training)
-                stack.callback(learner.model.train)
-                device = batch.image.device.type
-                stack.enter_context(torch.autocast(device, self.precision, enabled=self.precision.itemsize < 4))
-                logits.append(learner.model.maps(batch.image, embedding=False).logits)
+        voters = [(voter, students[voter.student]) for voter in self.teacher.voters(student, len(students))]
+        logits = [self._logits(batch, learner, voter.in_place(learner), training) for voter, learner in voters]
         return self._with_labels(batch, logits)
+
+    def _by_snapshots(self, rows: Rows, taught: Taught, student: Student, drawn: SnapshotDraw | None) -> Taught:
+        if drawn is None:
+            return taught
+
+        def seconded(own: Batch, padded: Batch) -> Batch:
+            labelled = self._pass_of_snapshots(padded, student, drawn)
+            return replace(own, second=Labels(labelled.label, labelled.confidence))
+
+        extra = None if taught.extra is None or rows.extra is None else seconded(taught.extra, rows.extra)
+        return replace(taught, weak=seconded(taught.weak, rows.weak), extra=extra)
+
+    @torch.no_grad()
+    def _pass_of_snapshots(self, batch: Batch, student: Student, drawn: SnapshotDraw) -> Batch:
+        """Label images by the weighted sum of the logits of earlier states of a student."""
+        if not batch.ids:
+            return batch
+        assert student.snapshots is not None
+        logits = {step: self._logits(batch, student, student.snapshots.in_place(step), False) for step in drawn.steps}
+        return self._with_labels(batch, [drawn.ensemble(logits)])
+
+    def _logits(self, batch: Batch, learner: Learner, place: AbstractContextManager[None], training: bool) -> Tensor:
+        """The logits of a network with some weights in place."""
+        with ExitStack() as stack:
+            stack.enter_context(place)
+            learner.model.train(training)
+            stack.callback(learner.model.train)
+            device = batch.image.device.type
+            stack.enter_context(torch.autocast(device, self.precision, enabled=self.precision.itemsize < 4))
+            return learner.model.maps(batch.image, embedding=False).logits
 
     def _by(self, batch: Batch, block: str, student: int, outputs: Sequence[Outputs]) -> Batch:
         voters = self.teacher.voters(student, len(outputs))

@@ -19,9 +19,10 @@ Scored = Literal["all", "labelled", "unlabelled", "weak", "perturbed"]
 """The images that a term is of: the labelled ones; what is learned from unlabelled ones (each strong view by itself, or
 the weak view if there are none); both together; the weak views; the copies with perturbed features."""
 
-Target = Literal["own", "teacher", "teacher_everywhere"]
+Target = Literal["own", "teacher", "teacher_everywhere", "snapshots"]
 """The labels that a term takes: every image's own (masks for labelled images, the teacher's labels for the others); the
-teacher's for labelled images, too, wherever these have a label; or even where they have none."""
+teacher's for labelled images, too, wherever these have a label; or even where they have none; or, for unlabelled images
+alone, those of earlier states of the student, as soon as there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Term:
     weight: TermWeight
     rows: TermRows
     ramp: Ramp | None
+    divided: bool = False
 
 
 class ActiveTerm(NamedTuple):
@@ -61,6 +63,7 @@ class ActiveTerm(NamedTuple):
         loss: Its loss.
         rows: The images it is of.
         ramp: How its weight changes over a phase; None: not at all.
+        divided: Whether the sum of the terms is divided by the sum of their weights.
     """
 
     name: str
@@ -68,6 +71,7 @@ class ActiveTerm(NamedTuple):
     loss: Loss
     rows: TermRows = TermRows()
     ramp: Ramp | None = None
+    divided: bool = False
 
     def weight_at(self, progress: float) -> float:
         """The weight after the done share of a phase, in [0, 1)."""
@@ -86,6 +90,10 @@ class TermInputs(Protocol):
         """The inputs of a term: one for each group of images whose loss is a value of its own; their mean counts."""
         ...
 
+    def has(self, rows: TermRows) -> bool:
+        """Whether the whole batch has rows that a term is of."""
+        ...
+
     def shares(self, divisors: Sequence[Tensor]) -> Sequence[Tensor | float]:
         """The share of this part of the batch in the sums of the whole batch, for each divisor of a value."""
         ...
@@ -96,7 +104,7 @@ def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: entry for name, entry in spec.items() if isinstance(entry, Mapping) and name not in _OPTIONS}
 
 
-_OPTIONS = ("name", "terms", "gamma", "contrast_weight")
+_OPTIONS = ("name", "terms", "gamma", "contrast_weight", "divide_by_weights")
 """The options in the `loss` part of a config that are not terms."""
 
 _OF_EVERY_TERM = ("weight", "on", "target", "ramp")
@@ -112,6 +120,8 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
     ]
     if not isinstance(spec.get("name"), str):
         faults.append(f"loss.name should be a name, but is {spec.get('name')!r}")
+    if not isinstance(spec.get("divide_by_weights", False), bool):
+        faults.append(f"loss.divide_by_weights should be true or false, but is {spec['divide_by_weights']!r}")
     declared = spec.get("terms")
     if not isinstance(declared, Mapping) or not all(isinstance(name, str) for name in declared.values()):
         faults.append(f"loss.terms should name the loss of each term, but is {declared!r}")
@@ -127,6 +137,8 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
         for key, choices in (("on", Scored), ("target", Target)):
             if key in entry and entry[key] not in get_args(choices):
                 faults.append(f"{where}.{key} should be one of {', '.join(get_args(choices))}, but is {entry[key]!r}")
+        if entry.get("target") == "snapshots" and entry.get("on", "all") in ("labelled", "all"):
+            faults.append(f"{where}.target=snapshots goes with on: unlabelled, weak or perturbed")
         if entry.get("ramp") is not None:
             faults += RAMPS.faults(entry["ramp"], f"{where}.ramp")
     return faults
@@ -146,6 +158,7 @@ def build_terms(spec: Mapping[str, Any]) -> list[Term]:
             TermWeight(**entry["weight"]),
             TermRows(**{key: entry[key] for key in ("on", "target") if key in entry}),
             None if entry.get("ramp") is None else RAMPS.build(entry["ramp"], f"loss.{name}.ramp"),
+            spec.get("divide_by_weights", False),
         )
         for name, entry in term_specs(spec).items()
     ]
@@ -161,7 +174,7 @@ def terms_of_stage(terms: list[Term], stage: Stage) -> list[ActiveTerm]:
         ConfigError: There are none.
     """
     active = [
-        ActiveTerm(term.name, getattr(term.weight, stage), term.loss, term.rows, term.ramp)
+        ActiveTerm(term.name, getattr(term.weight, stage), term.loss, term.rows, term.ramp, term.divided)
         for term in terms
         if getattr(term.weight, stage) != 0
     ]
@@ -177,8 +190,15 @@ def needs_embedding(terms: list[Term]) -> bool:
     return any("embedding" in inputs_of(term.loss) for term in active)
 
 
+def takes_snapshots(active: Sequence[ActiveTerm]) -> bool:
+    """Whether any term takes the labels of earlier states of the student."""
+    return any(term.rows.target == "snapshots" for term in active)
+
+
 def total_loss(active: Sequence[ActiveTerm], inputs: TermInputs) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the terms, and each term's value and logs, detached and still on the device.
+
+    Where the terms say so, the sum is divided by the weights of those that there are rows for.
 
     All count by the share of these images in the whole batch, so that the sums over its parts are those of the batch.
     """
@@ -196,6 +216,8 @@ def total_loss(active: Sequence[ActiveTerm], inputs: TermInputs) -> tuple[Tensor
         for name, log in {term.name: value.loss.detach(), **_prefixed(term.name, value.logs)}.items():
             weighted = log.float() * share / count
             logs[name] = logs[name] + weighted if name in logs else weighted
+    if any(term.divided for term in active):
+        total = total / (sum(term.weight_at(inputs.progress) for term in active if inputs.has(term.rows)) or 1.0)
     return torch.as_tensor(total), logs
 
 

@@ -87,6 +87,30 @@ class Snapshots:
         return SnapshotDraw(tuple(kept[index] for index in chosen), tuple(weights.tolist()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SnapshotRule:
+    """Like `Snapshots`, for phases of any length.
+
+    Attributes:
+        interval: Share of a phase between two snapshots, in (0, 1).
+        most: See `Snapshots`.
+        drawn: See `Snapshots`.
+    """
+
+    interval: float
+    most: int
+    drawn: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval < 1:
+            raise ConfigError(f"teacher.snapshots.interval should be a share in (0, 1), but is {self.interval!r}")
+        self.of(1)
+
+    def of(self, steps: int) -> Snapshots:
+        """The snapshots of a phase of so many steps."""
+        return Snapshots(interval=max(1, round(self.interval * steps)), most=self.most, drawn=self.drawn)
+
+
 def triangle(progress: float) -> float:
     """A weight that rises from 0 to 1 in the first half of a phase and falls to 0 in the second.
 

@@ -4,14 +4,15 @@ A teacher inside the step is a choice of networks whose mean probabilities label
 moving average, or the other networks that learn in the same step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from dmtc.core.errors import ConfigError
-from dmtc.core.registry import Registry, raise_faults
+from dmtc.core.registry import Registry, argument_faults, raise_faults
 from dmtc.models import SegmentationModel
+from dmtc.pseudo.snapshots import SnapshotRule
 
 Pass = Literal["eval", "train", "student"]
 """A teacher's forward pass: its own without gradient, in evaluation or training mode, or that of the student's step."""
@@ -74,6 +75,8 @@ class Teacher:
         buffers: Whether running statistics of batch normalization are averaged, or are the average's own, moved by its
             own passes in training mode.
         score: Which weights are scored, saved and passed on to later phases, if an average is kept.
+        snapshots: Options of a `SnapshotRule`, if earlier states of each student label its images, too; terms take
+            these labels by `target: snapshots`.
     """
 
     in_step: ClassVar[bool] = True
@@ -84,9 +87,13 @@ class Teacher:
     warmup: bool
     buffers: Literal["average", "own"]
     score: Scored
+    snapshots: dict[str, Any] | None
 
     def __post_init__(self) -> None:
         faults = []
+        if self.snapshots is not None:
+            faults += argument_faults(SnapshotRule, self.snapshots, "teacher.snapshots")
+            faults += [] if faults else _faults_of(self.snapshots)
         if self.decay is not None and not 0 < self.decay < 1:
             faults.append(
                 f"teacher.decay should be a number between 0 and 1, such as 0.99, or null, but is {self.decay}"
@@ -94,6 +101,11 @@ class Teacher:
         if self.copy_steps < 0:
             faults.append(f"teacher.copy_steps should be at least 0, but is {self.copy_steps}")
         raise_faults(faults)
+
+    @property
+    def snapshot_rule(self) -> SnapshotRule | None:
+        """Which earlier states of each student label, too."""
+        return None if self.snapshots is None else SnapshotRule(**self.snapshots)
 
     @property
     def runs(self) -> Pass:
@@ -106,9 +118,16 @@ class Teacher:
 
     def for_stored_labels(self) -> "Teacher":
         """The same average of the student, but no labels inside the step."""
-        return Stored(
-            decay=self.decay, copy_steps=self.copy_steps, warmup=self.warmup, buffers=self.buffers, score=self.score
-        )
+        options = {name: getattr(self, name) for name in ("decay", "copy_steps", "warmup", "buffers", "score")}
+        return Stored(**options, snapshots=None)
+
+
+def _faults_of(snapshots: Mapping[str, Any]) -> list[str]:
+    try:
+        SnapshotRule(**snapshots)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 TEACHERS: Registry[Teacher] = Registry("teacher")
@@ -127,7 +146,7 @@ class Stored(Teacher):
         return ()
 
 
-STORED = Stored(decay=None, copy_steps=0, warmup=True, buffers="average", score="average")
+STORED = Stored(decay=None, copy_steps=0, warmup=True, buffers="average", score="average", snapshots=None)
 """Labels of an earlier phase, and no average of the student."""
 
 

@@ -38,11 +38,13 @@ class Labellers:
     Attributes:
         teacher: Name of the teacher inside the step; None if an earlier phase labels all images.
         networks: Number of networks that take their steps together.
+        snapshots: Whether earlier states of the networks label, too.
         student_images: (labelled, unlabelled) images per step -> images that pass forward and backward in it.
     """
 
     teacher: str | None = None
     networks: int = 1
+    snapshots: bool = False
     student_images: Callable[[int, int], int] = lambda labelled, unlabelled: labelled + unlabelled
 
 

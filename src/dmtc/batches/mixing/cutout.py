@@ -5,11 +5,12 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dmtc.batches.mixing import masks
 from dmtc.batches.mixing.base import MIXERS, Mixer, probability_faults
 from dmtc.core.registry import raise_faults
-from dmtc.core.types import IGNORE_INDEX, Batch
+from dmtc.core.types import IGNORE_INDEX, Batch, Labels
 
 
 @MIXERS.register("cutout")
@@ -56,9 +57,15 @@ def without(batch: Batch, boxes: masks.Boxes, noise: np.random.Generator | None 
     if noise is not None:
         draws = noise.integers(0, 256, tuple(batch.image.shape), np.uint8)
         filling = masks.moved(draws, batch.image.device).to(batch.image.dtype)
+    own, second = _without(Labels(batch.label, batch.confidence), gone), batch.second
     return replace(
         batch,
         image=filling.where(gone[:, None], batch.image),
-        label=batch.label.masked_fill(gone, IGNORE_INDEX),
-        confidence=batch.confidence.masked_fill(gone, 0),
+        label=own.label,
+        confidence=own.confidence,
+        second=None if second is None else _without(second, gone),
     )
+
+
+def _without(labels: Labels, gone: Tensor) -> Labels:
+    return Labels(labels.label.masked_fill(gone, IGNORE_INDEX), labels.confidence.masked_fill(gone, 0))

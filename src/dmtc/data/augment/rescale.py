@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dmtc.core.registry import raise_faults
-from dmtc.core.types import IGNORE_INDEX, Batch
+from dmtc.core.types import IGNORE_INDEX, Batch, Labels
 from dmtc.data.augment.geometry import window
 
 
@@ -80,6 +80,7 @@ class Rescale:
             confidence=_moved(batch.confidence, places, 0),
             entropy=None if batch.entropy is None else _moved(batch.entropy, places, 0),
             logits=None if batch.logits is None else _moved(batch.logits, places, 0),
+            second=None if batch.second is None else _moved_labels(batch.second, places),
         )
 
     def _place(self, size: Sequence[int], rng: np.random.Generator) -> _Place:
@@ -90,6 +91,10 @@ class Rescale:
         flip = bool(draws[3] < self.flip)
         target_columns = slice(size[1] - columns, size[1]) if flip else slice(0, columns)
         return _Place((source_rows, source_columns), (rows, columns), (slice(0, rows), target_columns), flip)
+
+
+def _moved_labels(labels: Labels, places: Sequence[_Place]) -> Labels:
+    return Labels(_moved(labels.label, places, IGNORE_INDEX), _moved(labels.confidence, places, 0))
 
 
 def _moved(maps: Tensor, places: Sequence[_Place], padding: int, smooth: bool = False) -> Tensor:
