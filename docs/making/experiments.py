@@ -55,7 +55,7 @@ def published_lines(header: str) -> list[tuple[dict[str, str], str]]:
     for line in re.findall(r"^# published: (.+)$", header, re.MULTILINE):
         if several := re.fullmatch(r"((?:\S+ \d+\.\d+(?:, )?)+) \((.+)\)", line):
             found.append((dict(pair.split() for pair in several[1].split(", ")), several[2]))
-        elif one := re.fullmatch(r"(\d+\.\d+) mIoU \((.+)\)", line):
+        elif one := re.match(r"(\d+\.\d+) mIoU \((.+?)\)", line):
             found.append(({"": one[1]}, one[2]))
         elif line.startswith("none"):
             found.append(({}, line))

@@ -85,13 +85,17 @@ def test_a_header_has_the_command_and_says_whose_figures_on_which_lists(name):
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_recipe_plans_one_long_phase(name, roots):
+def test_a_recipe_has_the_plan_of_its_settings(name, roots):
     given = [f"experiment={name}", f"dataset.root={roots[DATASETS[name]]}", *split_of(name), "run.device=cpu"]
     components = Components(settle(dmtc.compose(given)))
     config = components.config
     assert name.startswith(config["method"]["name"] + "_")
-    assert [phase.trainee for phase in components.plan] == (["a", "b"] if name.startswith("cps") else ["a"])
+    trainees = {"cps": "ab", "st": "aaa"}.get(name.split("_")[0], "a")
+    assert "".join(phase.trainee for phase in components.plan) == trainees
     for phase in components.plan:
+        if name.startswith("st_"):
+            assert phase.steps > 0
+            continue
         if name.startswith("supervised"):
             assert (phase.stage, phase.steps) == ("start", config["schedule"]["start"]["steps"])
             continue
@@ -120,6 +124,13 @@ PUBLISHED = {
     "reco_voc_60": (321, 10, None, 2.5e-3, 2.5e-3, 5e-4),
     "classmix_cityscapes_20": (512, 2, None, 2.5e-3, 2.5e-3, 5e-4),
 }
+
+
+def test_the_retrainings_of_st_plus_plus_have_the_published_lengths(roots):
+    """80 epochs of the better half, then 80 of all; 16 images a step, half of them pseudo-labelled."""
+    given = ["experiment=st_plus_plus_voc_r101", f"dataset.root={roots['voc']}", "split=dmt", "split.ratio=4"]
+    plan = Components(settle(dmtc.compose([*given, "schedule.rounds.pseudo_batch=1", "run.device=cpu"]))).plan
+    assert [phase.steps for phase in plan] == [80, 80 * 6, 80 * 12]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
