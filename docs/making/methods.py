@@ -48,7 +48,7 @@ def settings_table(method: str, old: str) -> str:
 
 
 def settings(method: str) -> dict[str, str]:
-    """The settings of a method that are not those of the supervised baseline, as on a command line; with VOC's values."""
+    """The settings of a method that are not those of the supervised baseline; what data sets set is as on VOC."""
     own, baseline = (dict(_leaves(_parts(each))) for each in (method, "supervised"))
     if method == "supervised":
         changed = {key: value for key, value in own.items() if key.startswith(("schedule", "loss.supervised."))}
@@ -68,7 +68,7 @@ def _parts(method: str) -> dict[str, Any]:
 def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if name in ("loss.name", "loss.terms", "loss.gamma", "loss.contrast_weight"):
+        if name in ("loss.name", "loss.terms", "loss.gamma", "loss.contrast_weight") or (key, value) == ("ramp", None):
             continue
         if isinstance(value, Mapping) and key not in WHOLE:
             yield from _leaves(value, f"{name}.")
