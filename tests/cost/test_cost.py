@@ -188,6 +188,9 @@ def test_the_page_tells_shares_and_what_limits():
     lines = [line.split() for line in cost_page(cost, "machine").splitlines()]
     assert ["start", "8", "0.500", "16.0", "50%", "10%", "10.80", "GB", "yes", "25%"] in lines
     assert ["start", "4.00", "16.0", "4", "2"] in lines
+    place = lines.index(["added", "to", "a", "step", "of", "the", "teacher"])
+    assert lines[place + 2] == ["start", "100%"]
+    assert cost.to_json()["stages"][0]["adds"] == {"teacher": pytest.approx(1.0)}
     assert ["scored", "5.00", "10.0", "50%"] in lines
     assert lines[-1] == ["all", "1.0", "min"]
 

@@ -212,6 +212,27 @@ def test_the_method_of_the_page(command, small, written):
     assert one_run == train
 
 
+def test_the_method_of_the_page_that_labels_inside_the_step(command, small, written):
+    train, sweep = given("surest")
+    code, _, err = command(*train, *small, "run.log_every=1", small_run=False)
+    assert code == 0, err
+    (path,) = (written / "outputs").rglob("results.json")
+    assert json.loads(path.read_text())["method"] == "surest"
+    kept = [record["unlabelled/kept"] for record in metrics_of(written) if "unlabelled/kept" in record]
+    assert kept
+    assert all(0 < share <= 1 for share in kept)
+    code, out, err = command(*train, "job=plan", small_run=False)
+    assert code == 0, err
+    assert "selected by surest_of_image (share 0.5)" in out
+    assert [a.replace("fixmatch_ema,", "") for a in sweep if a != "-m" and not a.startswith("seed=")] == train
+
+
+def test_that_method_is_at_most_40_lines():
+    own = [text for text in EXTENDING if "surest" in file_of(text)]
+    assert len(own) == 3
+    assert sum(len(text.strip().splitlines()) for text in own) <= 40
+
+
 def test_the_network_of_the_page(command, written):
     write_folder(written / "pictures")
     (arguments,) = given("models")

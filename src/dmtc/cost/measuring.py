@@ -127,6 +127,11 @@ def _plan(
                 name="pseudo-labels to score", times=with_teacher * len(components.split.unlabelled), seconds=truth
             )
         )
+    known = sum(id in components.dataset.masks for id in components.split.unlabelled)
+    compared = min(known, components.run.scored_unlabelled) if components.run.score_pseudo_labels else 0
+    times = compared * sum(phase.evaluations for phase in components.plan if phase.teacher is not None)
+    if times:
+        plan.append(PlanPart(name="labels in the step to score", times=times, seconds=1 / evaluation.images_per_s))
     scored = sum(phase.evaluations for phase in components.plan) + len(components.networks)
     times = scored * len(components.dataset.val)
     plan.append(PlanPart(name="images to score", times=times, seconds=1 / evaluation.images_per_s))

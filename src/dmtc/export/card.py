@@ -72,8 +72,8 @@ def model_card(
     parts = [
         _head(description),
         f"# {description['method']} on {task['dataset']}: {len(names)} classes",
-        f"Semantic segmentation by {which}, {description['checkpoint']} weights, trained with dmtc"
-        f" {description['version']}.",
+        f"Semantic segmentation by {which}, {description['checkpoint']} weights{_average(description)}, trained with"
+        f" dmtc {description['version']}.",
         "## Use\n\n" + "\n\n".join(uses),
         _input(description),
         "## Scores\n\n" + _scores(description),
@@ -82,6 +82,10 @@ def model_card(
         "## License\n\n" + _license(description),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _average(description: Mapping[str, Any]) -> str:
+    return " (the moving average over the steps of training, which was scored)" if description.get("averaged") else ""
 
 
 def _sizes(size: tuple[int, int] | None) -> str:

@@ -45,9 +45,10 @@ def describe(
         license: License of the weights, or None.
 
     Returns:
-        `networks`, `checkpoint`, `task` (data set, classes, colors, reduction), `models` (what each network is built
-        from), `normalization` of each, `starting_weights` of each, `license`, `method`, `config`, `results` (from
-        results.json; None for an unfinished run), `version`, `format_version`.
+        `networks`, `checkpoint`, `averaged` (whether the weights are the moving average over the steps), `task` (data
+        set, classes, colors, reduction), `models` (what each network is built from), `normalization` of each,
+        `starting_weights` of each, `license`, `method`, `config`, `results` (from results.json; None for an unfinished
+        run), `version`, `format_version`.
     """
     results = folder.read_results()
     config = _without_folders({k: v for k, v in components.config.items() if k not in _OF_THE_MACHINE})
@@ -57,6 +58,7 @@ def describe(
         "version": __version__,
         "networks": "".join(models),
         "checkpoint": checkpoint,
+        "averaged": components.teacher.decay is not None and components.teacher.score == "average",
         "task": components.task.to_json(),
         "models": {letter: architecture(components.model_spec(letter)) for letter in models},
         "normalization": {letter: _normalization(model) for letter, model in models.items()},

@@ -17,7 +17,15 @@ def cost_page(cost: Cost, device: str) -> str:
     """
     free = "" if cost.free_bytes is None else f"; {_size(cost.free_bytes)} of memory were free"
     rate = f"a large matrix product runs at {cost.matrix_rate / 1e12:.3g} TFLOP/s"
-    parts = [f"{device}; {rate}{free}", _steps(cost), _memory(cost), _reading(cost), _whole_images(cost), _plan(cost)]
+    parts = [
+        f"{device}; {rate}{free}",
+        _steps(cost),
+        *_inside(cost),
+        _memory(cost),
+        _reading(cost),
+        _whole_images(cost),
+        _plan(cost),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -41,6 +49,18 @@ def _steps(cost: Cost) -> str:
             ]
             rows.append([*row, _percent(stage.embedding_adds if own else None)] if added else row)
     return text_table([*columns, f"{added} adds"] if added else columns, rows)
+
+
+def _inside(cost: Cost) -> list[str]:
+    """What teacher, mixing and colors add to a step, if any step has them."""
+    parts = list(dict.fromkeys(part for stage in cost.stages for part in stage.seconds_without))
+    if not parts:
+        return []
+    rows = [[stage.stage, *(_percent(stage.adds(part)) for part in parts)] for stage in cost.stages]
+    return [
+        text_table(["added to a step of the", *parts], rows)
+        + "\neach: the time that the step takes longer than without it, as a share of that"
+    ]
 
 
 def _memory(cost: Cost) -> str:
