@@ -115,6 +115,7 @@ def _concepts_online(parts: Mapping[str, Any]) -> list[str]:
     who = [f"`{teacher['name']}`"] + [f"{teacher['decay']}"] * (teacher["decay"] is not None)
     who += [f"{teacher['mode']} mode" if teacher["mode"] != "student" else "same pass"]
     who += ["own buffers"] * (teacher["buffers"] == "own")
+    who += ["snapshots"] * (teacher["snapshots"] is not None)
     passes = " ".join(f"[{', '.join(names)}]" for names in views["passes"])
     strong = f", {views['strong']} strong" if views["strong"] else ""
     unlabelled = parts["loss"]["unlabelled"]

@@ -142,7 +142,9 @@ def test_settings_are_the_published_ones(name):
     assert (online["labelled_batch"], online["unlabelled_batch"], online["epochs"]) == (batch, batch, epochs)
     assert (online["learning_rate"] * rate, online["learning_rate"]) == pytest.approx((backbone, heads))
     assert config["schedule"]["optimizer"]["weight_decay"] == pytest.approx(decay)
-    offset = {"unimatch": 1, "fixmatch": 1, "augseg": 0, "cps": 0}.get(name.split("_")[0])  # None: by epoch
+    offset = {"unimatch": 1, "fixmatch": 1, "prevmatch": 1, "augseg": 0, "cps": 0}.get(
+        name.split("_")[0]
+    )  # None: by epoch
     assert config["schedule"]["rate"].get("offset") == offset
 
 
