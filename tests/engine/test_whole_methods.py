@@ -14,6 +14,15 @@ METHODS = {
     "st": ["schedule.limit_steps=3"],
     "st_plus_plus": ["schedule.limit_steps=3"],
     "prevmatch": ["schedule.limit_steps=8", "teacher.snapshots.interval=0.25", "teacher.snapshots.most=2"],
+    "u2pl": [
+        "schedule.limit_steps=5",
+        "loss.contrastive.bank_size=60",
+        "loss.contrastive.bank_size_of_first=80",
+        "loss.contrastive.low_rank=1",
+        "loss.contrastive.high_rank=6",
+        "loss.contrastive.same_label=false",
+        "loss.contrastive.min_probability=0.0",
+    ],
 }
 """Overrides of a short run of each, besides those of `small`."""
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from dmtc.core.errors import ConfigError
-from dmtc.core.types import LossValue, StepInputs
+from dmtc.core.types import LossValue, Maps, StepInputs
 from dmtc.losses import LOSSES, evaluate_loss, inputs_of, upsample
 from dmtc.losses.base import masked_mean
 from registered import own_names
@@ -33,6 +33,7 @@ def step():
         generator=torch.Generator().manual_seed(0),
         entropy=torch.rand(2, 9, 9),
         teacher_logits=torch.randn(2, 4, 9, 9),
+        teacher_maps=Maps(torch.randn(2, 4, 3, 3), torch.randn(2, 8, 3, 3)),
     )
 
 
@@ -170,7 +171,16 @@ def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, com
         maps = logits.clone().requires_grad_(), embedding.clone().requires_grad_()
         draws = torch.Generator().manual_seed(1)
         rows = torch.tensor([True, False])
-        step = StepInputs(*maps, label, confidence, rows, draws, entropy, teacher)
+        step = StepInputs(
+            *maps,
+            label,
+            confidence,
+            rows,
+            draws,
+            entropy,
+            teacher,
+            teacher_maps=Maps(logits.flip(0), embedding.flip(0)),
+        )
         evaluate_loss(copy.deepcopy(loss), step).loss.backward()
         return [map.grad for map in maps if map.grad is not None]
 

@@ -192,6 +192,8 @@ class StepInputs:
         teacher_logits: float32 (B, C, H, W) without gradient, or None.
         progress: The done share of the phase, in [0, 1).
         processes: The processes whose rows together are the batch; None for a single one.
+        teacher_maps: The teacher's maps of the images that the student sees, without gradient; None without a teacher
+            inside the step.
     """
 
     logits: Tensor
@@ -204,6 +206,7 @@ class StepInputs:
     teacher_logits: Tensor | None = None
     progress: float = 0.0
     processes: Together | None = None
+    teacher_maps: Maps | None = None
 
     @classmethod
     def of(
@@ -213,6 +216,7 @@ class StepInputs:
         generator: torch.Generator,
         progress: float = 0.0,
         processes: Together | None = None,
+        teacher_maps: Maps | None = None,
     ) -> "StepInputs":
         """Combine a network's output with the labels of its batch."""
         return cls(
@@ -226,6 +230,7 @@ class StepInputs:
             batch.logits,
             progress,
             processes,
+            teacher_maps,
         )
 
 

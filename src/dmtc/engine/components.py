@@ -218,12 +218,8 @@ class Components:
     @property
     def _labellers(self) -> Labellers:
         name, teacher = self.config["teacher"]["name"], self.teacher
-        return Labellers(
-            teacher=name if teacher.in_step else None,
-            networks=teacher.networks,
-            snapshots=teacher.snapshots is not None,
-            student_images=self.views.student_images,
-        )
+        inside, snapshots = name if teacher.in_step else None, teacher.snapshots is not None
+        return Labellers(inside, teacher.networks, snapshots, self.views.student_images)
 
     @cached_property
     def teacher(self) -> Teacher:

@@ -72,6 +72,10 @@ class Outputs:
         """Whether a pass was over this block."""
         return any(block in slices for slices, _ in self._passes)
 
+    def found(self, blocks: Sequence[Block]) -> Maps | None:
+        """Like `of`; None if any of the blocks was in no pass."""
+        return self.of(blocks) if all(block in self for block in blocks) else None
+
     def of(self, blocks: Sequence[Block]) -> Maps:
         """The maps of some blocks, as one batch."""
         for slices, maps in self._passes:
@@ -104,6 +108,7 @@ class Evaluated:
         generator: For the terms' random draws.
         progress: The done share of the phase.
         processes: Processes among which the batch is divided.
+        teacher: Maps of the teacher's passes over the same views, if any term takes them.
         totals: Number of labelled pixels in the whole batch by blocks, if the batch has several parts; None otherwise.
     """
 
@@ -114,6 +119,7 @@ class Evaluated:
     progress: float
     processes: Processes
     totals: Mapping[tuple[Block, ...], Tensor] | None = None
+    teacher: Outputs | None = None
     _asked: list[tuple[Block, ...]] = field(default_factory=list)
     _inputs: dict[tuple[Block, ...], StepInputs] = field(default_factory=dict)
 
@@ -142,9 +148,12 @@ class Evaluated:
 
     def _made(self, group: tuple[Block, ...]) -> StepInputs:
         if group not in self._inputs:
-            maps = self.outputs.of([shown(block) for block in group])
-            processes = None if self.processes.size == 1 else self.processes
-            self._inputs[group] = StepInputs.of(maps, self._batch(group), self.generator, self.progress, processes)
+            rows = [shown(block) for block in group]
+            processes, batch = None if self.processes.size == 1 else self.processes, self._batch(group)
+            theirs = None if self.teacher is None else self.teacher.found(rows)
+            self._inputs[group] = StepInputs.of(
+                self.outputs.of(rows), batch, self.generator, self.progress, processes, theirs
+            )
         return self._inputs[group]
 
     def _batch(self, group: tuple[Block, ...]) -> Batch:

@@ -141,7 +141,7 @@ class Step:
         rows, outputs, taught = self._taught(number, batch, draw)
         views = [self._views_of(rows, each, draw, self._maker) for each in taught]
 
-        for student, blocks, early in zip(self.students, views, outputs, strict=True):
+        for index, (student, blocks, early) in enumerate(zip(self.students, views, outputs, strict=True)):
             totals = self._totals(student, blocks)
             for part_number in range(self._parts):
                 ahead = len(batch.ids) - len(rows.labelled.ids)
@@ -152,8 +152,9 @@ class Step:
                     student, batch, number, self.processes.rank + self.processes.size * part_number
                 )
                 with self._autocast(batch):
+                    theirs = self._seen_by_teacher(index, part)
                     self._show(student, self._passes[self._early :], part, seen, draw, places)
-                    evaluated = Evaluated(part, seen, self._strong, generator, progress, self.processes, totals)
+                    evaluated = Evaluated(part, seen, self._strong, generator, progress, self.processes, totals, theirs)
                     loss, logs = total_loss(student.terms, evaluated)
                 (loss if loss.requires_grad else loss + seen.anchor()).backward()
                 own = _named(student, {"loss": loss.detach(), **logs})
@@ -232,6 +233,12 @@ class Step:
         for names in passes:
             rng = draw("perturbation", names[0])
             student.forward(names, blocks, seen, self._views.perturbation, rng, places)
+
+    def _seen_by_teacher(self, index: int, blocks: Mapping[Block, Batch]) -> Outputs | None:
+        """The teacher's maps of what a student sees, if any term takes them."""
+        rows = dict.fromkeys(self.students[index].compared)
+        groups = [group for each in rows for group in groups_of(each, self._strong)]
+        return self.teaching.seeing(groups, blocks, index, self.students)
 
     def _totals(self, student: Student, blocks: Mapping[Block, Batch]) -> dict[tuple[Block, ...], Tensor] | None:
         """Labelled pixels of the whole batch for each group of rows that a term is of; None if it has one part."""

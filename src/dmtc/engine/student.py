@@ -14,7 +14,7 @@ from dmtc.engine.average import AveragedWeights
 from dmtc.engine.passes import PERTURBED, Block, Outputs, Places, is_strong, strong
 from dmtc.engine.snapshots import StudentSnapshots
 from dmtc.losses.base import inputs_of
-from dmtc.losses.terms import ActiveTerm
+from dmtc.losses.terms import ActiveTerm, TermRows
 from dmtc.models import SegmentationModel
 from dmtc.models.perturbation import Perturbation
 from dmtc.pseudo.teachers import Scored
@@ -91,6 +91,11 @@ class Student:
         for term in self.terms:
             if isinstance(term.loss, nn.Module):
                 term.loss.load_state_dict(state["terms"][term.name])
+
+    @property
+    def compared(self) -> list[TermRows]:
+        """The rows of which any term takes the teacher's maps."""
+        return [term.rows for term in self.terms if "teacher_maps" in inputs_of(term.loss)]
 
     @property
     def needs_embedding(self) -> bool:

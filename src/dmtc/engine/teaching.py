@@ -1,14 +1,14 @@
 """Labels of a step's unlabelled images, by a teacher inside the step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from dmtc.core.types import IGNORE_INDEX, Batch, Labels
-from dmtc.engine.passes import LABELLED, WEAK, Outputs
+from dmtc.core.types import IGNORE_INDEX, Batch, Labels, Maps
+from dmtc.engine.passes import LABELLED, WEAK, Block, Outputs, shown
 from dmtc.engine.rows import Draw, Rows
 from dmtc.engine.student import Student
 from dmtc.losses.base import upsample
@@ -145,15 +145,56 @@ class Teaching:
         logits = {step: self._logits(batch, student, student.snapshots.in_place(step), False) for step in drawn.steps}
         return self._with_labels(batch, [drawn.ensemble(logits)])
 
+    @torch.no_grad()
+    def seeing(
+        self,
+        groups: Sequence[tuple[Block, ...]],
+        blocks: Mapping[Block, Batch],
+        student: int,
+        students: Sequence[Student],
+    ) -> Outputs | None:
+        """Maps of the teacher's passes over what a student sees, in the teacher's own mode; None if there are none.
+
+        Of several networks that label together, the first one counts.
+
+        Args:
+            groups: The blocks of each pass.
+            blocks: Images of each block.
+            student: Number of the student.
+            students: All of them.
+        """
+        if not self.teacher.in_step or not groups:
+            return None
+        seen, voter = Outputs(), self.teacher.voters(student, len(students))[0]
+        for group in groups:
+            counts = {shown(block): len(blocks[block].ids) for block in group if block in blocks and blocks[block].ids}
+            if not counts:
+                continue
+            images = torch.cat([blocks[block].image for block in counts])
+            learner, training = students[voter.student], self.teacher.runs == "train"
+            maps = self._maps(images, learner, voter.in_place(learner), training, students[student].needs_embedding)
+            seen.add(counts, maps)
+        return seen
+
     def _logits(self, batch: Batch, learner: Learner, place: AbstractContextManager[None], training: bool) -> Tensor:
-        """The logits of a network with some weights in place."""
+        return self._maps(batch.image, learner, place, training).logits
+
+    def _maps(
+        self,
+        images: Tensor,
+        learner: Learner,
+        place: AbstractContextManager[None],
+        training: bool,
+        embedding: bool = False,
+    ) -> Maps:
+        """The maps of a network with some weights in place."""
         with ExitStack() as stack:
             stack.enter_context(place)
             learner.model.train(training)
             stack.callback(learner.model.train)
-            device = batch.image.device.type
+            device = images.device.type
             stack.enter_context(torch.autocast(device, self.precision, enabled=self.precision.itemsize < 4))
-            return learner.model.maps(batch.image, embedding=False).logits
+            return learner.model.maps(images, embedding=embedding)
 
     def _by(self, batch: Batch, block: str, student: int, outputs: Sequence[Outputs]) -> Batch:
         voters = self.teacher.voters(student, len(outputs))

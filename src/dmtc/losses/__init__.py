@@ -1,5 +1,6 @@
 """The losses. Importing this package registers them all in `LOSSES`."""
 
+from dmtc.losses.bank_contrast import BankContrast
 from dmtc.losses.base import LOSSES, Loss, evaluate_loss, inputs_of, masked_mean, upsample
 from dmtc.losses.consistency import KLDivergence, MeanSquaredError
 from dmtc.losses.contrast import RegionalContrast
@@ -12,6 +13,7 @@ from dmtc.losses.selection import SELECTIONS
 __all__ = [
     "LOSSES",
     "SELECTIONS",
+    "BankContrast",
     "CrossEntropy",
     "DynamicMutualLoss",
     "DynamicSelfLoss",
