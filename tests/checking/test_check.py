@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import dmtc
-from dmtc.checking import check_data, summary
+from dmtc.checking import advise, check_data, summary
 from dmtc.core.errors import DataError
 from dmtc.data.ids import bad_ids, file_name, id_fault
 from dmtc.data.images import read_image
@@ -368,3 +368,14 @@ def test_file_names_stay_short_flat_and_apart():
         assert "/" not in name
         assert ".." not in name
         assert len(name.encode()) < 200
+
+
+@pytest.mark.parametrize(("method", "views"), [("fixmatch_ema", None), ("unimatch", "of the 4 images of a step")])
+def test_advice_knows_phases_whose_teacher_labels_inside_the_step(small, method, views):
+    components = Components(settle(dmtc.compose([*small, f"method={method}"])))
+    advice = advise(components, check_data(components))
+    assert any(each.startswith("schedule.online.unlabelled_batch=") for each in advice.overrides)
+    assert not any("pseudo_batch" in each for each in advice.overrides)
+    settle(dmtc.compose([*small, f"method={method}", *advice.overrides]))
+    assert any("views: of the" in reason for reason in advice.reasons) is (views is not None)
+    assert any("run.accumulate is 1" in reason for reason in advice.reasons) is (method == "unimatch")

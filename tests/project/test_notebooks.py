@@ -88,7 +88,7 @@ def test_cells_run(path, place, small, monkeypatch):
     for code in code_of(path):
         exec(code, names)
     show()
-    assert len(drawn) == {"01_quickstart": 3, "02_pseudo_labels": 8, "03_sweeps": 4}[path.stem]
+    assert len(drawn) == {"01_quickstart": 3, "02_pseudo_labels": 9, "03_sweeps": 4}[path.stem]
 
 
 @pytest.mark.slow
@@ -115,6 +115,6 @@ def test_in_a_kernel(path, place, finished, monkeypatch, widgets):
     models = [model["state"] for model in state.values()]
     assert "error" not in [output["output_type"] for output in outputs]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) == {"01_quickstart": 3, "02_pseudo_labels": 8, "03_sweeps": 4}[path.stem]
+    assert len(pictures) == {"01_quickstart": 3, "02_pseudo_labels": 9, "03_sweeps": 4}[path.stem]
     sliders = [model for model in models if model.get("_model_name") == "FloatSliderModel"]
-    assert len(sliders) == (2 if widgets and path.stem == "02_pseudo_labels" else 0)
+    assert len(sliders) == (3 if widgets and path.stem == "02_pseudo_labels" else 0)

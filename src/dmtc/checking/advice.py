@@ -13,6 +13,7 @@ from dmtc.cost.memory import free_bytes
 from dmtc.cost.steps import StageTraining
 from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
+from dmtc.schedule import Phase
 from dmtc.schedule.phase import trainings_of
 
 _LARGEST = {"cpu": (256, 320), "cuda": (512, 512)}
@@ -61,9 +62,9 @@ def advise(components: Components, check: Check) -> Advice | None:
     memory = _memory(components)
     largest = _LARGEST.get(components.device.type, _LARGEST["cpu"])
     crop = [max(_CELL, min(side, most) // _CELL * _CELL) for side, most in zip(usual, largest, strict=True)]
-    accumulate = 1
+    accumulate, splits = 1, not any(_labels_by_own_pass(components, phase) for phase in phases.values())
     while free is not None and _bytes(memory, images, accumulate, crop) > _USED * free:
-        if images // (2 * accumulate) >= 2:  # batch normalization needs two images
+        if splits and images // (2 * accumulate) >= 2:  # batch normalization needs two images
             accumulate *= 2
         elif max(crop) > 2 * _CELL:
             crop = [max(_CELL, side // 2 // _CELL * _CELL) for side in crop]
@@ -80,7 +81,7 @@ def advise(components: Components, check: Check) -> Advice | None:
     overrides = [f"dataset.augment.crop=[{crop[0]},{crop[1]}]", f"run.accumulate={accumulate}"]
     for stage, phase in phases.items():
         overrides.append(f"schedule.{stage}.labelled_batch={phase.labelled_batch}")
-        overrides += [f"schedule.{stage}.pseudo_batch={phase.pseudo_batch}"] * bool(phase.pseudo_batch)
+        overrides += [f"schedule.{stage}.{_name_of_batch(phase)}={phase.pseudo_batch}"] * bool(phase.pseudo_batch)
     by_count = [note.partition(",") for note in components.choices if note.startswith("schedule.")]
     overrides += [setting for setting, _, _ in by_count]
     reasons = [_crop_reason(crop, usual, largest, components)]
@@ -88,6 +89,11 @@ def advise(components: Components, check: Check) -> Advice | None:
         f"batch: {images} images per step{f' in {accumulate} parts' if accumulate > 1 else ''} take about"
         f" {_gigabytes(need)}, estimated{'' if fits else ': more than is free; choose a smaller model/backbone'}"
     )
+    reasons += [line for phase in phases.values() if (line := _views_reason(components, phase))]
+    if not splits:
+        reasons.append(
+            "parts: run.accumulate is 1, as the labels come from the student's own pass over the whole batch"
+        )
     reasons += [f"length: {setting},{reason}" for setting, _, reason in by_count]
     if not by_count:
         steps = ", ".join(f"{steps} steps of the {stage}" for stage, steps in _steps(components).items())
@@ -98,6 +104,25 @@ def advise(components: Components, check: Check) -> Advice | None:
             " scored: shrink images (masks with nearest neighbor) to about 1000 pixels unless small objects matter"
         )
     return Advice(title, overrides, reasons)
+
+
+def _name_of_batch(phase: Phase) -> str:
+    """The setting that is the number of unlabelled images in a step."""
+    return "unlabelled_batch" if phase.stage == "online" else "pseudo_batch"
+
+
+def _labels_by_own_pass(components: Components, phase: Phase) -> bool:
+    """Whether a teacher in the step uses the student's pass, which then has to be over the whole batch."""
+    return phase.teacher is not None and components.teacher.runs == "student"
+
+
+def _views_reason(components: Components, phase: Phase) -> str | None:
+    """How many images a step passes through a network, if these are more than are in its batch."""
+    batch = phase.labelled_batch + phase.pseudo_batch
+    passed = components.views.student_images(phase.labelled_batch, phase.pseudo_batch) if phase.teacher else batch
+    if passed == batch:
+        return None
+    return f"views: of the {batch} images of a step of {phase.name}, {passed} views pass forward and backward"
 
 
 def _memory(components: Components) -> Memory:

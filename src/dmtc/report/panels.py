@@ -10,6 +10,7 @@ from dmtc.core.errors import DataError
 from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.engine.components import Components
 from dmtc.engine.context import RunContext
+from dmtc.engine.looking import look
 from dmtc.evaluation import Predictor
 from dmtc.evaluation.disagreement import disagreement_of
 from dmtc.evaluation.quality import PseudoLabelScores
@@ -37,14 +38,17 @@ class Panels:
         """Draw panels of a phase that has just been trained.
 
         Returns:
-            Of at most `count` images that are the same after every phase, and of at most as many whose pseudo-labels
-            are the worst.
+            Of at most `count` images that are the same after every phase, or of the last step of a long phase whose
+            teacher labels inside the step; and of at most as many whose pseudo-labels are the worst.
         """
         context = self._context
         with context.activity.during(f"drawing panels of {phase.name}", context.memory_of_whole_images()):
             predict = context.networks.predictor(context.networks.after(phase.name))
             of_phase = _PhasePanels(phase, context.components, context.folder, predict)
-            return of_phase.fixed(count), of_phase.worst(count, record.pseudo)
+            worst = of_phase.worst(count, record.pseudo)
+            if phase.teacher is not None and phase.stage == "online":
+                return _step_panels(context.components, context.folder, phase, count), worst
+            return of_phase.fixed(count), worst
 
 
 class _PhasePanels:
@@ -99,6 +103,27 @@ class _PhasePanels:
             return dataset.mask(id)
         except DataError:
             return None
+
+
+def _step_panels(components: Components, folder: RunFolder, phase: Phase, count: int) -> list[Panel]:
+    """What the student saw in the last step of a phase; none if an image cannot be read."""
+    try:
+        seen = look(components, folder, phase.name)
+    except DataError:
+        return []
+    panels = [
+        Panel(
+            id=id,
+            image=seen.mixed[0, row],
+            truth=None,
+            prediction=seen.prediction[0, row],
+            pseudo_label=seen.label[0, row],
+            confidence=seen.confidence[0, row],
+            weight=seen.selected[0, row],
+        )
+        for row, id in enumerate(seen.unlabelled[:count])
+    ]
+    return [_fitted(panel) for panel in panels]
 
 
 def _fitted(panel: Panel) -> Panel:
