@@ -119,6 +119,8 @@ PUBLISHED = {
     "fixmatch_ema_coco_dinov2_base": (518, 16, 20, 5e-6, 2e-4, 0.01),
     "augseg_voc_r101": (513, 16, 80, 0.001, 0.01, 1e-4),
     "augseg_cityscapes_r101": (800, 16, 240, 0.01, 0.01, 5e-4),
+    "u2pl_voc_r101": (513, 16, 80, 0.001, 0.01, 1e-4),
+    "u2pl_cityscapes_r101": (769, 16, 200, 0.01, 0.01, 5e-4),
     "cps_voc_r50": (512, 8, 34, 0.01 / 4, 0.01 / 4, 4 * 1e-4),
     "cps_cutmix_cityscapes_r50": (800, 8, 240, 0.02 / 8, 0.02 / 8, 8 * 1e-4),
     "reco_voc_60": (321, 10, None, 2.5e-3, 2.5e-3, 5e-4),
@@ -142,7 +144,7 @@ def test_settings_are_the_published_ones(name):
     assert (online["labelled_batch"], online["unlabelled_batch"], online["epochs"]) == (batch, batch, epochs)
     assert (online["learning_rate"] * rate, online["learning_rate"]) == pytest.approx((backbone, heads))
     assert config["schedule"]["optimizer"]["weight_decay"] == pytest.approx(decay)
-    offset = {"unimatch": 1, "fixmatch": 1, "prevmatch": 1, "augseg": 0, "cps": 0}.get(
+    offset = {"unimatch": 1, "fixmatch": 1, "prevmatch": 1, "augseg": 0, "u2pl": 0, "cps": 0}.get(
         name.split("_")[0]
     )  # None: by epoch
     assert config["schedule"]["rate"].get("offset") == offset
@@ -151,6 +153,7 @@ def test_settings_are_the_published_ones(name):
 SHORT = [
     *("unimatch_voc_r101", "unimatch_v2_voc_dinov2_small", "augseg_voc_r101", "cps_voc_r50", "reco_voc_60"),
     *("fixmatch_cityscapes_r101", "cps_cutmix_cityscapes_r50", "classmix_cityscapes_20", "augseg_cityscapes_r101"),
+    *("u2pl_voc_r101", "u2pl_cityscapes_r101", "prevmatch_cityscapes_r101", "st_plus_plus_voc_r101"),
     *("supervised_voc_dinov2_large", "unimatch_voc_dinov2_base", "unimatch_v2_cityscapes_dinov2_base"),
 ]
 
