@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -55,6 +56,21 @@ class Forks:
     def close(self) -> None:
         """End it."""
         self._process.communicate()
+
+
+def pair(*arguments: str, stop: dict[int, tuple[str, int, int]] | None = None) -> list[dict]:
+    """The jobs of two processes that carry out one run, as torchrun would start them; `stop` by rank: where."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    jobs = [{"arguments": list(arguments), "together": (rank, 2, port)} for rank in range(2)]
+    for rank, at in (stop or {}).items():
+        jobs[rank]["stop"] = at
+    return jobs
+
+
+def assert_all_done(done: list[tuple[int, str]]) -> None:
+    assert [code for code, _ in done] == [0] * len(done), "\n".join(text for _, text in done)
 
 
 def _carry_out(job: dict[str, Any]) -> int:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ from dmtc.machine.processes import Processes
 from dmtc.machine.settings import pick_device
 from dmtc.pseudo.compression import decode
 from dmtc.run.folder import RunFolder
-from forked_runs import Forks
+from forked_runs import Forks, assert_all_done, pair
 
 
 @pytest.fixture(scope="module")
@@ -114,62 +113,15 @@ def test_each_job_of_a_sweep_has_a_folder_of_its_own(command, tiny, tmp_path):
     assert names == ["run.workers=0", "run.workers=auto"]
 
 
-NETWORKS = """
-import os
-from torch import nn
-from dmtc.losses import LOSSES
-from dmtc.models import BACKBONES
-from dmtc.models.base import Backbone
-from dmtc.models.normalization import imagenet
-
-class Plain(Backbone):
-    'What it makes of an image depends on no other image of the batch.'
-
-    stride = 4
-    dropout = 0.0
-
-    def __init__(self, *, width: int) -> None:
-        super().__init__()
-        self.channels, self.normalization = width, imagenet()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, width, 5, stride=4, padding=2), nn.GroupNorm(2, width), nn.ReLU(),
-            nn.Dropout2d(self.dropout), nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(2, width), nn.ReLU(),
-        )
-
-    def forward(self, images):
-        return self.layers(images)
-
-class Poison:
-    'Not a number in the second step of the second process.'
-
-    calls = 0
-
-    def __call__(self, logits):
-        self.calls += 1
-        return logits.mean() * (float("nan") if self.calls == 2 and os.environ["RANK"] == "1" else 0.0)
-
-LOSSES.register("poison")(Poison)
-
-@BACKBONES.register("plain")
-class WithoutDropout(Plain):
-    pass
-
-@BACKBONES.register("dropping")
-class WithDropout(Plain):
-    dropout = 0.5
-"""
-
-
 CONTRAST = ["method=dmtc", "loss.contrastive.queries=32", "loss.contrastive.negatives=32"]
 
 
 @pytest.fixture
-def short(small, tmp_path) -> list[str]:
+def short(small) -> list[str]:
     """Four phases of four steps, on batches that two processes cannot share evenly."""
-    (tmp_path / "networks_of_mine.py").write_text(NETWORKS)
     return [
         *small,
-        "imports=[networks_of_mine]",
+        "imports=[own_networks]",
         "schedule.rounds.label_ratios=[0.5]",
         "schedule.start.labelled_batch=3",
         "schedule.rounds.labelled_batch=1",
@@ -181,21 +133,6 @@ def short(small, tmp_path) -> list[str]:
         "run.label_batch=4",
         "run.pictures=0",
     ]
-
-
-def together(*arguments: str, stop: dict[int, tuple[str, int, int]] | None = None) -> list[dict]:
-    """The jobs of two processes that carry out one run, as torchrun would start them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    jobs = [{"arguments": list(arguments), "together": (rank, 2, port)} for rank in range(2)]
-    for rank, at in (stop or {}).items():
-        jobs[rank]["stop"] = at
-    return jobs
-
-
-def assert_all_done(done: list[tuple[int, str]]) -> None:
-    assert [code for code, _ in done] == [0] * len(done), "\n".join(text for _, text in done)
 
 
 def assert_close(one: Path, other: Path) -> None:
@@ -240,9 +177,9 @@ def test_two_processes_give_what_one_gives(forks, short, tmp_path):
     done = forks.run(
         [
             {"arguments": [*plain, "hydra.run.dir=plain-1"]},
-            *together(*plain, "hydra.run.dir=plain-2", "run.workers=1"),
+            *pair(*plain, "hydra.run.dir=plain-2", "run.workers=1"),
             {"arguments": [*dropping, "run.accumulate=2", "hydra.run.dir=dropping-1"]},
-            *together(*dropping),
+            *pair(*dropping),
         ],
         tmp_path,
     )
@@ -255,19 +192,19 @@ def test_two_processes_give_what_one_gives(forks, short, tmp_path):
     assert done[2][1] == "", "the second process shows nothing"
 
 
-def test_stopped_together_they_go_on_together(forks, short, tmp_path):
+def test_stopped_together_they_go_on_pair(forks, short, tmp_path):
     """One of them is asked to; running statistics of batch normalization are the same in both."""
     normalized = [*short, *CONTRAST]
     stopped = [
-        together(*normalized, f"hydra.run.dir={point}", stop={rank: (point, count, signal.SIGTERM)})
+        pair(*normalized, f"hydra.run.dir={point}", stop={rank: (point, count, signal.SIGTERM)})
         for rank, point, count in ((1, "step", 6), (0, "label file", 3))
     ]
-    done = forks.run([*together(*normalized, "hydra.run.dir=undisturbed"), *stopped[0], *stopped[1]], tmp_path)
+    done = forks.run([*pair(*normalized, "hydra.run.dir=undisturbed"), *stopped[0], *stopped[1]], tmp_path)
     assert [code for code, _ in done] == [0, 0, 143, 143, 143, 143], done
     told = [text for _, text in done[2:4] if "stopped by SIGTERM after step 2 of 4 of phase r0-b; go on with" in text]
     assert len(told) == 1, done
     assert "Traceback" not in "".join(text for _, text in done)
-    done = forks.run([*together("resume=step", "run.workers=1"), *together("resume=label file")], tmp_path)
+    done = forks.run([*pair("resume=step", "run.workers=1"), *pair("resume=label file")], tmp_path)
     assert_all_done(done)
     for folder in ("step", "label file"):
         assert what_came_of(tmp_path / folder) == what_came_of(tmp_path / "undisturbed")
@@ -282,17 +219,17 @@ def test_a_fault_of_one_ends_all_with_its_code_and_one_line(forks, short, data_r
     poisoned = [*short, "method=supervised", "+loss.poison={name: poison, weight: {start: 1.0, rounds: 0.0}}"]
     done = forks.run(
         [
-            *together(*own, "hydra.run.dir=image"),
-            *together(*short, "loss=dmtcc"),
-            *together(*short, "split.ratio=1/1000"),
-            *together(*short, "schedule.rounds.labelled_batch=0", "schedule.rounds.pseudo_batch=1"),
-            *together(*short, "run.sync_batchnorm=true"),
-            *together("-m", *short, "seed=0,1"),
-            *together(*short, "run.parallel_students=true", "method=supervised"),
+            *pair(*own, "hydra.run.dir=image"),
+            *pair(*short, "loss=dmtcc"),
+            *pair(*short, "split.ratio=1/1000"),
+            *pair(*short, "schedule.rounds.labelled_batch=0", "schedule.rounds.pseudo_batch=1"),
+            *pair(*short, "run.sync_batchnorm=true"),
+            *pair("-m", *short, "seed=0,1"),
+            *pair(*short, "run.parallel_students=true", "method=supervised"),
             {"arguments": [*short, "run.parallel_students=true"]},
-            *together(*short, stop={1: ("step", 3, signal.SIGKILL)}),
-            *together(*poisoned),
-            *together(*poisoned, "run.on_nonfinite=skip", "hydra.run.dir=skipped"),
+            *pair(*short, stop={1: ("step", 3, signal.SIGKILL)}),
+            *pair(*poisoned),
+            *pair(*poisoned, "run.on_nonfinite=skip", "hydra.run.dir=skipped"),
         ],
         tmp_path,
     )
@@ -325,12 +262,12 @@ def test_each_process_trains_one_network_of_a_round_to_the_same_results(forks, s
     started = [*short, *CONTRAST, "run.checkpoint_minutes=0"]
     both = [*started, "run.parallel_students=true"]
     stopped = [
-        together(*both, f"hydra.run.dir={name}", stop={1: ("step", 7, signal.SIGKILL)}) for name in ("killed", "other")
+        pair(*both, f"hydra.run.dir={name}", stop={1: ("step", 7, signal.SIGKILL)}) for name in ("killed", "other")
     ]
     done = forks.run(
         [
             {"arguments": [*started, "hydra.run.dir=serial"]},
-            *together(*both, "hydra.run.dir=parallel"),
+            *pair(*both, "hydra.run.dir=parallel"),
             *stopped[0],
             *stopped[1],
         ],
@@ -339,7 +276,7 @@ def test_each_process_trains_one_network_of_a_round_to_the_same_results(forks, s
     assert [code for code, _ in done] == [0, 0, 0, 1, -signal.SIGKILL, 1, -signal.SIGKILL], done
     done = forks.run(
         [
-            *together("resume=killed", "run.log_every=3"),
+            *pair("resume=killed", "run.log_every=3"),
             {"arguments": ["resume=other", "run.parallel_students=false"]},
         ],
         tmp_path,
