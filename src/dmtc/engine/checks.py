@@ -130,15 +130,22 @@ def _labelling_faults(config: Config) -> list[str]:
                 registry.build(spec, where, num_classes=2)
             except ConfigError as error:
                 faults.append(str(error))
-    return faults or _weak_view_faults(config)
+    return faults or _own_pass_faults(config)
 
 
-def _weak_view_faults(config: Config) -> list[str]:
-    """A fault if labels are to come from the student's own pass over a view that it does not see."""
+def _own_pass_faults(config: Config) -> list[str]:
+    """A fault if labels are to come from the student's own pass, but it has none over all weak views."""
     teacher = TEACHERS.build(config["teacher"], "teacher")
     mixes = not isinstance(MIXERS.build(config["mixing"], "mixing", num_classes=2), NoMixing)
     views = build_views(config["views"], mixes)
-    if not teacher.in_step or teacher.runs != "student" or views.shows("weak") or views.strong == 0:
+    if not teacher.in_step or teacher.runs != "student":
+        return []
+    if isinstance(parts := config["run"].get("accumulate"), int) and parts > 1:
+        return [
+            f"run.accumulate should be 1 with teacher.mode=student, but is {parts}: labels come from the pass over a"
+            " whole batch; teacher.mode=eval has a pass of its own"
+        ]
+    if views.shows("weak") or views.strong == 0:
         return []
     return [
         f"teacher={config['teacher']['name']} labels by the student's pass over weak views, but views.passes has none:"
