@@ -70,6 +70,15 @@ def test_phases_with_stored_labels_and_without_any(finished):
     assert len(np.unique(last.selected)) > 2
 
 
+def test_a_supervised_phase_of_a_method_with_strong_views(small, tmp_path):
+    run = of_method(small, tmp_path / "run", "st_plus_plus")
+    start, last = (run.look(run.plan[place].name) for place in (0, -1))
+    assert start.mixed.shape == (1, 0, 32, 32, 3)
+    assert start.labelled_image.shape[1:] == (32, 32, 3)
+    assert last.unlabelled
+    assert not np.array_equal(last.strong[0], last.weak)
+
+
 def test_truth_is_left_alone_if_it_is_not_to_be_looked_at(small, tmp_path):
     run = of_method(small, tmp_path / "run", "fixmatch_ema", "run.score_pseudo_labels=false")
     assert run.look("r0-a").truth is None

@@ -18,7 +18,7 @@ from dmtc.core.randomness import generator_of
 from dmtc.core.types import Batch, Float32Array, UInt8Array
 from dmtc.engine.components import Components
 from dmtc.engine.new_step import new_step
-from dmtc.engine.passes import LABELLED, WEAK, strong
+from dmtc.engine.passes import LABELLED, WEAK, Block, strong
 from dmtc.engine.student import Student
 from dmtc.losses.selection import Pixels
 from dmtc.losses.terms import pixel_weights, selected_weights
@@ -99,10 +99,10 @@ def look(components: Components, folder: RunFolder, phase_name: str, step: int |
     requests, batch = _read(components, folder, phase, step - 1, whole.showing.extra_rows)
     index, number = phases.index(phase), step - 1
     with torch.no_grad():
-        mixed, unmixed = (whole.views(number, batch, with_mixing)[index] for with_mixing in (True, False))
+        mixed, unmixed = (_whole(whole.views(number, batch, with_mixing)[index]) for with_mixing in (True, False))
         student = whole.students[index]
         student.model.eval()
-        views = [strong(view) for view in range(whole.showing.views.strong)] or [WEAK]
+        views = [strong(view) for view in range(whole.showing.views.strong) if strong(view) in mixed] or [WEAK]
         seen = [_seen(components, student, mixed[view], number / phase.steps) for view in views]
     weak, labelled = mixed[WEAK], mixed[LABELLED]
     return LookedAt(
@@ -123,6 +123,11 @@ def look(components: Components, folder: RunFolder, phase_name: str, step: int |
         labelled_image=_image(labelled.image),
         labelled_label=_classes(labelled.label),
     )
+
+
+def _whole(blocks: dict[Block, Batch]) -> dict[Block, Batch]:
+    """The blocks, with an empty one for the weak views of a step without unlabelled images."""
+    return {WEAK: blocks[LABELLED].take(slice(0)), **blocks}
 
 
 def _network(components: Components, folder: RunFolder, phase: Phase) -> SegmentationModel:
