@@ -20,6 +20,7 @@ from dmtc.schedule.settings import own_options
 PAGES = Path(__file__).parents[1] / "methods"
 BEGIN, END = "<!-- made by docs/making/methods.py: {} {} -->", "<!-- end -->"
 MARK = re.compile(r"<!-- made by docs/making/methods\.py: (\w+) (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+DATASETS = "voc|cityscapes|ade20k|coco"
 WHOLE = {"color", "rescale", "perturbation", "selection", "ramp"}
 """Mappings that are one setting."""
 
@@ -88,9 +89,8 @@ def figures_table(method: str, old: str = "") -> str:
     lines = runpy.run_path(str(Path(__file__).with_name("experiments.py")))["published_lines"]
     rows = []
     for path in sorted((config_folder() / "experiment").glob("[!_]*.yaml")):
-        text = path.read_text("utf-8")
-        if f"override /method: {method}\n" in text and lines(text):
-            for figures, source in lines(text):
+        if re.match(rf"{method}_({DATASETS})_", path.stem):
+            for figures, source in lines(path.read_text("utf-8")):
                 shown = ", ".join(f"{name}: {figure}" if name else figure for name, figure in figures.items()) or "-"
                 rows.append([f"`{path.stem}`", shown, source])
     return table(["`experiment=...`", "labelled list: mIoU", "source"], rows) if rows else "None known here."
