@@ -14,6 +14,7 @@ METHODS = {
     "st": ["schedule.limit_steps=3"],
     "st_plus_plus": ["schedule.limit_steps=3"],
     "prevmatch": ["schedule.limit_steps=8", "teacher.snapshots.interval=0.25", "teacher.snapshots.most=2"],
+    "corrmatch": ["schedule.limit_steps=4", "loss.propagated.num_regions=6", "loss.propagated.start=0.2"],
     "u2pl": [
         "schedule.limit_steps=5",
         "loss.contrastive.bank_size=60",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dmtc.core.errors import ConfigError
-from dmtc.models.heads.correlation import CorrelationHead, correlated_regions, regions_of
+from dmtc.models.correlation import CorrelationHead, correlated_regions, regions_of
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "peers" / "corrmatch.npz")
 

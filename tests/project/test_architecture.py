@@ -116,6 +116,7 @@ COMMON = {"none", "folder", "linear", "full", "supervised", "threshold", "multip
 COMMON |= {
     "on",
     "target",
+    "map",
     "unlabelled",
     "perturbed",
     "labelled",

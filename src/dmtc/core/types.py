@@ -74,6 +74,7 @@ class Batch:
         entropy: float32 (B, H, W), in nats, of the teacher's probabilities; 0 for human labels. None unless needed.
         logits: float32 (B, C, H, W), the teacher's, at the size of the images. None unless needed.
         second: Labels of the same images by a second labeller. None unless needed.
+        regions: Bool (B, R, H, W), regions of alike pixels without what is pasted from others. None unless needed.
     """
 
     image: Tensor
@@ -84,13 +85,15 @@ class Batch:
     entropy: Tensor | None = None
     logits: Tensor | None = None
     second: Labels | None = None
+    regions: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Apply `change` to each tensor of the batch."""
         entropy, logits = (None if each is None else change(each) for each in (self.entropy, self.logits))
         image, label, confidence = change(self.image), change(self.label), change(self.confidence)
         second = None if self.second is None else self.second.map(change)
-        return Batch(image, label, confidence, change(self.is_pseudo), self.ids, entropy, logits, second)
+        regions = None if self.regions is None else change(self.regions)
+        return Batch(image, label, confidence, change(self.is_pseudo), self.ids, entropy, logits, second, regions)
 
     def take(self, which: slice) -> "Batch":
         """Select a slice of the images."""
@@ -111,6 +114,8 @@ class Batch:
 
         maps = ("image", "label", "confidence", "entropy", "logits")
         pasted = replace(self, **{name: mixed(getattr(self, name), getattr(other, name)) for name in maps})
+        if self.regions is not None:
+            pasted = replace(pasted, regions=self.regions & ~mask[:, None])
         if self.second is None:
             return pasted
         theirs = other.second or Labels(other.label, other.confidence)
@@ -131,9 +136,10 @@ class Batch:
             torch.cat([getattr(batch, name) for batch in batches])
             for name in ("image", "label", "confidence", "is_pseudo")
         )
-        entropy, logits = (_cat([getattr(batch, name) for batch in batches]) for name in ("entropy", "logits"))
+        names = ("entropy", "logits", "regions")
+        entropy, logits, regions = (_cat([getattr(batch, name) for batch in batches]) for name in names)
         ids = tuple(id for batch in batches for id in batch.ids)
-        return cls(image, label, confidence, is_pseudo, ids, entropy, logits)
+        return cls(image, label, confidence, is_pseudo, ids, entropy, logits, regions=regions)
 
     def pin_memory(self) -> "Batch":
         """Move the batch to page-locked memory, for non-blocking copies to a GPU; the dataloader calls this."""
@@ -157,10 +163,31 @@ class Maps:
     Attributes:
         logits: (B, C, h, w).
         embedding: (B, D, h, w) for the contrastive loss, or None if the model has no projection head.
+        correlated: (B, C, g, k), the logits spread by the correlation of the g k cells of the deepest map, or None if
+            the model has no correlation head.
+        alike: (B, g k, g k), in each row the distribution over the cells that a cell is like, or None.
     """
 
     logits: Tensor
     embedding: Tensor | None = None
+    correlated: Tensor | None = None
+    alike: Tensor | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The maps that there are, by name."""
+        named = {name: getattr(self, name) for name in ("logits", "embedding", "correlated", "alike")}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def take(self, rows: slice) -> "Maps":
+        """The maps of some rows."""
+        return Maps(**{name: tensor[rows] for name, tensor in self.tensors.items()})
+
+    @classmethod
+    def cat(cls, parts: Sequence["Maps"]) -> "Maps":
+        """Concatenate maps; those that any part lacks are left out."""
+        names = [name for name in parts[0].tensors if all(name in part.tensors for part in parts)]
+        return cls(**{name: torch.cat([part.tensors[name] for part in parts]) for name in names})
 
 
 class Together(Protocol):
@@ -194,6 +221,8 @@ class StepInputs:
         processes: The processes whose rows together are the batch; None for a single one.
         teacher_maps: The teacher's maps of the images that the student sees, without gradient; None without a teacher
             inside the step.
+        regions: Bool (B, R, H, W), regions of alike pixels of the images, or None.
+        spread: (B, C, g, k), the logits spread by the correlation of cells, or None.
     """
 
     logits: Tensor
@@ -207,6 +236,8 @@ class StepInputs:
     progress: float = 0.0
     processes: Together | None = None
     teacher_maps: Maps | None = None
+    regions: Tensor | None = None
+    spread: Tensor | None = None
 
     @classmethod
     def of(
@@ -231,7 +262,14 @@ class StepInputs:
             progress,
             processes,
             teacher_maps,
+            batch.regions,
+            maps.correlated,
         )
+
+    def correlated(self) -> "StepInputs":
+        """The same with the logits that the correlation of cells has spread."""
+        assert self.spread is not None, "the network has a correlation head"
+        return replace(self, logits=self.spread)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from dmtc.engine.checks import settle_stored
 from dmtc.engine.network_specs import network_spec, refuse_networks
 from dmtc.engine.planning import checked_plan, labelled_only_notes, refuse_different_labels
 from dmtc.evaluation import Evaluation, build_evaluation
-from dmtc.losses.terms import Term, build_terms, needs_embedding
+from dmtc.losses.terms import Term, build_terms, needs_correlation, needs_embedding
 from dmtc.machine.processes import Processes, current_processes
 from dmtc.machine.settings import RunSettings, pick_device, pick_precision
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
@@ -281,6 +281,7 @@ class Components:
             projection=needs_embedding(self.terms),
             seed=seed_of(self.config["seed"], network, "weights"),
             where=where,
+            correlation=needs_correlation(self.terms),
         )
 
     def try_starting_weights(self, network: str) -> WeightsReport:

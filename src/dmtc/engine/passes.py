@@ -81,16 +81,8 @@ class Outputs:
         for slices, maps in self._passes:
             if list(slices) == list(blocks):
                 return maps
-        parts = [
-            Maps(maps.logits[slices[block]], None if maps.embedding is None else maps.embedding[slices[block]])
-            for block in blocks
-            for slices, maps in self._passes
-            if block in slices
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        embeddings = [part.embedding for part in parts if part.embedding is not None]
-        return Maps(torch.cat([part.logits for part in parts]), torch.cat(embeddings) if embeddings else None)
+        parts = [maps.take(slices[block]) for block in blocks for slices, maps in self._passes if block in slices]
+        return parts[0] if len(parts) == 1 else Maps.cat(parts)
 
     def anchor(self) -> Tensor:
         """0, with a gradient of 0 for every output: the loss of a step without anything to learn from."""
@@ -127,7 +119,8 @@ class Evaluated:
         """See `TermInputs`."""
         groups = [present for group in groups_of(rows, self.strong) if (present := self._present(group))]
         self._asked += groups
-        return [self._made(group) for group in groups]
+        made = [self._made(group) for group in groups]
+        return [each.correlated() for each in made] if rows.map == "correlated" else made
 
     def has(self, rows: TermRows) -> bool:
         """See `TermInputs`."""

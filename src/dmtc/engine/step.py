@@ -186,6 +186,7 @@ class Step:
         if self._early:
             self._show_early(rows, outputs, batch, number, draw)
             taught = self.teaching.by_students(rows, taught, outputs)
+            taught = self.teaching.with_regions(taught, self.students, outputs, draw)
         return rows, outputs, taught
 
     def _blocks_of(self, name: str) -> list[Block]:

@@ -14,7 +14,7 @@ from dmtc.engine.average import AveragedWeights
 from dmtc.engine.passes import PERTURBED, Block, Outputs, Places, is_strong, strong
 from dmtc.engine.snapshots import StudentSnapshots
 from dmtc.losses.base import inputs_of
-from dmtc.losses.terms import ActiveTerm, TermRows
+from dmtc.losses.terms import ActiveTerm, TermRows, needs_correlation
 from dmtc.models import SegmentationModel
 from dmtc.models.perturbation import Perturbation
 from dmtc.pseudo.teachers import Scored
@@ -93,6 +93,11 @@ class Student:
                 term.loss.load_state_dict(state["terms"][term.name])
 
     @property
+    def regions(self) -> int:
+        """The most regions that any term takes of an image."""
+        return max((getattr(term.loss, "regions", 0) for term in self.terms), default=0)
+
+    @property
     def compared(self) -> list[TermRows]:
         """The rows of which any term takes the teacher's maps."""
         return [term.rows for term in self.terms if "teacher_maps" in inputs_of(term.loss)]
@@ -135,7 +140,9 @@ class Student:
         if PERTURBED in names:
             rows |= {f"{PERTURBED} {name}": count for name, count in shown.items()}
         hook = _hook(perturbation, names, shown, rng, places)
-        keywords = {} if hook is None else {"perturb": hook}
+        keywords: dict[str, Any] = {} if hook is None else {"perturb": hook}
+        if needs_correlation(self.terms):
+            keywords["correlation"] = True
         outputs.add(rows, self.model.maps(image, embedding=self.needs_embedding, **keywords))
 
 

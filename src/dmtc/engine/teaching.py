@@ -15,6 +15,7 @@ from dmtc.losses.base import upsample
 from dmtc.losses.selection import ClassShare, Pixels
 from dmtc.losses.terms import Target
 from dmtc.machine.processes import ALONE, Processes
+from dmtc.models.correlation import correlated_regions
 from dmtc.pseudo.snapshots import SnapshotDraw
 from dmtc.pseudo.teachers import Learner, Teacher
 
@@ -77,6 +78,25 @@ class Teaching:
             )
             for index, each in enumerate(taught)
         ]
+
+    def with_regions(
+        self, taught: Sequence[Taught], students: Sequence[Student], outputs: Sequence[Outputs], draw: Draw
+    ) -> list[Taught]:
+        """Add the regions of alike pixels of the weak views, by each student's own pass over them."""
+        return [
+            replace(each, weak=self._with_regions(each.weak, student.regions, seen, draw)) if student.regions else each
+            for each, student, seen in zip(taught, students, outputs, strict=True)
+        ]
+
+    def _with_regions(self, weak: Batch, count: int, seen: Outputs, draw: Draw) -> Batch:
+        maps = seen.of([WEAK]) if weak.ids else None
+        if maps is None or maps.alike is None or maps.correlated is None:
+            return weak
+        cells, size = maps.correlated.shape[-2:], weak.image.shape[-2:]
+        regions = correlated_regions(
+            maps.alike, (cells[0], cells[1]), (size[0], size[1]), count, draw("regions", str(count))
+        )
+        return replace(weak, regions=regions)
 
     def by_snapshots(
         self, rows: Rows, taught: Sequence[Taught], students: Sequence[Student], done: int, draw: Draw

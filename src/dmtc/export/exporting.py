@@ -120,8 +120,9 @@ def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str |
             architecture(run.components.model_spec(letter)), run.task.num_classes, projection=False, seed=0
         )
         state = trained.state_dict()
-        # Only the contrastive loss uses the projection head.
-        load_exactly(bare, {n: t for n, t in state.items() if not n.startswith("projection.")}, f"network {letter}")
+        # Only losses use the projection head and the correlation head.
+        used = {n: t for n, t in state.items() if not n.startswith(("projection.", "correlation."))}
+        load_exactly(bare, used, f"network {letter}")
         models[letter] = bare.eval()
     return Segmenter(models, describe(run.components, run.folder, models, checkpoint, license))
 

@@ -6,6 +6,7 @@ from dmtc.losses.consistency import KLDivergence, MeanSquaredError
 from dmtc.losses.contrast import RegionalContrast
 from dmtc.losses.cross_entropy import CrossEntropy
 from dmtc.losses.ohem import HardPixelCrossEntropy
+from dmtc.losses.propagated import PropagatedCrossEntropy
 from dmtc.losses.pseudo_label import DynamicMutualLoss, DynamicSelfLoss, FlipLoss, OnlineLoss
 from dmtc.losses.selected import SelectedCrossEntropy
 from dmtc.losses.selection import SELECTIONS
@@ -23,6 +24,7 @@ __all__ = [
     "Loss",
     "MeanSquaredError",
     "OnlineLoss",
+    "PropagatedCrossEntropy",
     "RegionalContrast",
     "SelectedCrossEntropy",
     "evaluate_loss",

@@ -36,10 +36,11 @@ class TermWeight:
 
 @dataclass(frozen=True, slots=True)
 class TermRows:
-    """Which images a term is of, and which labels it takes."""
+    """Which images a term is of, which labels it takes, and which map: the logits, or those correlation spreads."""
 
     on: Scored = "all"
     target: Target = "own"
+    map: Literal["logits", "correlated"] = "logits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def term_specs(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 _OPTIONS = ("name", "terms", "gamma", "contrast_weight", "divide_by_weights")
 """The options in the `loss` part of a config that are not terms."""
 
-_OF_EVERY_TERM = ("weight", "on", "target", "ramp")
+_OF_EVERY_TERM = ("weight", "on", "target", "map", "ramp")
 """The options of a term that are not its loss's."""
 
 
@@ -134,7 +135,7 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
             faults.append(
                 f"{where}.weight should be {{start: ..., rounds: ..., online: ...}}, but is {entry.get('weight')!r}"
             )
-        for key, choices in (("on", Scored), ("target", Target)):
+        for key, choices in (("on", Scored), ("target", Target), ("map", Literal["logits", "correlated"])):
             if key in entry and entry[key] not in get_args(choices):
                 faults.append(f"{where}.{key} should be one of {', '.join(get_args(choices))}, but is {entry[key]!r}")
         if entry.get("target") == "snapshots" and entry.get("on", "all") in ("labelled", "all"):
@@ -156,7 +157,7 @@ def build_terms(spec: Mapping[str, Any]) -> list[Term]:
             name,
             LOSSES.build(_of_loss(entry), f"loss.{name}"),
             TermWeight(**entry["weight"]),
-            TermRows(**{key: entry[key] for key in ("on", "target") if key in entry}),
+            TermRows(**{key: entry[key] for key in ("on", "target", "map") if key in entry}),
             None if entry.get("ramp") is None else RAMPS.build(entry["ramp"], f"loss.{name}.ramp"),
             spec.get("divide_by_weights", False),
         )
@@ -188,6 +189,11 @@ def needs_embedding(terms: list[Term]) -> bool:
     """Whether any term with a weight other than 0 takes the projection head's embedding."""
     active = [term for term in terms if term.weight != TermWeight()]
     return any("embedding" in inputs_of(term.loss) for term in active)
+
+
+def needs_correlation(terms: Sequence[Term | ActiveTerm]) -> bool:
+    """Whether any term takes the correlation of cells, or regions that follow from it."""
+    return any(term.rows.map == "correlated" or "regions" in inputs_of(term.loss) for term in terms)
 
 
 def takes_snapshots(active: Sequence[ActiveTerm]) -> bool:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry, raise_faults
 from dmtc.core.types import Maps
+from dmtc.models.correlation import CorrelationHead
+from dmtc.models.layers import at_least_float32
 from dmtc.models.normalization import Normalization
 from dmtc.models.tuning import TUNINGS, Group, Tuning
 
@@ -100,6 +102,7 @@ class SegmentationModel(nn.Module):
         stride: Pixels per cell of the decoder's output; None means the backbone's stride.
 
     Attributes:
+        correlation: Correlates the cells of the deepest map; None unless a loss needs it.
         every_level: Whether a subclass needs more of its backbone than the deepest map.
         tuning: How the weights are trained.
     """
@@ -123,6 +126,7 @@ class SegmentationModel(nn.Module):
         self.decoder = decoder
         self.levels = None if levels is None else tuple(levels)
         self.stride = backbone.stride if stride is None else stride
+        self.correlation: CorrelationHead | None = None
         self.tuning = Tuning()
 
     def maps(
@@ -130,6 +134,7 @@ class SegmentationModel(nn.Module):
         images: Tensor,
         embedding: bool | None = None,
         perturb: Callable[[list[Tensor]], list[Tensor]] | None = None,
+        correlation: bool = False,
     ) -> Maps:
         """Compute the maps at the decoder's resolution.
 
@@ -140,17 +145,21 @@ class SegmentationModel(nn.Module):
             perturb: Changes the backbone's maps [(B, c_i, h_i, w_i)] before the decoder; those that it returns may have
                 more rows or fewer. It runs as plain Python even where this method is compiled.
 
+            correlation: Whether to correlate the cells, if there is a head for it.
+
         Returns:
             Logits (B, C, h, w), and the embedding (B, D, h, w) or None, of as many rows as `perturb` returned; at least
             float32 even under mixed precision, so that confidences near 1 stay distinct. Gradients reach every
             parameter with `requires_grad`.
         """
-        features = self._features(self.backbone.normalization(images), perturb)
-        logits = _at_least_float32(self.classifier(features))
-        wanted = self.training if embedding is None else embedding
-        if self.projection is None or not wanted:
-            return Maps(logits)
-        return Maps(logits, _at_least_float32(self.projection(features)))
+        deep, features = self._features(self.backbone.normalization(images), perturb)
+        logits = at_least_float32(self.classifier(features))
+        project = self.projection if (self.training if embedding is None else embedding) else None
+        vectors = None if project is None else at_least_float32(project(features))
+        if not correlation or self.correlation is None:
+            return Maps(logits, vectors)
+        spread = self.correlation(deep, logits)
+        return Maps(logits, vectors, at_least_float32(spread.logits), spread.weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, C, H, W) for images (B, 3, H, W), uint8 or float in [0, 1]; upsampled with aligned corners."""
@@ -168,7 +177,8 @@ class SegmentationModel(nn.Module):
         """The parameters to train, or groups of them with `lr_scale`, a factor on the learning rate."""
         return self.tuning.groups(self)
 
-    def _features(self, images: Tensor, perturb: Callable[[list[Tensor]], list[Tensor]] | None) -> Tensor:
+    def _features(self, images: Tensor, perturb: Callable[..., list[Tensor]] | None) -> tuple[Tensor, Tensor]:
+        """The deepest map, and what the decoder makes of all."""
         # Resize, don't pad: logits of padded cells would be stretched over the image.
         multiple = self.backbone.multiple
         if multiple > 1:
@@ -184,7 +194,7 @@ class SegmentationModel(nn.Module):
             # The compiler would replace NumPy's generators by torch's.
             uncompiled = cast(Any, torch.compiler.disable)(perturb)
             levels = uncompiled(levels)
-        return levels[-1] if self.decoder is None else self.decoder(levels)
+        return levels[-1], levels[-1] if self.decoder is None else self.decoder(levels)
 
     def _levels_of(self, images: Tensor) -> list[Tensor]:
         return [self.backbone(images)] if self.levels is None else self.backbone.features(images, self.levels)
@@ -233,7 +243,12 @@ def head_options(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_model(
-    spec: Mapping[str, Any], num_classes: int, projection: bool, seed: int, where: str = "model"
+    spec: Mapping[str, Any],
+    num_classes: int,
+    projection: bool,
+    seed: int,
+    where: str = "model",
+    correlation: bool = False,
 ) -> SegmentationModel:
     """Build a network with random initial weights that depend only on the spec and the seed.
 
@@ -244,6 +259,7 @@ def build_model(
         projection: Whether a loss needs an embedding.
         seed: Seed of the initial weights. The global random state is not changed.
         where: The spec's place in the config, for messages.
+        correlation: Whether a loss needs the correlation of cells; the other weights do not depend on it.
 
     Raises:
         ConfigError: A part of the spec is unknown, missing, of the wrong type, or impossible; or the head does not fit
@@ -259,8 +275,7 @@ def build_model(
     """
     raise_faults(model_faults(spec, where))
     every_level = getattr(MODELS.builder(spec["name"]), "every_level", False)
-    # Always initialize on the CPU, so that CPU and GPU runs start from equal weights and only one random state has to
-    # be restored.
+    # Always on the CPU, so that CPU and GPU runs start from equal weights, and one random state has to be restored.
     with torch.random.fork_rng(devices=[]), _naming(where):
         tuning = TUNINGS.build(spec.get("tuning", _PLAIN), where=f"{where}.tuning")
         torch.default_generator.manual_seed(seed)
@@ -268,6 +283,8 @@ def build_model(
         model = MODELS.build(
             head_options(spec), where=where, num_classes=num_classes, backbone=backbone, projection=projection
         )
+        if correlation:
+            model.correlation = CorrelationHead(in_channels=backbone.channels, num_classes=num_classes)
     model.tuning = tuning
     if tuning.freezes_backbone:
         backbone.requires_grad_(False)
@@ -281,7 +298,3 @@ def _naming(where: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(re.sub(r"\bmodel(?=[./=])", where, str(error))) from error
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -76,3 +77,8 @@ def refuse_sizes(rates: Sequence[int] = (), dropout: float = 0.0, **channels: in
         faults.append(f"model.dropout should lie in [0, 1), but is {dropout}")
     if faults:
         raise ConfigError("; ".join(faults))
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The tensor in float32, or in its own type if that is more precise."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

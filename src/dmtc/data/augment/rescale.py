@@ -80,6 +80,7 @@ class Rescale:
             confidence=_moved(batch.confidence, places, 0),
             entropy=None if batch.entropy is None else _moved(batch.entropy, places, 0),
             logits=None if batch.logits is None else _moved(batch.logits, places, 0),
+            regions=None if batch.regions is None else _moved(batch.regions, places, 0),
             second=None if batch.second is None else _moved_labels(batch.second, places),
         )
 

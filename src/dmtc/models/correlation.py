@@ -46,7 +46,7 @@ class CorrelationHead(nn.Module):
     Source: CorrMatch (Sun et al., CVPR 2024), section 3.2, with 256 channels and dropout 0.1; deviation: none.
     """
 
-    def __init__(self, *, in_channels: int, num_classes: int, channels: int, dropout: float) -> None:
+    def __init__(self, *, in_channels: int, num_classes: int, channels: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
         refuse_sizes(dropout=dropout, in_channels=in_channels, num_classes=num_classes, channels=channels)
         self.reduce = nn.Sequential(
