@@ -57,7 +57,7 @@ def refuse_different_labels(plan: list[Phase], subsets: Mapping[str, Sequence[st
         if others:
             raise ConfigError(
                 f"teacher={phase.teacher} shows both networks the same images, but the split gives {phase.trainee} and"
-                f" {others[0].trainee} labelled images of their own; choose another split, such as split=dmt"
+                f" {others[0].trainee} labelled images of their own; choose a split that gives both the same"
             )
 
 

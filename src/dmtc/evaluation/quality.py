@@ -141,11 +141,11 @@ class PseudoLabelQuality:
         confidence = level_confidence().astype(np.float64)
         # The levels of a bin are contiguous; each bin starts at the first level not below its edge.
         edges = [*np.searchsorted(confidence, np.arange(bins) / bins), LEVELS]
-        pixels, summed, right = (
+        pixels, confidences, right = (
             np.stack([of[:, first:last].sum(1) for first, last in pairwise(edges)], axis=1)
             for of in (self.known, self.known * confidence, self.right)
         )
-        return Calibration(pixels, share_of(summed, pixels), share_of(right, pixels))
+        return Calibration(pixels, share_of(confidences, pixels), share_of(right, pixels))
 
     def worst(self, count: int) -> list[ImageQuality]:
         """The images with the largest share of wrongly labelled pixels, worst first."""
