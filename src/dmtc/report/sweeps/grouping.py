@@ -21,6 +21,10 @@ _OF_THE_METHOD = (
     "loss",
     "schedule.name",
     "schedule.rounds",
+    "schedule.online",
+    "teacher",
+    "views",
+    "mixing",
     "steps",
     "model.weights.b",
     "model.normalization.b",
@@ -220,6 +224,8 @@ def _fair(row: Row, base: Row, over: Sequence[str]) -> bool:
     allowed = _OF_THE_METHOD if _has_rounds(base) and _has_rounds(row) else (*_OF_THE_METHOD, *LENGTHS)
     if any(not _is_of(key, (*allowed, *over)) for key in differing) or _terms(base) - _terms(row):
         return False
+    if _is_as_long_as_rounds(row):
+        return base.any.settings.get("schedule.name") == "supervised_long"
     if _has_rounds(base) and _has_rounds(row):
         return not any(_is_of(key, ("schedule.rounds",)) for key in differing)
     lengths = _lengths(row)
@@ -252,6 +258,14 @@ def _commits(made: Iterable[str]) -> str:
 
 def _has_rounds(row: Row) -> bool:
     return any(phase["label_from"] or phase["teacher"] for phase in row.any.results["phases"])
+
+
+def _is_as_long_as_rounds(row: Row) -> bool:
+    """Whether it has an online phase that passes as many images as the start and all rounds, for want of a length."""
+    settings = row.any.settings
+    lengths = (f"schedule.online.{length}" for length in ("steps", "epochs", "root_steps"))
+    online = all(phase["teacher"] and phase["label_ratio"] is None for phase in row.any.results["phases"])
+    return online and all(settings.get(length) is None for length in lengths)
 
 
 def _lengths(row: Row) -> list[int]:
