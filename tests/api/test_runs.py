@@ -94,14 +94,14 @@ def test_teachers_and_students_have_the_last_weights_and_not_the_best(small, tmp
 
     real, train, scored, began = trainer.score_networks, trainer.Trainer.train, [], {}
 
-    def first_is_best(*arguments):
-        ((network, scores),) = real(*arguments).items()
+    def first_is_best(*arguments, **options):
+        ((network, scores),) = real(*arguments, **options).items()
         scored.append(network)
         return {network: type(scores)(0.9 if len(scored) % 2 else 0.1, scores.iou, scores.metrics)}
 
-    def watched(self, model, *arguments):
-        began[self.phase.name] = {name: value.clone() for name, value in model.state_dict().items()}
-        return train(self, model, *arguments)
+    def watched(self, models, *arguments):
+        began[self.phase.name] = {name: value.clone() for name, value in models[0].state_dict().items()}
+        return train(self, models, *arguments)
 
     monkeypatch.setattr(trainer, "score_networks", first_is_best)
     monkeypatch.setattr(trainer.Trainer, "train", watched)
@@ -244,20 +244,20 @@ def test_same_seed_same_results_other_seed_others(small, tmp_path, finished):
 
 @pytest.mark.parametrize("stop_at", ["r0-b", "r1-b", "r2-a"])
 def test_resume_after_a_stop_between_phases_gives_the_same(small, tmp_path, finished, monkeypatch, stop_at):
-    real = Runner._run_phase
+    real = Runner._train
 
-    def stopping(self, phase, processes):
-        if phase.name == stop_at:
+    def stopping(self, phases, processes):
+        if phases[0].name == stop_at:
             raise KeyboardInterrupt
-        return real(self, phase, processes)
+        return real(self, phases, processes)
 
-    monkeypatch.setattr(Runner, "_run_phase", stopping)
+    monkeypatch.setattr(Runner, "_train", stopping)
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         dmtc.train(dmtc.compose(small), folder)
     with pytest.raises(DataError, match="is not finished; go on with"):
         _ = dmtc.Run.load(folder).results
-    monkeypatch.setattr(Runner, "_run_phase", real)
+    monkeypatch.setattr(Runner, "_train", real)
     dmtc.resume(folder)
     assert what_came_of(folder) == what_came_of(finished.folder.path)
 

@@ -27,13 +27,14 @@ from dmtc.engine.checks import check, settle
 from dmtc.evaluation import PROTOCOLS, Evaluation
 from dmtc.losses import LOSSES
 from dmtc.losses.selection import SELECTIONS
-from dmtc.losses.terms import term_specs
+from dmtc.losses.terms import _OF_EVERY_TERM, term_specs
 from dmtc.machine.settings import RunSettings
 from dmtc.models import BACKBONES, MODELS, TUNINGS
 from dmtc.models.base import head_options
 from dmtc.models.perturbation import PERTURBATIONS
 from dmtc.pseudo.teachers import TEACHERS
 from dmtc.schedule import OPTIMIZERS, RATES, SCHEDULES
+from dmtc.schedule.settings import own_options
 from dmtc.splits import SPLITS
 from dmtc.tracking import LOGGERS
 from registered import own_names
@@ -151,7 +152,7 @@ def specs() -> list[tuple[str, Registry, dict]]:
             case "mixing":
                 found.append((f"{group}={choice}", MIXERS, config[group]))
             case "schedule":
-                found.append((f"{group}={choice}", SCHEDULES, {"name": config["schedule"]["name"]}))
+                found.append((f"{group}={choice}", SCHEDULES, own_options(config["schedule"])))
             case "schedule/optimizer":
                 found.append((f"{group}={choice}", OPTIMIZERS, config["schedule"]["optimizer"]))
             case "schedule/rate":
@@ -168,7 +169,7 @@ def specs() -> list[tuple[str, Registry, dict]]:
 
 def of_loss(spec: dict) -> dict:
     """The options of a term that are its loss's."""
-    return {key: value for key, value in spec.items() if key not in ("weight", "on", "target", "ramp")}
+    return {key: value for key, value in spec.items() if key not in _OF_EVERY_TERM}
 
 
 def test_yaml_gives_exactly_the_parameters_of_the_builder():

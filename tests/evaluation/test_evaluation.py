@@ -5,7 +5,7 @@ import torch
 
 from dmtc.core.errors import ConfigError
 from dmtc.core.types import Batch
-from dmtc.engine.trainer import _order
+from dmtc.engine.phase_log import order_of
 from dmtc.evaluation import (
     averaged,
     build_evaluation,
@@ -55,7 +55,7 @@ def test_rules_for_absent_classes(absent, mean):
 
 def test_an_absent_class_makes_the_mean_nan_on_demand():
     assert math.isnan(scores_of(torch.tensor([[3, 0, 1], [0, 0, 0], [0, 0, 4]]), "undefined").miou)
-    assert max([math.nan, 0.2, 0.1], key=_order) == 0.2, "and is never the best"
+    assert max([math.nan, 0.2, 0.1], key=order_of) == 0.2, "and is never the best"
     counts = torch.tensor([[3, 1], [2, 4]])
     assert scores_of(counts, "undefined") == scores_of(counts, "left_out") == scores_of(counts, "zero")
 

@@ -67,7 +67,7 @@ def test_every_name_on_a_page_is_there():
 WITHOUT_EXAMPLE = {
     # Values without code of their own, and what is chosen from YAML.
     *("losses.Loss", "pseudo.PseudoLabel", "pseudo.PseudoLabels", "models.WeightsReport", "evaluation.Scores"),
-    "evaluation.MetricValue",
+    *("evaluation.MetricValue", "losses.BankContrast", "losses.PropagatedCrossEntropy"),
     *("evaluation.Evaluation", "tracking.Panel", "tracking.JsonLines", "tracking.RunLog", "tracking.CsvLogger"),
     *("tracking.TensorBoardLogger", "tracking.WandbLogger"),
     # Shown whole in docs/extending.md.
@@ -77,6 +77,7 @@ WITHOUT_EXAMPLE = {
     # `build_plan` and docs/extending.md show how they are used.
     *("schedule.Phase", "schedule.Recipe", "schedule.Counts", "schedule.StartSettings", "schedule.RoundSettings"),
     *("schedule.OnlineSettings", "schedule.Labellers", "schedule.online", "schedule.online_after_start"),
+    *("schedule.st", "schedule.st_plus_plus"),
     *("schedule.mutual", "schedule.self_training", "schedule.supervised", "schedule.supervised_long"),
     # Their neighbors show how they are used.
     *("evaluation.evaluate", "evaluation.evaluation_faults", "tracking.phase_values"),

@@ -235,7 +235,7 @@ def test_a_checkpoint_of_other_settings_is_refused(copy):
     stop_before(copy, "r2-b")
     folder = RunFolder(copy)
     origin = {"settings": "0" * 64, "split": None, "weights": None, "pseudo_labels": None}
-    Checkpoints(copy / "phases" / "r2-b").save(1, dict.fromkeys(_CHECKPOINT_KEYS) | {"made_from": origin})
+    Checkpoints(copy / "phases" / "r2-b").save(1, dict.fromkeys(_CHECKPOINT_KEYS) | {"made_from": [origin]})
     with pytest.raises(ConfigError, match=r"phase r2-b was made with other settings than config.yaml has now"):
         dmtc.resume(folder.path)
 

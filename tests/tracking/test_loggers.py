@@ -46,15 +46,15 @@ def wandb_stays_here(tmp_path_factory):
 def logged(small, tmp_path_factory) -> dmtc.Run:
     """A run that was stopped before r1-b and gone on with, with all loggers."""
     folder = tmp_path_factory.mktemp("logged") / "run"
-    real = Runner._run_phase
+    real = Runner._train
 
-    def stopping(self, phase, processes):
-        if phase.name == "r1-b":
+    def stopping(self, phases, processes):
+        if phases[0].name == "r1-b":
             raise KeyboardInterrupt
-        return real(self, phase, processes)
+        return real(self, phases, processes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Runner, "_run_phase", stopping)
+        patch.setattr(Runner, "_train", stopping)
         with pytest.raises(KeyboardInterrupt):
             dmtc.train(dmtc.compose([*small, *LOGGED]), folder)
     return dmtc.resume(folder)
@@ -199,7 +199,8 @@ def test_code_and_report_are_artifacts(logged, sessions):
 def test_documented_keys_are_sent(history):
     table = DOCS.split("| key | over | |\n")[1].split("\n\n")[0]
     sent, documented = set().union(*history), []
-    for row in table.splitlines()[1:]:
+    rows = [row for row in table.splitlines()[1:] if "of a teacher inside the step" not in row]  # this run has none
+    for row in rows:
         keys = re.findall(r"`([^`]+)`", row.split("|")[1])
         documented += [key if "/" in key else f"{keys[0].rpartition('/')[0]}/{key}" for key in keys]
         documented += re.findall(r"`([^`]+)`", row.split("|")[2])

@@ -31,7 +31,7 @@ def shown(display, capsys, seconds=0.0, clock=lambda seconds: None) -> str:
     progress.begin("r0-a training", 8, "step")
     for step in range(1, 9):
         clock(seconds)
-        progress.advance(1, training=True)
+        progress.advance(1, phases=1)
         if step % 4 == 0:
             progress.show(PHASE, step, VALUES)
     progress.end()
@@ -108,7 +108,7 @@ def test_parts_may_be_nested(capsys, clock):
     progress.advance(3)
     progress.end()
     clock(30)
-    progress.advance(4, training=True)
+    progress.advance(4, phases=1)
     progress.show(PHASE, 4, VALUES)
     progress.close()
     assert capsys.readouterr().err.endswith("00:30 left, plan 00:30 left\n")
@@ -125,10 +125,10 @@ def test_each_stage_has_its_own_pace(capsys, clock):
     progress.begin("r0-a training", 8, "step")
     assert time_left_of_plan(progress, PHASE, 8, capsys) == "?"
     clock(80)
-    progress.advance(8, training=True)
+    progress.advance(8, phases=1)
     assert time_left_of_plan(progress, PHASE, 8, capsys) == "13:20", "80 steps of which nothing is known yet: 10 s each"
     clock(20)
-    progress.advance(20, training=True)
+    progress.advance(20, phases=1)
     assert time_left_of_plan(progress, ROUND, 40, capsys) == "01:00", "60 steps of a second"
 
 
@@ -138,7 +138,7 @@ def test_what_an_earlier_run_has_done_says_nothing_about_the_speed(capsys, clock
     progress.begin("r1-a training", 40, "step", done=30)
     progress.skip(30)
     clock(40)
-    progress.advance(4, training=True)
+    progress.advance(4, phases=1)
     progress.show(ROUND, 34, VALUES)
     assert capsys.readouterr().err.endswith("01:00 left, plan 01:00 left\n")
 

@@ -220,9 +220,9 @@ class Run(PredictsArrays):
 
         Examples:
             >>> import dmtc
-            >>> seen = dmtc.Run.load("outputs/first").look("r1-a", step=10)
+            >>> seen = dmtc.Run.load("outputs/first").look("r1-a", step=3)
             >>> seen.weak.shape, seen.mixed.shape, seen.label.shape, seen.labelled_image.shape
-            ((2, 80, 80, 3), (1, 2, 80, 80, 3), (1, 2, 80, 80), (2, 80, 80, 3))
+            ((5, 96, 96, 3), (1, 5, 96, 96, 3), (1, 5, 96, 96), (3, 96, 96, 3))
         """
         return look(self._components, self.folder, phase, step)
 

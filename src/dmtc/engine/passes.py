@@ -117,9 +117,9 @@ class Evaluated:
 
     def of(self, rows: TermRows) -> list[StepInputs]:
         """See `TermInputs`."""
-        groups = [present for group in groups_of(rows, self.strong) if (present := self._present(group))]
+        groups = [group for group in groups_of(rows, self.strong) if self._present(group)]
         self._asked += groups
-        made = [self._made(group) for group in groups]
+        made = [self._made(self._present(group)) for group in groups]
         return [each.correlated() for each in made] if rows.map == "correlated" else made
 
     def has(self, rows: TermRows) -> bool:
@@ -129,7 +129,7 @@ class Evaluated:
     def shares(self, divisors: Sequence[Tensor]) -> Sequence[Tensor | float]:
         """See `TermInputs`."""
         if self.totals is not None:
-            counts = [valid_pixels(self._batch(group)) for group in self._asked]
+            counts = [valid_pixels(self._batch(self._present(group))) for group in self._asked]
             return [count / self.totals[group] for count, group in zip(counts, self._asked, strict=True)]
         if self.processes.size == 1 or not divisors:
             return [1.0] * len(divisors)
@@ -137,6 +137,7 @@ class Evaluated:
         return list(own / self.processes.all_reduce(own.clone()).clamp(min=1))
 
     def _present(self, group: tuple[Block, ...]) -> tuple[Block, ...]:
+        """The blocks of a group that this part of the batch has rows of."""
         return tuple(block for block in group if block in self.blocks and len(self.blocks[block].ids))
 
     def _made(self, group: tuple[Block, ...]) -> StepInputs:

@@ -245,13 +245,14 @@ class Step:
         """Labelled pixels of the whole batch for each group of rows that a term is of; None if it has one part."""
         if self._parts == 1:
             return None
-        groups = {group for term in student.terms for group in groups_of(term.rows, self._strong)}
-        present = {tuple(block for block in group if block in blocks and blocks[block].ids) for group in groups}
-        ordered = sorted(group for group in present if group)
+        groups = sorted({group for term in student.terms for group in groups_of(term.rows, self._strong)})
         counts = torch.stack(
-            [sum((valid_pixels(blocks[block]) for block in group), start=torch.zeros(())) for group in ordered]
+            [
+                sum((valid_pixels(blocks[block]) for block in group if block in blocks), start=torch.zeros(()))
+                for group in groups
+            ]
         )
-        return dict(zip(ordered, self.processes.all_reduce(counts).clamp(min=1), strict=True))
+        return dict(zip(groups, self.processes.all_reduce(counts).clamp(min=1), strict=True))
 
     def _autocast(self, batch: Batch) -> torch.autocast:
         return torch.autocast(batch.image.device.type, self._precision, enabled=self._precision.itemsize < 4)

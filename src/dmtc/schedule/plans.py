@@ -97,7 +97,7 @@ def st(*, recipe: Recipe) -> list[Phase]:
 
 
 @SCHEDULES.register("st_plus_plus")
-def st_plus_plus(*, recipe: Recipe, image_share: float = 0.5) -> list[Phase]:
+def st_plus_plus(*, recipe: Recipe, image_share: float) -> list[Phase]:
     """Like `st`, but reliable images come first, and the network that has learned from them labels the others.
 
     Args:
