@@ -66,3 +66,8 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value).replace(" ", "")
+
+
+def is_of(key: str, parts: Sequence[str]) -> bool:
+    """Whether a setting is one of these parts of the config, or inside one."""
+    return any(key == part or key.startswith(f"{part}.") for part in parts)

@@ -12,24 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmtc.report.results import mean_test
-from dmtc.report.sweeps.differences import distinguishing, text_of, value_of, varying
-from dmtc.report.sweeps.finding import FILES_OF_LABELLED, LENGTHS, RunRecord
+from dmtc.report.sweeps.differences import distinguishing, is_of, text_of, value_of, varying
+from dmtc.report.sweeps.fairness import is_fair
+from dmtc.report.sweeps.finding import FILES_OF_LABELLED, RunRecord
 from dmtc.report.sweeps.paired import Gain, paired_gain
 
-_OF_THE_METHOD = (
-    "method",
-    "loss",
-    "schedule.name",
-    "schedule.rounds",
-    "schedule.online",
-    "teacher",
-    "views",
-    "mixing",
-    "steps",
-    "model.weights.b",
-    "model.normalization.b",
-)
-"""Settings that define the method; a method and its baseline may differ in these."""
 _OF_THE_RATIO = ("split.ratio",)
 _OF_THE_PANEL = ("dataset", "evaluation")
 """Settings that make scores incomparable, so that these are shown in different panels."""
@@ -152,7 +139,7 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
     panels = []
     for runs in by_panel.values():
         others = [record for record in finished if _dataset(record) == _dataset(runs[0])]
-        protocol = {k: v for k, v in varying(others).items() if _is_of(k, _OF_THE_PANEL)}
+        protocol = {k: v for k, v in varying(others).items() if is_of(k, _OF_THE_PANEL)}
         keys = distinguishing(protocol, others, lambda _: (), over)
         shown = {key: text for key in keys if (text := text_of(runs[0], key, protocol))}
         panels.append(Panel(_dataset(runs[0]), shown, _rows(runs, over, remarks)))
@@ -169,7 +156,7 @@ def _rows(runs: list[RunRecord], over: Sequence[str], remarks: list[str]) -> lis
         return split["labelled"], str(split["ratio"]), "" if by_fold else str(split["sha256"])
 
     ignored = (*_OF_THE_RATIO, *_OF_THE_PANEL, *over, *([FILES_OF_LABELLED] if by_fold else []))
-    differing = {key: values for key, values in varying(runs).items() if not _is_of(key, ignored)}
+    differing = {key: values for key, values in varying(runs).items() if not is_of(key, ignored)}
     keys = distinguishing(differing, runs, lambda run: (run.method, cell_of(run)[:2]), over)
     rows: dict[tuple[Any, ...], Row] = {}
     cells_of_ratio: dict[tuple[int, str], set[Cell]] = defaultdict(set)
@@ -207,7 +194,7 @@ def _sorted(rows: list[Row]) -> list[Row]:
 def _add_gains(rows: list[Row], over: Sequence[str], baselines: Sequence[str]) -> None:
     for row in rows:
         for method in baselines:
-            bases = [base for base in rows if base.method == method and row.method != method and _fair(row, base, over)]
+            bases = [base for base in rows if base.method == method and _may_compare(row, base, over)]
             if bases:
                 # Several may differ in settings that do not affect a baseline, such as a swept gamma.
                 base = max(bases, key=lambda base: _nearness(row, base))
@@ -216,32 +203,13 @@ def _add_gains(rows: list[Row], over: Sequence[str], baselines: Sequence[str]) -
                     row.gains[method] = paired_gain([row.runs[key].score - base.runs[key].score for key in shared])
 
 
-def _fair(row: Row, base: Row, over: Sequence[str]) -> bool:
-    """Whether they differ only in the method, and a baseline without rounds is as long as the start or all phases."""
-    if row.cell != base.cell:
-        return False
-    differing = varying([row.any, base.any])
-    allowed = _OF_THE_METHOD if _has_rounds(base) and _has_rounds(row) else (*_OF_THE_METHOD, *LENGTHS)
-    if any(not _is_of(key, (*allowed, *over)) for key in differing) or _terms(base) - _terms(row):
-        return False
-    if _is_as_long_as_rounds(row):
-        return base.any.settings.get("schedule.name") == "supervised_long"
-    if _has_rounds(base) and _has_rounds(row):
-        return not any(_is_of(key, ("schedule.rounds",)) for key in differing)
-    lengths = _lengths(row)
-    return not lengths or not _lengths(base) or _lengths(base)[-1] in (lengths[0], lengths[-1])
+def _may_compare(row: Row, base: Row, over: Sequence[str]) -> bool:
+    return base.cell == row.cell and base.method != row.method and is_fair(row.any, base.any, over)
 
 
 def _nearness(row: Row, base: Row) -> tuple[int, int]:
     """How many shown settings two rows share, and how few the base has that the row does not."""
     return len(row.shown.items() & base.shown.items()), -len(base.shown.items() - row.shown.items())
-
-
-def _terms(row: Row) -> set[str]:
-    """The loss terms that are switched on, whatever losses these use."""
-    settings = row.any.settings
-    named = {key.removesuffix(".name") for key in settings if key.startswith("loss.") and key.endswith(".name")}
-    return {key for key in named if key != "loss"}
 
 
 def _other_code(row: Row) -> list[str]:
@@ -256,27 +224,9 @@ def _commits(made: Iterable[str]) -> str:
     return ", ".join(sorted(one[:8] for one in made))
 
 
-def _has_rounds(row: Row) -> bool:
-    return any(phase["label_from"] or phase["teacher"] for phase in row.any.results["phases"])
-
-
-def _is_as_long_as_rounds(row: Row) -> bool:
-    """Whether it has an online phase that passes as many images as the start and all rounds, for want of a length."""
-    settings = row.any.settings
-    lengths = (f"schedule.online.{length}" for length in ("steps", "epochs", "root_steps"))
-    online = all(phase["teacher"] and phase["label_ratio"] is None for phase in row.any.results["phases"])
-    return online and all(settings.get(length) is None for length in lengths)
-
-
-def _lengths(row: Row) -> list[int]:
-    """Total steps of the first network after each of its phases."""
-    steps = [phase["steps"] for phase in row.any.results["phases"] if phase["trainee"] == "a"]
-    return [sum(steps[: i + 1]) for i in range(len(steps))]
-
-
 def _panel_key(run: RunRecord, runs: Sequence[RunRecord]) -> tuple[str, ...]:
     alike = [one for one in runs if _dataset(one) == _dataset(run)]
-    keys = sorted(key for key in varying(alike) if _is_of(key, _OF_THE_PANEL))
+    keys = sorted(key for key in varying(alike) if is_of(key, _OF_THE_PANEL))
     return (_dataset(run), *(value_of(run, key) for key in keys))
 
 
@@ -300,7 +250,3 @@ def _number(text: str) -> tuple[float, str]:
 
 def _made_at(run: RunRecord) -> float:
     return (run.path / "results.json").stat().st_mtime
-
-
-def _is_of(key: str, parts: Sequence[str]) -> bool:
-    return any(key == part or key.startswith(f"{part}.") for part in parts)
