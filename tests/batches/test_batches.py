@@ -162,6 +162,9 @@ def test_labelling_and_pseudo_labelled_training_open_no_mask(components, pseudo_
         assert batch.label.numel() == 0
     requests = [[CropRequest(id, pseudo_labels, (0, id)) for id in components.split.unlabelled]]
     list(loader(components, 0).crops(requests))
+    unlabelled = [CropRequest(id, None, (0, id), labelled=False) for id in components.split.unlabelled]
+    for batch in loader(components, 0).crops([unlabelled]):
+        assert not batch.label.any() or set(batch.label.unique().tolist()) == {0, 255}, "padding alone"
     assert opened == []
     list(loader(components, 0).crops([[CropRequest(components.split.labelled[0], None, (0,))]]))
     assert opened == [components.split.labelled[0]], "it would have been seen"
