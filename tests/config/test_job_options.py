@@ -133,7 +133,8 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
     declared = {key.removeprefix("run.") for key in READS[job] if key.startswith("run.")} | {"progress", "debug"}
     unread = {"debug", "progress"}  # the command line itself reads them
     assert declared - recorded <= unread
-    assert recorded - declared <= {"sync_batchnorm", "gradient_checkpointing"}, "of training; off unless asked for"
+    of_training = {"sync_batchnorm", "gradient_checkpointing", "accumulate", "on_nonfinite", "score_pseudo_labels"}
+    assert recorded - declared <= of_training, "as the run was trained; a report shows a step of it"
 
 
 @pytest.mark.parametrize(
