@@ -27,7 +27,6 @@ from dmtc.engine.networks import Networks
 from dmtc.engine.new_step import new_step, showing_of
 from dmtc.engine.showing import Showing
 from dmtc.engine.step import Step
-from dmtc.pseudo.teachers import Stored
 from dmtc.run.folder import RunFolder
 
 LABELLED, UNLABELLED, CROP, STEPS = 4, 4, 160, 4
@@ -124,7 +123,10 @@ def main() -> None:
             "ours": ours,
             "supervised": supervised,
             "ours, labels given": Steps(
-                "fixmatch_ema", *batches, folder=folder, change=lambda s: replace(s, teacher=Stored())
+                "fixmatch_ema",
+                *batches,
+                folder=folder,
+                change=lambda s: replace(s, teacher=s.teacher.for_stored_labels()),
             ),
             "ours, without mixing and colors": Steps("fixmatch_ema", *batches, folder=folder, change=plain),
         }
