@@ -32,5 +32,6 @@ measure labelling.py "${dmt[@]}" --repeats 3
 measure contrast.py "${dmtc[@]}" "${reco[@]}" --repeats 3
 measure scaling.py --repeats 3
 measure recipe.py dmtc_voc_1_8 run.device=cpu
+measure online.py --repeats 3
 measure step.py "${dmtc[@]}" --repeats 3
 "$python" "$here/table.py"

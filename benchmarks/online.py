@@ -133,7 +133,7 @@ def main() -> None:
         measured = seconds(parts, given.repeats)
         views = seconds({"ours": lambda: our_views(ours), "Pillow": pillow_views}, given.repeats)
     median = {name: float(np.median(times)) for name, times in measured.items()}
-    shares = {
+    cost = {
         "over_supervised": median["ours"] / median["supervised"],
         "teacher": 1 - median["ours, labels given"] / median["ours"],
         "mixing_and_colors": 1 - median["ours, without mixing and colors"] / median["ours"],
@@ -145,10 +145,10 @@ def main() -> None:
         "unlabelled": UNLABELLED,
     }
     setting |= {"threads": torch.get_num_threads()}
-    write("online", setting, measured, shares=shares)
-    write("views", {"images": len(decoded()), "size": IMAGE, **setting}, views)
-    for name, share in shares.items():
-        print(f"online: {name} {share:.3f}")
+    write("online", setting, measured, cost=cost)
+    write("views", {"images": len(decoded()), "size": IMAGE, "crop": CROP, "threads": torch.get_num_threads()}, views)
+    for name, value in cost.items():
+        print(f"online: {name} {value:.3f}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ PARTS = {
     "labelling": "labelling",
     "loader": "reading a training crop",
     "loader_process": "the same through a loader process",
+    "views": "a weak and a strong view of decoded images",
     "startup_help": "start of `run.py --help`",
     "startup_plan": "start of `run.py job=plan`",
 }
@@ -43,7 +44,7 @@ def replaced(page: str, text: str) -> str:
 
 def tables(records: Mapping[str, Record]) -> str:
     """Everything: the parts against the published code, whole recipes, how the cost grows, and who measured it."""
-    compared = {name: record for name, record in records.items() if "median_seconds" in record}
+    compared = {name: record for name, record in records.items() if "times_faster" in record and "cost" not in record}
     recipes = {name: record for name, record in records.items() if "stages" in record}
     letters = letters_of(records)
     blocks = []
@@ -51,6 +52,7 @@ def tables(records: Mapping[str, Record]) -> str:
         columns = ["part", "setting", "ours", "published", "times faster", "peak memory, ours and published"]
         rows = [[*row, letters[name]] for name, record in compared.items() for row in rows_of(name, record)]
         blocks += [markdown([*columns, "by"], rows), *notes(compared)]
+    blocks += [online_note(record, letters[name]) for name, record in records.items() if "cost" in record]
     blocks += [recipe_table(recipes, letters)] if recipes else []
     blocks.append(gpu_line(records))
     blocks += [scaling_table(records["scaling"])] if "scaling" in records else []
@@ -82,6 +84,16 @@ def notes(compared: Mapping[str, Record]) -> Iterator[str]:
         if shares := record.get("shares"):
             told = ", ".join(f"{share:.1%} {name}" for name, share in shares.items())
             yield f"The training step is {told} (everything outside the other three)."
+
+
+def online_note(record: Record, letter: str) -> str:
+    """What labelling inside the step costs."""
+    cost, setting = record["cost"], record["setting"]
+    return (
+        f"A step of `fixmatch_ema` takes {cost['over_supervised']:.2f} times as long as one of `supervised` with as many "
+        f"student images ({setting_text(setting)}; {letter}): the teacher's pass is {percent(cost['teacher'])} of it, "
+        f"mixing and colors are {percent(cost['mixing_and_colors'])}."
+    )
 
 
 def recipe_table(recipes: Mapping[str, Record], letters: Mapping[str, str]) -> str:
