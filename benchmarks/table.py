@@ -90,9 +90,9 @@ def online_note(record: Record, letter: str) -> str:
     """What labelling inside the step costs."""
     cost, setting = record["cost"], record["setting"]
     return (
-        f"A step of `fixmatch_ema` takes {cost['over_supervised']:.2f} times as long as one of `supervised` with as many "
-        f"student images ({setting_text(setting)}; {letter}): the teacher's pass is {percent(cost['teacher'])} of it, "
-        f"mixing and colors are {percent(cost['mixing_and_colors'])}."
+        f"A step of `fixmatch_ema` takes {cost['over_supervised']:.2f} times as long as one of `supervised` with as "
+        f"many student images ({setting_text(setting)}; {letter}): the teacher's pass is {percent(cost['teacher'])} "
+        f"of it, mixing and colors are {percent(cost['mixing_and_colors'])}."
     )
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from alike import what_came_of
+from marks import slow_but
 from trees import OWN, save, write_folder, write_list
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
@@ -410,7 +411,7 @@ def ends_after(key: str) -> Callable[[Path], None]:
     return damage
 
 
-@pytest.mark.parametrize("key", PARTS_OF_A_CONFIG)
+@pytest.mark.parametrize("key", slow_but(PARTS_OF_A_CONFIG, quick=["run", "evaluation"]))
 def test_a_config_that_is_cut_off_is_told_by_every_job_and_among_others(command, finished, tmp_path, key):
     run = tmp_path / "runs" / "damaged"
     shutil.copytree(finished.folder.path, run)

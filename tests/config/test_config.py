@@ -96,6 +96,7 @@ def test_every_experiment_composes(experiment):
     composed(f"experiment={experiment}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_different_experiments_take_every_choice_in_turn(group):
     for choice, experiment in zip([choice for g, choice in CHOICES if g == group], cycle(DIFFERENT)):

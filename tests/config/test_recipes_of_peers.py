@@ -13,6 +13,7 @@ from dmtc.config.folder import config_folder
 from dmtc.engine.checks import settle
 from dmtc.engine.components import Components
 from dmtc.splits import published_sources, published_splits
+from marks import slow_but
 from trees import write_cityscapes, write_voc
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +85,9 @@ def test_a_header_has_the_command_and_says_whose_figures_on_which_lists(name):
         assert all(set(figures) == {""} for figures, _ in lines)
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize(
+    "name", slow_but(HEADERS, quick=["u2pl_cityscapes_r101", "cps_cutmix_voc_r50", "unimatch_v2_coco_dinov2_base"])
+)
 def test_a_recipe_has_the_plan_of_its_settings(name, roots):
     given = [f"experiment={name}", f"dataset.root={roots[DATASETS[name]]}", *split_of(name), "run.device=cpu"]
     components = Components(settle(dmtc.compose(given)))
@@ -158,7 +161,9 @@ SHORT = [
 ]
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize(
+    "name", slow_but(SHORT, quick=["reco_voc_60", "st_plus_plus_voc_r101", "augseg_cityscapes_r101"])
+)
 def test_a_recipe_runs_from_start_to_end(name, roots, tmp_path):
     root = roots[DATASETS[name]]
     given = [f"experiment={name}", f"dataset.root={root}", *split_of(name)]

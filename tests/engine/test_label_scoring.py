@@ -16,6 +16,7 @@ from dmtc.losses import SelectedCrossEntropy
 from dmtc.losses.selection import Pixels
 from dmtc.losses.terms import ActiveTerm, TermRows, selected_weights
 from dmtc.machine.processes import ALONE
+from marks import slow_but
 
 METHODS = ["fixmatch_ema", "cps", "reco", "augseg"]
 OF_LABELS = ("pseudo_coverage", "pseudo_accuracy", "pseudo_miou")
@@ -35,7 +36,7 @@ def without_labels(came: dict) -> dict:
     return {part: came[part] for part in ("results", "files")}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", slow_but(METHODS, quick=["reco"]))
 def test_scoring_labels_changes_no_result_and_masks_are_opened_for_it_alone(small, tmp_path, monkeypatch, method):
     opened: Counter[str] = Counter()
     read = Dataset.mask

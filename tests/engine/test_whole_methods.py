@@ -9,6 +9,7 @@ import dmtc.engine.step
 import dmtc.engine.stored_labels
 from alike import what_came_of
 from dmtc.core.errors import DataError
+from marks import slow_but
 
 METHODS = {
     "st": ["schedule.limit_steps=3"],
@@ -53,7 +54,7 @@ def test_every_term_of_every_phase_learns_something_finite(whole, method):
     assert {record["phase"] for record in logged if record.get("loss", 0) > 0} == {phase.name for phase in run.plan}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", slow_but(METHODS, quick=["st_plus_plus", "corrmatch"]))
 def test_a_stopped_run_goes_on_to_the_same_results(whole, method, tmp_path, monkeypatch):
     settings, run, undisturbed = whole(method)
     steps = sum(phase.steps for phase in run.plan)

@@ -41,6 +41,7 @@ def tiny(small) -> list[str]:
     return [*small, "method=supervised", "schedule.limit_steps=1", "schedule.start.evaluations=1", "run.pictures=0"]
 
 
+@pytest.mark.slow
 def test_twenty_runs_at_once_are_twenty_folders_equal_seed_by_seed(forks, tiny, tmp_path):
     """Of one checkout, with the data set still to be made; nobody names a folder."""
     fresh = [*tiny, "dataset.root=data"]

@@ -10,13 +10,15 @@ import pytest
 from PIL import Image
 
 from fuzz_damage import damaged
+from marks import slow_but
 
 FUZZ = Path(__file__).parents[1] / "fuzz.py"
 
 
-def test_twenty_seconds():
+@pytest.mark.parametrize("seconds", slow_but([3, 20], quick=[3]))
+def test_some_seconds(seconds):
     """With what is imported and made first. The same tries in the same order: how many depends on the machine."""
-    command = [sys.executable, FUZZ, "--seconds", "8", "--seed", "0"]
+    command = [sys.executable, FUZZ, "--seconds", str(seconds), "--seed", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]

@@ -49,6 +49,7 @@ def test_commands_compose(name):
         settle(dmtc.compose(translate(shlex.split(command))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_options_in_the_text_compose(name):
     """As options of one of the methods of the page."""
