@@ -26,12 +26,40 @@ def plan_of(small, *overrides):
             ["method=dmt", "+loss.mutual.target=teacher"],
             r"loss\.mutual\.target=teacher needs a teacher inside the step",
         ),
+        (
+            ["method=corrmatch", "teacher=average"],
+            r"loss\.propagated and loss\.correlated_strong spread labels .* teacher=average labels by another pass",
+        ),
+        (["method=corrmatch", "teacher.mode=eval"], r"teacher=self labels by another pass: choose teacher=self or"),
+        (
+            [
+                *("method=cbst", "loss.mutual.name=propagated_cross_entropy", "+loss.mutual.start=0.9"),
+                *("+loss.mutual.momentum=0.9", "+loss.mutual.num_regions=2"),
+            ],
+            r"teacher=stored labels before the step",
+        ),
+        (["method=corrmatch", "model.correlation.channels=0"], r"model\.correlation\.channels should be at least 1"),
+        (["method=corrmatch", "~model.correlation"], r"model\.correlation is missing, but a loss term needs it"),
         (["method=fixmatch_ema", "loss=dmt", "loss.mutual.weight.rounds=0"], r"no loss term counts in the online"),
     ],
 )
 def test_what_does_not_go_together_is_told(small, overrides, told):
     with pytest.raises(ConfigError, match=told):
         plan_of(small, *overrides)
+
+
+def test_labels_that_would_not_spread_are_refused_before_anything_is_written(command, tmp_path):
+    code, out, err = command("method=corrmatch", "teacher=average")
+    assert (code, out) == (2, "")
+    assert err.strip().count("\n") == 0
+    assert "or turn off loss.propagated=null loss.correlated_strong=null" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_spread_or_need_not(small):
+    for overrides in (["teacher=self"], ["loss.propagated=null", "loss.correlated_strong=null", "teacher=average"]):
+        (phase,) = plan_of(small, "method=corrmatch", *overrides)
+        assert phase.stage == "online"
 
 
 def test_rounds_are_labelled_by_a_teacher_in_their_steps(small):

@@ -48,7 +48,7 @@ def test_a_term_takes_the_logits_that_correlation_spreads():
     active = terms_of_stage(build_terms(spec), "start")
     assert needs_correlation(active)
     spec = {"backbone": {"name": "tiny", "width": 4}, "name": "linear", "levels": None, "dropout": 0.0}
-    spec["embedding_channels"] = 8
+    spec |= {"embedding_channels": 8, "correlation": {"channels": 16, "dropout": 0.1}}
     model = dmtc.models.build_model(spec, 3, False, 0, correlation=True)
     bare = dmtc.models.build_model(spec, 3, False, 0)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in bare.state_dict().items())

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dmtc.core.errors import ConfigError
+from dmtc.models import build_model
 from dmtc.models.correlation import CorrelationHead, correlated_regions, regions_of
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "peers" / "corrmatch.npz")
@@ -66,7 +67,35 @@ def test_it_trains_at_the_size_of_the_deep_map():
 
 
 def test_impossible_sizes_are_refused():
-    with pytest.raises(ConfigError, match="channels"):
-        CorrelationHead(in_channels=16, num_classes=5, channels=0, dropout=0.1)
+    with pytest.raises(
+        ConfigError, match=r"model\.correlation\.channels should be at least 1.*; .*\.dropout should lie"
+    ):
+        CorrelationHead(in_channels=16, num_classes=5, channels=0, dropout=1.0)
     with pytest.raises(ConfigError, match="number of regions should be at least 1"):
         correlated_regions(torch.ones(1, 4, 4), (2, 2), (4, 4), 0, np.random.default_rng(0))
+
+
+def test_a_network_takes_the_heads_size_from_its_spec():
+    spec = {"backbone": {"name": "tiny", "width": 4}, "name": "linear", "levels": None, "dropout": 0.0}
+    spec |= {"embedding_channels": 8, "correlation": {"channels": 12, "dropout": 0.3}}
+    head = build_model(spec, 3, False, 0, correlation=True).correlation
+    assert head.first.in_channels == 12
+    assert head.reduce[-1].p == 0.3
+    assert build_model(spec, 3, False, 0).correlation is None
+
+
+@pytest.mark.parametrize(
+    ("correlation", "told"),
+    [
+        ({}, r"model\.correlation is missing, but a loss term needs it, such as \{channels: 256, dropout: 0\.1\}"),
+        ({"correlation": None}, r"model\.correlation should be settings by name, but is None"),
+        ({"correlation": {"channels": 8}}, r"model\.correlation: missing option 'dropout'"),
+        ({"correlation": {"channels": 8, "dropout": 0.1, "num_classes": 3}}, r"num_classes is set by the library"),
+        ({"correlation": {"channels": 0, "dropout": 0.1}}, r"model\.correlation\.channels should be at least 1"),
+        ({"correlation": {"channels": 8, "dropout": 1}}, r"model\.correlation\.dropout should lie in \[0, 1\)"),
+    ],
+)
+def test_a_spec_without_a_possible_head_is_refused(correlation, told):
+    spec = {"backbone": {"name": "tiny", "width": 4}, "name": "linear", "levels": None, "dropout": 0.0}
+    with pytest.raises(ConfigError, match=told):
+        build_model({**spec, "embedding_channels": 8, **correlation}, 3, False, 0, correlation=True)

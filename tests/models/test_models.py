@@ -58,6 +58,8 @@ def test_config_gives_exactly_the_options_of_the_builder(path: Path) -> None:
     registry = MODELS if path.parent == CONF else BACKBONES
     options = load(path)
     builder = registry.builder(options.pop("name"))
+    if registry is MODELS:
+        assert set(options.pop("correlation")) == {"channels", "dropout"}
     assert set(options) == set(inspect.signature(builder).parameters) - registry.runtime
 
 

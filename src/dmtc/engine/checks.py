@@ -1,6 +1,6 @@
 """Checks a config against the components it names before building any of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from dmtc.core.registry import Registry, argument_faults, raise_faults
 from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
 from dmtc.evaluation import evaluation_faults
-from dmtc.losses.terms import term_faults
+from dmtc.losses.base import inputs_of
+from dmtc.losses.terms import Term, build_terms, needs_correlation, term_faults
 from dmtc.machine.settings import run_faults
 from dmtc.models import model_faults
 from dmtc.models.normalization import NORMALIZATIONS
@@ -98,17 +99,19 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     faults += on_error_faults(dataset)
     faults += _augment_faults(dataset.get("augment") or {})
     faults += SPLITS.faults(config["split"], "split")
-    faults += model_faults(model, "model")
-    faults += _own_model_faults(config)
+    wrong_terms = term_faults(config["loss"])
+    terms = [] if wrong_terms else build_terms(config["loss"])
+    faults += model_faults(model, "model", needs_correlation(terms))
+    faults += _own_model_faults(config, needs_correlation(terms))
     faults += _weights_faults(model.get("weights"))
     faults += _normalization_faults(model.get("normalization"))
     faults += method_faults(config["method"])
-    faults += term_faults(config["loss"])
+    faults += wrong_terms
     faults += schedule_faults(schedule)
     faults += [f"schedule.{key} is missing" for key in ("limit_steps", "warmup") if key not in schedule]
     faults += OPTIMIZERS.faults(schedule.get("optimizer") or {}, "schedule.optimizer")
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
-    faults += _labelling_faults(config)
+    faults += _labelling_faults(config, terms)
     if config.get("evaluation"):  # empty for job=evaluate, which defaults to the run's own
         faults += evaluation_faults(config["evaluation"], "evaluation")
     faults += run_faults(config["run"])
@@ -120,8 +123,8 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     raise_faults(faults)
 
 
-def _labelling_faults(config: Config) -> list[str]:
-    """Faults of who labels, of the views and of their mixing, each of them and together."""
+def _labelling_faults(config: Config, terms: Sequence[Term]) -> list[str]:
+    """Faults of who labels, of the views and of their mixing, each of them and together, and with the terms."""
     teacher, mixing = config["teacher"], config["mixing"]
     faults = TEACHERS.faults(teacher, "teacher") + MIXERS.faults(mixing, "mixing") + views_faults(config["views"])
     for registry, spec, where in ((TEACHERS, teacher, "teacher"), (MIXERS, mixing, "mixing")):
@@ -130,7 +133,7 @@ def _labelling_faults(config: Config) -> list[str]:
                 registry.build(spec, where, num_classes=2)
             except ConfigError as error:
                 faults.append(str(error))
-    return faults or _own_pass_faults(config)
+    return faults or [*_own_pass_faults(config), *_spreading_faults(config, terms)]
 
 
 def _own_pass_faults(config: Config) -> list[str]:
@@ -153,6 +156,25 @@ def _own_pass_faults(config: Config) -> list[str]:
     ]
 
 
+def _spreading_faults(config: Config, terms: Sequence[Term]) -> list[str]:
+    """A fault if terms spread labels, but these do not come from the student's own pass, which has the regions."""
+    teacher = TEACHERS.build(config["teacher"], "teacher")
+    stages = ("rounds", "online") if teacher.in_step else ("rounds",)
+    spreading = [
+        f"loss.{term.name}"
+        for term in terms
+        if "regions" in inputs_of(term.loss) and any(getattr(term.weight, stage) for stage in stages)
+    ]
+    if not spreading or teacher.runs == "student":
+        return []
+    told = f"teacher={config['teacher']['name']} labels {'by another pass' if teacher.in_step else 'before the step'}"
+    off = " ".join(f"{name}=null" for name in spreading)
+    return [
+        f"{' and '.join(spreading)} spread labels over regions of the student's own pass, but {told}:"
+        f" choose teacher=self or teacher=peer with teacher.mode=student, or turn off {off}"
+    ]
+
+
 def _augment_faults(augment: Mapping[str, Any]) -> list[str]:
     if faults := argument_faults(Augment, augment, "dataset.augment"):
         return faults
@@ -163,7 +185,7 @@ def _augment_faults(augment: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _own_model_faults(config: Config) -> list[str]:
+def _own_model_faults(config: Config, correlation: bool) -> list[str]:
     faults = []
     for where, spec in config.items():
         if not where.startswith("model_") or spec is None:
@@ -171,7 +193,7 @@ def _own_model_faults(config: Config) -> list[str]:
         if not isinstance(spec, Mapping):
             faults.append(f"{where} should be the name of a model, or null, but is {spec!r}")
             continue
-        faults += model_faults(spec, where)
+        faults += model_faults(spec, where, correlation)
         letter = where.removeprefix("model_")
         faults += [
             f"{where}.{key} is given as model.{key}.{letter}" for key in ("weights", "normalization") if key in spec

@@ -76,8 +76,9 @@ def as_strings(description: Mapping[str, Any]) -> dict[str, str]:
 
 
 def architecture(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The config a network is built from, without its starting weights and training options."""
-    return {key: value for key, value in spec.items() if key not in ("weights", "normalization", "tuning")}
+    """The config a network is built from, without its starting weights and what only training uses."""
+    training = ("weights", "normalization", "tuning", "correlation")
+    return {key: value for key, value in spec.items() if key not in training}
 
 
 def _normalization(model: SegmentationModel) -> dict[str, Any]:

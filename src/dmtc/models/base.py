@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry, raise_faults
 from dmtc.core.types import Maps
-from dmtc.models.correlation import CorrelationHead
+from dmtc.models.correlation import CorrelationHead, correlation_faults
 from dmtc.models.layers import at_least_float32
 from dmtc.models.normalization import Normalization
 from dmtc.models.tuning import TUNINGS, Group, Tuning
@@ -144,7 +144,6 @@ class SegmentationModel(nn.Module):
                 not need it, and it is the most expensive head.
             perturb: Changes the backbone's maps [(B, c_i, h_i, w_i)] before the decoder; those that it returns may have
                 more rows or fewer. It runs as plain Python even where this method is compiled.
-
             correlation: Whether to correlate the cells, if there is a head for it.
 
         Returns:
@@ -204,22 +203,22 @@ BACKBONES: Registry[Backbone] = Registry("backbone", runtime=("every_level",))
 """The registered backbones, chosen by `model.backbone`."""
 
 MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", "backbone", "projection"))
-"""The registered networks, chosen by `model`. The library passes `num_classes`, `backbone: Backbone` and
-`projection: bool`."""
+"""The registered networks, chosen by `model`. The library passes `num_classes`, `backbone` and `projection: bool`."""
 
-_PARTS = ("backbone", "tuning", "weights", "normalization")
+_PARTS = ("backbone", "tuning", "correlation", "weights", "normalization")
 """Keys of a spec besides the head's name and options."""
 
 _PLAIN = {"name": "full", "backbone_rate": 1.0}
 """The tuning of a spec that names none: all weights at one rate."""
 
 
-def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
+def model_faults(spec: Mapping[str, Any], where: str, correlation: bool = False) -> list[str]:
     """List every error in the spec of a network, one sentence each, without building anything.
 
     Args:
-        spec: `name`, the head's options, `backbone`, `tuning`; `weights` and `normalization` are ignored.
+        spec: See `build_model`; `weights` and `normalization` are ignored.
         where: The spec's place in the config, for messages, for example "model".
+        correlation: Whether a loss needs the correlation of cells.
 
     Examples:
         >>> import dmtc
@@ -234,7 +233,7 @@ def model_faults(spec: Mapping[str, Any], where: str) -> list[str]:
             faults += registry.faults(inner, f"{where}.{part}")
         else:
             faults.append(f"{where}.{part} should be a mapping with `name:`, but is {inner!r}")
-    return faults
+    return faults + correlation_faults(spec, where, correlation)
 
 
 def head_options(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +253,7 @@ def build_model(
 
     Args:
         spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, `tuning` (default: all
-            weights at one learning rate), and `weights` and `normalization`, which `load_weights` handles.
+            weights at one rate), `correlation`, and `weights` and `normalization`, which `load_weights` handles.
         num_classes: Number of classes C.
         projection: Whether a loss needs an embedding.
         seed: Seed of the initial weights. The global random state is not changed.
@@ -273,7 +272,7 @@ def build_model(
         >>> model(images).shape, model.maps(images).embedding.shape
         (torch.Size([1, 3, 32, 48]), torch.Size([1, 4, 8, 12]))
     """
-    raise_faults(model_faults(spec, where))
+    raise_faults(model_faults(spec, where, correlation))
     every_level = getattr(MODELS.builder(spec["name"]), "every_level", False)
     # Always on the CPU, so that CPU and GPU runs start from equal weights, and one random state has to be restored.
     with torch.random.fork_rng(devices=[]), _naming(where):
@@ -284,7 +283,8 @@ def build_model(
             head_options(spec), where=where, num_classes=num_classes, backbone=backbone, projection=projection
         )
         if correlation:
-            model.correlation = CorrelationHead(in_channels=backbone.channels, num_classes=num_classes)
+            options = spec["correlation"]
+            model.correlation = CorrelationHead(in_channels=backbone.channels, num_classes=num_classes, **options)
     model.tuning = tuning
     if tuning.freezes_backbone:
         backbone.requires_grad_(False)

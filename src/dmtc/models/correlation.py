@@ -3,7 +3,9 @@
 How alike any two cells are spreads the logits from each cell to those like it, and says which cells form a region.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmtc.core.errors import ConfigError
-from dmtc.models.layers import refuse_sizes
+from dmtc.core.registry import argument_faults, raise_faults
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,24 @@ class CorrelationHead(nn.Module):
     weight from p to q.
 
     Args:
-        in_channels: Of the deep map.
-        num_classes: C.
-        channels: Of the reduced map.
+        in_channels: Of the deep map, at least 1.
+        num_classes: C, at least 1.
+        channels: Of the reduced map, at least 1.
         dropout: Share of the reduced map's channels dropped in training, in [0, 1).
 
     Raises:
-        ConfigError: A size is below 1, or the dropout is outside [0, 1).
+        ConfigError: `channels` is below 1, or the dropout is outside [0, 1).
+
+    In YAML:
+
+        correlation: {channels: 256, dropout: 0.1}
 
     Source: CorrMatch (Sun et al., CVPR 2024), section 3.2, with 256 channels and dropout 0.1; deviation: none.
     """
 
-    def __init__(self, *, in_channels: int, num_classes: int, channels: int = 256, dropout: float = 0.1) -> None:
+    def __init__(self, *, in_channels: int, num_classes: int, channels: int, dropout: float) -> None:
         super().__init__()
-        refuse_sizes(dropout=dropout, in_channels=in_channels, num_classes=num_classes, channels=channels)
+        raise_faults(_range_faults(channels, dropout, "model.correlation"))
         self.reduce = nn.Sequential(
             nn.Conv2d(in_channels, channels, 3, padding=1),
             nn.BatchNorm2d(channels),
@@ -76,6 +82,32 @@ class CorrelationHead(nn.Module):
         if tuple(small.shape[-2:]) != size:
             small = F.interpolate(small, size=size, mode="bilinear", align_corners=True)
         return Correlation((small.flatten(2) @ weights).unflatten(2, size), weights)
+
+
+def correlation_faults(spec: Mapping[str, Any], where: str, needed: bool = False) -> list[str]:
+    """All faults of a network's `correlation`, one sentence each.
+
+    Args:
+        spec: The network's spec. One without `correlation` has a fault only if a loss needs the head.
+        where: The spec's place in the config, for messages, for example "model".
+        needed: Whether a loss needs it.
+
+    Examples:
+        >>> correlation_faults({"correlation": {"channels": 0, "dropout": 0.1}}, "model")
+        ['model.correlation.channels should be at least 1, but is 0']
+    """
+    where = f"{where}.correlation"
+    if "correlation" not in spec:
+        return [f"{where} is missing, but a loss term needs it, such as {{channels: 256, dropout: 0.1}}"] * needed
+    options = spec["correlation"]
+    if faults := argument_faults(CorrelationHead, options, where, runtime=("in_channels", "num_classes")):
+        return faults
+    return _range_faults(options["channels"], options["dropout"], where)
+
+
+def _range_faults(channels: int, dropout: float, where: str) -> list[str]:
+    faults = [] if channels >= 1 else [f"{where}.channels should be at least 1, but is {channels}"]
+    return faults + ([] if 0 <= dropout < 1 else [f"{where}.dropout should lie in [0, 1), but is {dropout}"])
 
 
 @torch.no_grad()
