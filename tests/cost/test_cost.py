@@ -9,9 +9,12 @@ import torch
 import dmtc
 from dmtc.cost import Cost, Memory, PassCost, PlanPart, StageCost, StepCost, measure_cost
 from dmtc.cost.memory import LiveBytes
+from dmtc.cost.steps import StageTraining
+from dmtc.cost.timing import Timer
 from dmtc.engine.checks import settle
 from dmtc.engine.components import Components
 from dmtc.report import cost_page
+from dmtc.run.folder import RunFolder
 
 
 def cost_of(small, *overrides, batches=()) -> tuple[Components, Cost]:
@@ -75,6 +78,50 @@ def test_supervised_training_labels_nothing(small):
     _, cost = cost_of(small, "method=supervised", "schedule=supervised")
     assert cost.labelling is None
     assert [part.name for part in cost.plan] == ["steps of the start", "images to score"]
+
+
+@pytest.mark.parametrize(
+    ("method", "parts"),
+    [
+        ("corrmatch", ["correlation", "mixing", "colors"]),
+        ("u2pl", ["teacher", "teacher_maps", "mixing"]),
+        ("mean_teacher", ["teacher"]),
+        ("fixmatch_ema", ["teacher", "mixing", "colors"]),
+        ("fixmatch", ["mixing", "colors"]),
+    ],
+)
+def test_every_part_of_a_step_is_measured_apart(small, method, parts):
+    """Also those that terms take of the teacher: its maps of what the student sees, its logits, its entropy."""
+    settings = ["model.embedding_channels=8", "model.correlation.channels=8"]
+    _, cost = cost_of(small, f"method={method}", *settings)
+    (stage,) = cost.stages
+    assert list(stage.seconds_without) == parts
+    assert all(seconds > 0 for seconds in stage.seconds_without.values())
+    (header,) = [line for line in cost_page(cost, "machine").splitlines() if line.startswith("added to a step of the")]
+    assert header.split("of the")[1].split() == " ".join(parts).replace("_", " ").split()
+
+
+def test_the_teachers_passes_over_what_the_student_sees_are_left_out_of_the_step_without_them(
+    small, monkeypatch, tmp_path
+):
+    """The contrast is computed all the same, of the student's own maps."""
+    seen = []
+    real = dmtc.engine.teaching.Teaching.seeing
+    monkeypatch.setattr(
+        dmtc.engine.teaching.Teaching, "seeing", lambda *given: (seen.append(bool(given[1])), real(*given))[1]
+    )
+    components = Components(settle(dmtc.compose([*small, "method=u2pl"])))
+    (phase,) = components.plan
+    model = dmtc.engine.networks.Networks(components, RunFolder(tmp_path)).instance("a")
+    timer = Timer(components.device, repeats=1, seconds=0.01)
+    training = StageTraining(components, [model], [phase], free=None, timer=timer)
+    compared = training._compared(8)
+    for name, passes in (("all", 1), ("teacher_maps", 0), ("teacher", 0)):
+        seen.clear()
+        terms, showing = compared[name]
+        values = training._step(8, terms, showing)(0, training._batch_of(8, terms, showing), learning_rate=1e-6)
+        assert sum(seen) == passes, name
+        assert "contrastive/keys" in values.sums, name
 
 
 def test_memory_and_operations_grow_with_the_crop_and_fixed_memory_does_not(small):

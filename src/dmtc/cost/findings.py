@@ -64,8 +64,9 @@ class StageCost:
         embedding_terms: Names of the terms that take an embedding.
         seconds_without_embedding: Duration of the recipe's own step without these terms and the projection head; None
             if there are none, or no others.
-        seconds_without: Duration of the recipe's own step without its "teacher", its "mixing" or its "colors", for each
-            that it has.
+        seconds_without: Duration of the recipe's own step without one of its parts, for each that it has: "teacher",
+            all passes of its own; "teacher_maps", of these the ones over what the student sees, which a contrast takes;
+            "correlation" of cells, its head, regions and terms; "mixing"; "colors".
         memory: Memory of a part of a step.
         crops_per_s: Training crops per second that one process reads and augments.
     """
@@ -94,7 +95,7 @@ class StageCost:
         return self.own.seconds / self.seconds_without_embedding - 1
 
     def adds(self, part: str) -> float | None:
-        """Time added to a step by its teacher, mixing or colors, as a share of the step without it."""
+        """Time added to a step by one of its parts, as a share of the step without it; see `seconds_without`."""
         if self.own.seconds is None or part not in self.seconds_without:
             return None
         return self.own.seconds / self.seconds_without[part] - 1

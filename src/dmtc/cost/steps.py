@@ -12,16 +12,20 @@ from dmtc.batches.mixing import NoMixing
 from dmtc.core.types import IGNORE_INDEX, Batch
 from dmtc.cost.findings import Memory, StageCost, StepCost
 from dmtc.cost.memory import LiveBytes, fixed_bytes, peak_bytes, reset_peak
+from dmtc.cost.own_maps import by_own_maps
 from dmtc.cost.timing import Timer
 from dmtc.engine.components import Components
 from dmtc.engine.new_step import new_student, showing_of
 from dmtc.engine.showing import Showing
 from dmtc.engine.step import Step
 from dmtc.losses.base import Loss, inputs_of
-from dmtc.losses.terms import ActiveTerm, TermRows
+from dmtc.losses.terms import ActiveTerm, TermRows, needs_correlation
 from dmtc.models import SegmentationModel
 from dmtc.pseudo.teachers import STORED
 from dmtc.schedule import Phase
+
+_PARTS = ("teacher", "teacher_maps", "correlation", "mixing", "colors")
+"""The parts of a step that are measured apart."""
 
 _FEW, _MORE = 2, 3
 """Batch sizes at which memory is counted; the difference is one image."""
@@ -86,7 +90,7 @@ class StageTraining:
             loss_share=None if own.seconds is None or unscored is None else max(0.0, 1 - unscored / own.seconds),
             embedding_terms=with_embedding,
             seconds_without_embedding=seconds.get("others"),
-            seconds_without={name: seconds[name] for name in ("teacher", "mixing", "colors") if name in seconds},
+            seconds_without={name: seconds[name] for name in _PARTS if name in seconds},
             memory=memory,
             crops_per_s=crops_per_s,
         )
@@ -109,8 +113,14 @@ class StageTraining:
         others = [term for term in terms if not _needs_embedding(term.loss)]
         if others and len(others) < len(terms):
             compared["others"] = (others, showing)
+        alone = [by_own_maps(term) for term in terms]
         if showing.teacher.in_step and showing.teacher.runs != "student":
-            compared["teacher"] = (terms, replace(showing, teacher=STORED))
+            compared["teacher"] = (alone, replace(showing, teacher=STORED))
+        if showing.teacher.in_step and any(student.compared for student in self._students):
+            compared["teacher_maps"] = (alone, showing)
+        uncorrelated = [term for term in terms if not needs_correlation([term])]
+        if uncorrelated and len(uncorrelated) < len(terms):
+            compared["correlation"] = (uncorrelated, showing)
         if not isinstance(showing.mixer, NoMixing) and showing.unlabelled:
             compared["mixing"] = (terms, replace(showing, mixer=NoMixing()))
         if showing.views.color is not None:
@@ -127,7 +137,7 @@ class StageTraining:
         if device.type == "cuda" or self._free is None or estimate <= self._free:
             reset_peak(device)
             works = {
-                name: partial(self._train, self._step(images, terms, showing), self._batch(images, showing.extra))
+                name: partial(self._train, self._step(images, terms, showing), self._batch_of(images, terms, showing))
                 for name, (terms, showing) in compared.items()
             }
             try:
@@ -179,6 +189,17 @@ class StageTraining:
         phase = self._phase
         count = round(images * phase.pseudo_batch / (phase.labelled_batch + phase.pseudo_batch))
         return min(max(1, count), images - 1) if phase.teacher is not None and images > 1 else count
+
+    def _batch_of(self, images: int, terms: Terms, showing: Showing) -> Batch:
+        """The batch of a step; if its teacher is left out, with the maps that its terms and mixing take of one."""
+        batch = self._batch(images, showing.extra)
+        if showing.teacher.in_step or not self._showing.teacher.in_step:
+            return batch
+        needs = {need for term in terms for need in getattr(term.loss, "needs", ())} | showing.mixer.needs
+        shape = (len(batch.ids), self._components.dataset.num_classes, *batch.label.shape[-2:])
+        takes_logits = any("teacher_logits" in inputs_of(term.loss) for term in terms)
+        logits = torch.randn(shape, device=batch.image.device) if takes_logits else None
+        return replace(batch, entropy=torch.rand_like(batch.confidence) if "entropy" in needs else None, logits=logits)
 
     def _batch(self, images: int, extra: int | None = None) -> Batch:
         """Noise of the recipe's crop size, as the duration of a step does not depend on image content."""

@@ -52,13 +52,13 @@ def _steps(cost: Cost) -> str:
 
 
 def _inside(cost: Cost) -> list[str]:
-    """What teacher, mixing and colors add to a step, if any step has them."""
+    """What teacher, correlation, mixing and colors add to a step, if any step has them."""
     parts = list(dict.fromkeys(part for stage in cost.stages for part in stage.seconds_without))
     if not parts:
         return []
     rows = [[stage.stage, *(_percent(stage.adds(part)) for part in parts)] for stage in cost.stages]
     return [
-        text_table(["added to a step of the", *parts], rows)
+        text_table(["added to a step of the", *(part.replace("_", " ") for part in parts)], rows)
         + "\neach: the time that the step takes longer than without it, as a share of that"
     ]
 
