@@ -100,7 +100,9 @@ def test_a_recipe_has_the_plan_of_its_settings(name, roots):
             assert phase.steps > 0
             continue
         if name.startswith("supervised"):
-            assert (phase.stage, phase.steps) == ("start", config["schedule"]["start"]["steps"])
+            start = config["schedule"]["start"]
+            steps = start["steps"] or start["epochs"] * math.ceil(4 / start["labelled_batch"])
+            assert (phase.stage, phase.steps) == ("start", steps)
             continue
         online = config["schedule"]["online"]
         assert phase.stage == "online"
@@ -113,6 +115,7 @@ def test_a_recipe_has_the_plan_of_its_settings(name, roots):
 PUBLISHED = {
     # crop, images of a kind, epochs, rate of the backbone, of the heads, weight decay
     "unimatch_voc_r101": (321, 8, 80, 0.001, 0.01, 1e-4),
+    "unimatch_voc_r101_513": (513, 8, 80, 0.001, 0.01, 1e-4),
     "unimatch_cityscapes_r50": (801, 8, 240, 0.005, 0.005, 1e-4),
     "fixmatch_cityscapes_r101": (801, 8, 240, 0.005, 0.005, 1e-4),
     "unimatch_coco_xception65": (513, 8, 30, 0.004, 0.04, 1e-4),
@@ -126,6 +129,7 @@ PUBLISHED = {
     "u2pl_cityscapes_r101": (769, 16, 200, 0.01, 0.01, 5e-4),
     "cps_voc_r50": (512, 8, 34, 0.01 / 4, 0.01 / 4, 4 * 1e-4),
     "cps_cutmix_cityscapes_r50": (800, 8, 240, 0.02 / 8, 0.02 / 8, 8 * 1e-4),
+    "reco_voc_r101": (321, 10, None, 2.5e-3, 2.5e-3, 5e-4),
     "reco_voc_60": (321, 10, None, 2.5e-3, 2.5e-3, 5e-4),
     "classmix_cityscapes_20": (512, 2, None, 2.5e-3, 2.5e-3, 5e-4),
 }
@@ -153,10 +157,29 @@ def test_settings_are_the_published_ones(name):
     assert config["schedule"]["rate"].get("offset") == offset
 
 
+def test_the_supervised_rows_of_reco_have_colored_images_and_twice_the_batch():
+    for name, batch in (("supervised_voc_60", 20), ("supervised_cityscapes_20", 4)):
+        config = settle(dmtc.compose(command_of(name)))
+        start = config["schedule"]["start"]
+        assert (start["steps"], start["labelled_batch"], start["learning_rate"]) == (40000, batch, 2.5e-3)
+        assert config["views"]["labelled"] is True
+        assert config["schedule"]["rate"]["name"] == "poly_by_epoch"
+
+
+@pytest.mark.parametrize("name", ["unimatch_v2_voc_dinov2_large", "fixmatch_voc_r50", "u2pl_voc_r101"])
+def test_the_tuning_of_a_recipe_is_swapped_alone(name):
+    frozen = settle(dmtc.compose([*command_of(name), "model/tuning=frozen"]))
+    assert frozen["model"]["tuning"] == {"name": "frozen"}
+    layers = settle(dmtc.compose([*command_of(name), "model/tuning=layer_decay"]))
+    own = settle(dmtc.compose(command_of(name)))["model"]["tuning"]["backbone_rate"]
+    assert layers["model"]["tuning"]["backbone_rate"] == own < 1
+
+
 SHORT = [
     *("unimatch_voc_r101", "unimatch_v2_voc_dinov2_small", "augseg_voc_r101", "cps_voc_r50", "reco_voc_60"),
     *("fixmatch_cityscapes_r101", "cps_cutmix_cityscapes_r50", "classmix_cityscapes_20", "augseg_cityscapes_r101"),
     *("u2pl_voc_r101", "u2pl_cityscapes_r101", "prevmatch_cityscapes_r101", "st_plus_plus_voc_r101"),
+    *("supervised_voc_r101", "supervised_voc_60", "unimatch_v2_voc_dinov2_base_frozen", "corrmatch_voc_r101"),
     *("supervised_voc_dinov2_large", "unimatch_voc_dinov2_base", "unimatch_v2_cityscapes_dinov2_base"),
 ]
 

@@ -28,6 +28,7 @@ _RECIPE = (
     "logger",
 )
 _RECIPE += ("seed", "tag", "resume", "default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
+_RECIPE += ("default_backbone_rate",)
 """Options of a training run. Jobs that inspect a run before it starts take the same command."""
 
 _NETWORKS = ("run.device", "run.precision", "run.compile", "run.workers", "run.label_batch")

@@ -50,7 +50,13 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Top-level keys of a config, each with a check and its description."""
 
-_SHARED = ("default_ratio", "default_labelled", "default_aspp_rates", "default_aspp_branches")
+_SHARED = (
+    "default_ratio",
+    "default_labelled",
+    "default_aspp_rates",
+    "default_aspp_branches",
+    "default_backbone_rate",
+)
 """Values of any type that parts refer to by interpolation."""
 
 _NETWORK = re.compile(r"model_[a-z]")

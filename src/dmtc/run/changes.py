@@ -38,6 +38,7 @@ _BESIDE = (
     "default_labelled",
     "default_aspp_rates",
     "default_aspp_branches",
+    "default_backbone_rate",
 )
 """Parts of a config that do not count: the current request, names, and inputs of other settings."""
 
