@@ -18,6 +18,7 @@ def plan_of(small, *overrides):
     ("overrides", "told"),
     [
         (["method=fixmatch_ema", "teacher=self"], r"teacher=self labels by the student's pass over weak views"),
+        (["method=corrmatch", "run.accumulate=2"], r"over a whole batch; run\.gradient_checkpointing=true needs less"),
         (["method=cps", "run.accumulate=2"], r"run\.accumulate should be 1 with teacher\.mode=student, but is 2"),
         (["method=dst", "teacher=peer"], r"teacher=peer needs 2 networks that learn together"),
         (["method=fixmatch", "teacher=stored"], r"schedule=online labels images inside the step: choose who"),

@@ -133,10 +133,10 @@ def _labelling_faults(config: Config, terms: Sequence[Term]) -> list[str]:
                 registry.build(spec, where, num_classes=2)
             except ConfigError as error:
                 faults.append(str(error))
-    return faults or [*_own_pass_faults(config), *_spreading_faults(config, terms)]
+    return faults or [*_own_pass_faults(config, terms), *_spreading_faults(config, terms)]
 
 
-def _own_pass_faults(config: Config) -> list[str]:
+def _own_pass_faults(config: Config, terms: Sequence[Term]) -> list[str]:
     """A fault if labels are to come from the student's own pass, but it has none over all weak views."""
     teacher = TEACHERS.build(config["teacher"], "teacher")
     mixes = not isinstance(MIXERS.build(config["mixing"], "mixing", num_classes=2), NoMixing)
@@ -144,9 +144,12 @@ def _own_pass_faults(config: Config) -> list[str]:
     if not teacher.in_step or teacher.runs != "student":
         return []
     if isinstance(parts := config["run"].get("accumulate"), int) and parts > 1:
+        way = "run.gradient_checkpointing=true needs less memory, too"
+        if not any(_spreads(term) for term in terms):
+            way = "teacher.mode=eval has a pass of its own"
         return [
             f"run.accumulate should be 1 with teacher.mode=student, but is {parts}: labels come from the pass over a"
-            " whole batch; teacher.mode=eval has a pass of its own"
+            f" whole batch; {way}"
         ]
     if views.shows("weak") or views.strong == 0:
         return []
@@ -161,9 +164,7 @@ def _spreading_faults(config: Config, terms: Sequence[Term]) -> list[str]:
     teacher = TEACHERS.build(config["teacher"], "teacher")
     stages = ("rounds", "online") if teacher.in_step else ("rounds",)
     spreading = [
-        f"loss.{term.name}"
-        for term in terms
-        if "regions" in inputs_of(term.loss) and any(getattr(term.weight, stage) for stage in stages)
+        f"loss.{term.name}" for term in terms if _spreads(term) and any(getattr(term.weight, stage) for stage in stages)
     ]
     if not spreading or teacher.runs == "student":
         return []
@@ -173,6 +174,10 @@ def _spreading_faults(config: Config, terms: Sequence[Term]) -> list[str]:
         f"{' and '.join(spreading)} spread labels over regions of the student's own pass, but {told}:"
         f" choose teacher=self or teacher=peer with teacher.mode=student, or turn off {off}"
     ]
+
+
+def _spreads(term: Term) -> bool:
+    return "regions" in inputs_of(term.loss)
 
 
 def _augment_faults(augment: Mapping[str, Any]) -> list[str]:
