@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 import dmtc
 from dmtc.batches.mixing import MIXERS
@@ -103,13 +105,61 @@ def test_different_experiments_take_every_choice_in_turn(group):
         composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choice}")
 
 
-@pytest.mark.parametrize(
-    "experiment", [pytest.param(name, marks=() if name == "your_data" else pytest.mark.slow) for name in EXPERIMENTS]
-)
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_experiment_takes_every_choice(experiment, group):
+def test_your_data_takes_every_choice(group):
     for choice in [choice for g, choice in CHOICES if g == group]:
-        composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choice}")
+        composed("experiment=your_data", *NEEDS.get(group, ()), f"{group}={choice}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_takes_a_choice_of_every_group(experiment):
+    """Each another one: all choices with all experiments are 15,000 configs. Or it is told what to choose besides."""
+    number = EXPERIMENTS.index(experiment)
+    told = []
+    for group in [group for group in GROUPS if group != "job"]:
+        choices = [choice for g, choice in CHOICES if g == group]
+        try:
+            composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choices[number % len(choices)]}")
+        except ConfigError as error:
+            told.append(str(error))
+    assert [line for line in told if "unknown" in line or not re.search(r": choose \w+=", line)] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fallen", "kept"),
+    [
+        (["model/backbone=tiny"], ["model.backbone.arch", "model.backbone.output_stride"], {}),
+        (["model/backbone=mobilenetv2"], [], {"model.backbone.arch": "mobilenetv2_100"}),
+        (["model/backbone=timm"], [], {"model.backbone.arch": "resnet50s"}),
+        (["method=supervised"], ["mixing.partner"], {"model.backbone.arch": "resnet50s"}),
+        (["views=two_strong", "seed=1"], [], {"views.strong": 2}),
+        (["model.channels=64"], [], {"model.backbone.arch": "resnet50s", "model.channels": 64}),
+    ],
+)
+def test_what_a_recipe_set_for_a_swapped_part_falls_away(overrides, fallen, kept):
+    config = dmtc.compose(["experiment=unimatch_voc_r50", *overrides])
+    assert [OmegaConf.select(config, key) for key in fallen] == [None] * len(fallen)
+    assert {key: OmegaConf.select(config, key) for key in kept} == kept
+    usual = dmtc.compose(["experiment=unimatch_voc_r50"])
+    assert all(OmegaConf.select(usual, key) is not None for key in fallen)
+
+
+@pytest.mark.parametrize("recipe", ["experiment=reco_voc_60", "method=reco"])
+def test_options_of_what_the_new_part_leaves_out_fall_away():
+    recipe = "experiment=supervised_cityscapes_20"
+    assert dmtc.compose([recipe]).views.rescale is not None
+    assert settle(dmtc.compose([recipe, "views=strong"]))["views"]["rescale"] is None
+
+
+def test_a_term_that_is_turned_off_stays_off(recipe):
+    assert dmtc.compose([recipe]).loss.contrastive is not None
+    assert settle(dmtc.compose([recipe, "loss/contrastive=none"]))["loss"]["contrastive"] is None
+
+
+def test_what_the_command_line_sets_does_not_fall_away():
+    with pytest.raises(ConfigError, match="unknown option 'arch'"):
+        settle(dmtc.compose(["experiment=unimatch_voc_r50", "model/backbone=tiny", "model.backbone.arch=resnet50s"]))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

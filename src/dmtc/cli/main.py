@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.cli.output_folder import Refused, remove_what_is_empty
 from dmtc.config.compose import fault_of_composing, resolved
-from dmtc.config.folder import config_folder, forget_loaded
+from dmtc.config.folder import config_folder, forget_loaded, loaded_files
 from dmtc.config.job_options import READS, given_keys, refuse_unread
+from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.overrides import translate
 from dmtc.core.errors import ConfigError, TrainingError, UserError
 from dmtc.core.files import read_regular
@@ -178,6 +179,7 @@ def _run(cfg: DictConfig, folder: Path) -> float | None:
     from dmtc.tracking.progress import show_messages
 
     overrides = HydraConfig.get().overrides.task
+    drop_leftovers(cfg, overrides, loaded_files())
     given, config = given_keys(overrides), resolved(cfg)
     if isinstance(config.get("run"), dict):
         show_messages(config["run"].get("progress"))

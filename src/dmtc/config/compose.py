@@ -17,8 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.config.folder import config_folder, forget_loaded, last_loaded
+from dmtc.config.folder import config_folder, forget_loaded, last_loaded, loaded_files
 from dmtc.config.hydra_errors import one_line
+from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.methods import with_method
 from dmtc.config.overrides import in_hydras_terms, literal
 from dmtc.config.schema import Config
@@ -75,7 +76,10 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     forget_loaded()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            return hydra_compose("config", overrides=[in_hydras_terms(literal(one)) for one in with_method(overrides)])
+            overrides = with_method(overrides)
+            cfg = hydra_compose("config", overrides=[in_hydras_terms(literal(one)) for one in overrides])
+        drop_leftovers(cfg, overrides, loaded_files())
+        return cfg
     except Exception as error:
         raise fault_of_composing(error) from error
 

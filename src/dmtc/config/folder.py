@@ -5,6 +5,7 @@ Keeps track of the files that went into a config, to report where an unused sett
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -33,13 +34,13 @@ class LoadedFile:
         path: The file.
         group: The file's group, such as "experiment"; "" for the main file.
         package: The package that its header declares (`# @package ...`), or None.
-        keys: The file's own top-level keys.
+        content: What it says.
     """
 
     path: str
     group: str
     package: str | None
-    keys: tuple[str, ...]
+    content: Mapping[str, Any]
 
 
 _loaded: list[LoadedFile] = []
@@ -77,7 +78,9 @@ class FileConfigSource(file_config_source.FileConfigSource):
             raise ConfigError(f"{path}: the key {odd[0]!r} is not a setting name")
         package = re.search(r"^\s*#\s*@package\s+(\S+)", text[:512], re.MULTILINE)
         group, _, _ = config_path.removesuffix(".yaml").rpartition("/")
-        _loaded.append(LoadedFile(path, group, package[1] if package else None, tuple(content or ())))
+        if config_path.removesuffix(".yaml") == "config":
+            forget_loaded()  # another job of a sweep
+        _loaded.append(LoadedFile(path, group, package[1] if package else None, content or {}))
         return ConfigResult(
             config=OmegaConf.create(_named(OmegaConf.to_container(OmegaConf.load(StringIO(text))), content)),
             path=f"{self.scheme()}://{self.path}",

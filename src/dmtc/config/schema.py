@@ -101,7 +101,7 @@ def unknown_fault(
         files: The files that went into the config.
     """
     names = [override for override in overrides if re.match(rf"\++{re.escape(str(key))}(?:[.=@/]|$)", override)]
-    here = [one for one in files if key in one.keys and one.package in ("_global_", None) and not _is_nested(one)]
+    here = [one for one in files if key in one.content and one.package in ("_global_", None) and not _is_nested(one)]
     nested = [one for one in files if (one.package or one.group.partition("/")[0]).partition(".")[0] == key]
     if names:
         where = names[0].partition("=")[0]
