@@ -145,13 +145,13 @@ def test_what_a_recipe_set_for_a_swapped_part_falls_away(overrides, fallen, kept
     assert all(OmegaConf.select(usual, key) is not None for key in fallen)
 
 
-@pytest.mark.parametrize("recipe", ["experiment=reco_voc_60", "method=reco"])
 def test_options_of_what_the_new_part_leaves_out_fall_away():
     recipe = "experiment=supervised_cityscapes_20"
     assert dmtc.compose([recipe]).views.rescale is not None
     assert settle(dmtc.compose([recipe, "views=strong"]))["views"]["rescale"] is None
 
 
+@pytest.mark.parametrize("recipe", ["experiment=reco_voc_60", "method=reco"])
 def test_a_term_that_is_turned_off_stays_off(recipe):
     assert dmtc.compose([recipe]).loss.contrastive is not None
     assert settle(dmtc.compose([recipe, "loss/contrastive=none"]))["loss"]["contrastive"] is None
