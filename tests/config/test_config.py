@@ -134,6 +134,8 @@ def test_every_experiment_takes_a_choice_of_every_group(experiment):
         (["model/backbone=timm"], [], {"model.backbone.arch": "resnet50s"}),
         (["method=supervised"], ["mixing.partner"], {"model.backbone.arch": "resnet50s"}),
         (["views=two_strong", "seed=1"], [], {"views.strong": 2}),
+        (["method=prevmatch"], [], {"teacher.snapshots.most": 8}),
+        (["method=u2pl", "mixing=three_boxes"], ["mixing.probability"], {"mixing.count": 3, "mixing.per": None}),
         (["model.channels=64"], [], {"model.backbone.arch": "resnet50s", "model.channels": 64}),
     ],
 )

@@ -30,20 +30,19 @@ def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], files: Sequence[Lo
         overrides: As typed.
         files: The files that went into it.
     """
-    recipes = [one.content for one in files if one.group in _RECIPES]
     keys = given_keys(overrides)
-    swapped = _swapped(overrides, files, reduce(lambda found, one: _picks(one) | found, recipes, {}))
+    swapped = _swapped(overrides, files)
     groups = [key for group in swapped for key in given_keys([group])]
     named = [key for key in keys if key not in groups]
-    recipe = reduce(_merged, recipes, {})
-    known = reduce(_merged, [_placed(one) for one in files if one.group not in _RECIPES], {})
-    for group in swapped:
+    for group, setting in swapped.items():
         own = [one for one in files if one.group == group]
         place = _place(own[-1])
         new = reduce(_merged, map(_placed, own))
         if _is_turned_off(new, place):
             taken = [(place, None)]
         else:
+            recipe = reduce(_merged, [one.content for one in files if one.group in setting], {})
+            known = reduce(_merged, [_placed(one) for one in files if one.group not in setting], {})
             new = _below(new, place) if group.partition("/")[0] == "model" else {}
             taken = _taken_back(_below(recipe, place), _below(known, place), new, place)
         for path, value in taken:
@@ -51,13 +50,20 @@ def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], files: Sequence[Lo
                 _put(cfg, path, value)
 
 
-def _swapped(overrides: Sequence[str], files: Sequence[LoadedFile], picked: Mapping[str, str]) -> list[str]:
-    """The groups whose choice overrides name, and that is another one than the recipe's."""
+def _swapped(overrides: Sequence[str], files: Sequence[LoadedFile]) -> dict[str, tuple[str, ...]]:
+    """The groups whose choice overrides name, if it is another one than the recipe's, and which files are its recipe.
+
+    A method that overrides name swaps the groups that it picks, and what its own file sets for them stays.
+    """
     chosen = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    picked: dict[str, str] = {}
+    for one in files:
+        picked = _picks(one.content) | picked if one.group in _RECIPES else picked
+    found = {group: _RECIPES for group, choice in chosen.items() if choice != picked.get(group)}
+    if "method" in found:
+        found = dict.fromkeys((*METHOD_KEYS[1:], *LABELLING), _RECIPES[:1]) | found
     loaded = {one.group for one in files} - {"", *_RECIPES}
-    if chosen.get("method", picked.get("method")) != picked.get("method"):
-        chosen |= dict.fromkeys((*METHOD_KEYS[1:], *LABELLING), "") | chosen
-    return [group for group, choice in chosen.items() if group in loaded and choice != picked.get(group)]
+    return {group: setting for group, setting in found.items() if group in loaded}
 
 
 def _picks(recipe: Mapping[str, Any]) -> dict[str, str]:
