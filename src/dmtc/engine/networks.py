@@ -1,5 +1,7 @@
 """The networks of a run: one instance each, into which phases load the weights they need."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -55,12 +57,21 @@ class Networks:
         return model, self._components.load_starting_weights(model, phase.trainee)
 
     def predictor(self, model: SegmentationModel) -> Predictor:
-        """The network in evaluation mode, without gradients, in the run's precision."""
+        """The network in evaluation mode, without gradients, in the run's precision.
+
+        It is not compiled: images of many sizes would be compiled again and again, for longer than the training takes.
+        """
         device, precision = self._components.device, self._components.precision
+        compiled = self._components.run.compile
 
         def predict(images: Tensor) -> Tensor:
             model.eval()
-            with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision.itemsize < 4):
+            as_written = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+            with (
+                torch.inference_mode(),
+                as_written,
+                torch.autocast(device.type, precision, enabled=precision.itemsize < 4),
+            ):
                 return model(images)
 
         return predict
