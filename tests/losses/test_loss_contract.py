@@ -16,9 +16,11 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.types import LossValue, Maps, StepInputs
 from dmtc.losses import LOSSES, evaluate_loss, inputs_of, upsample
 from dmtc.losses.base import masked_mean
+from dmtc.losses.class_weights import LabelledClasses
 from registered import own_names
 
 CONF = Path(__file__).parents[2] / "conf" / "loss"
+CLASSES = LabelledClasses(4, lambda: [300, 200, 100, 0])
 CHOICES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.glob("*/*.yaml"))
 
 
@@ -141,8 +143,8 @@ def test_yaml_fits_the_loss(choice, composed, step):
         if choice.startswith(("mutual/", "contrastive/")):
             assert set(spec.pop("weight")) == {"start", "rounds"}
     builder = LOSSES.builder(spec["name"])
-    assert set(spec) - {"name"} == set(inspect.signature(builder).parameters)
-    value = evaluate_loss(LOSSES.build(spec, f"loss.{choice}"), step)
+    assert set(spec) - {"name"} == set(inspect.signature(builder).parameters) - LOSSES.runtime
+    value = evaluate_loss(LOSSES.build(spec, f"loss.{choice}", classes=CLASSES), step)
     value.loss.backward()
     assert value.loss.isfinite()
     assert value.divisor is None or value.divisor.shape == ()
@@ -161,7 +163,8 @@ def two_threads():
 def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, composed, two_threads):
     spec = example_of(choice) if choice in DOCUMENTED else composed(choice)
     spec.pop("weight", None)
-    loss, generator = LOSSES.build(spec, f"loss.{choice}"), torch.Generator().manual_seed(0)
+    loss = LOSSES.build(spec, f"loss.{choice}", classes=LabelledClasses(8, lambda: list(range(8))))
+    generator = torch.Generator().manual_seed(0)
     logits, embedding = (torch.randn(2, channels, 21, 21, generator=generator) for channels in (8, 128))
     label = torch.randint(8, (2, 81, 81), generator=generator)
     confidence, entropy = torch.rand(2, 2, 81, 81, generator=generator)
@@ -203,4 +206,5 @@ def test_every_loss_has_yaml_and_options_without_defaults():
     for name in ours:
         for parameter in inspect.signature(LOSSES.builder(name)).parameters.values():
             assert parameter.kind is parameter.KEYWORD_ONLY
-            assert parameter.default is parameter.empty
+            if parameter.name not in LOSSES.runtime:
+                assert parameter.default is parameter.empty

@@ -127,7 +127,7 @@ COMMON |= {
     "end",
     "online",
 }
-COMMON |= {"cutmix", "classmix", "share", "momentum"}
+COMMON |= {"cutmix", "classmix", "share", "momentum", "beta"}
 """Choices and options of the groups below that are words of everything else too: of stages, views and mixers."""
 
 

@@ -170,20 +170,20 @@ def test_the_loss_of_the_page(command, written):
     (arguments,) = [each for each in given("losses") if each not in methods()]
     code, _, err = command(*arguments, "run.log_every=1")
     assert code == 0, err
-    of_start = [record for record in metrics_of(written) if record["phase"] == "r0-a" and "dice" in record]
+    of_start = [record for record in metrics_of(written) if record["phase"] == "r0-a" and "tversky" in record]
     assert of_start
-    assert all(0 < record["dice"] < 1 and record["dice/present"] >= 1 for record in of_start)
+    assert all(0 < record["tversky"] < 1 and record["tversky/present"] >= 1 for record in of_start)
 
 
 def test_the_loss_of_the_page_is_zero_where_all_is_ignored_and_small_where_all_is_right(written):
     import torch
 
-    dice = importlib.import_module("my_losses").Dice(smooth=1.0)
+    tversky = importlib.import_module("my_losses").Tversky(alpha=0.3, beta=0.7)
     label = torch.tensor([[[0, 1], [1, 255]]])
     right = torch.stack([label == 0, label == 1], dim=1) * 40.0
-    assert dice(right, label).loss.item() == pytest.approx(0, abs=1e-4)
-    assert dice(-right, label).loss.item() > 0.4
-    assert dice(right, torch.full_like(label, 255)).loss.item() == 0
+    assert tversky(right, label).loss.item() == pytest.approx(0, abs=1e-4)
+    assert tversky(-right, label).loss.item() > 0.3
+    assert tversky(right, torch.full_like(label, 255)).loss.item() == 0
 
 
 def test_the_selection_of_the_page(written):
@@ -204,11 +204,11 @@ def test_the_method_of_the_page(command, small, written):
     code, _, err = command(*train, *small, "run.log_every=1", small_run=False)
     assert code == 0, err
     (path,) = (written / "outputs").rglob("results.json")
-    assert json.loads(path.read_text())["method"] == "dmt_dice"
-    assert any("dice" in record for record in metrics_of(written))
+    assert json.loads(path.read_text())["method"] == "dmt_tversky"
+    assert any("tversky" in record for record in metrics_of(written))
     code, out, err = command(*train, "job=plan", "loss/mutual=flip", small_run=False)
     assert code == 0, err
-    assert "dmt_dice loss/mutual=flip" in out
+    assert "dmt_tversky loss/mutual=flip" in out
     one_run = [a.replace("dmt,", "") for a in sweep if a != "-m" and not a.startswith("seed=")]
     assert one_run == train
 

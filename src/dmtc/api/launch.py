@@ -22,6 +22,7 @@ from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.engine.parallel import refuse_processes
 from dmtc.engine.runner import Runner
 from dmtc.engine.scoring import score_last
+from dmtc.losses.weighing_terms import class_weights_of, weights_lines
 from dmtc.machine.allocator import keep_freed_memory
 from dmtc.machine.environment import describe_environment
 from dmtc.machine.failures import explained
@@ -104,7 +105,8 @@ def resume(
     if logger is not None:
         config["logger"] = dict(logger)
     check(config)
-    return _carry_out(Components(config, run_folder.read_split() if run_folder.has_split() else None), run_folder)
+    split = run_folder.read_split() if run_folder.has_split() else None
+    return _carry_out(Components(config, split, class_pixels=run_folder.read_class_pixels()), run_folder)
 
 
 def _carry_out(components: Components, folder: RunFolder) -> Run:
@@ -116,7 +118,8 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
     choices = components.choices
     components.settle_by_data()
     refuse_processes(components)
-    forecast = components.cache_forecast()
+    weights = class_weights_of(components.terms, components.dataset.classes)  # all processes count pixels together
+    forecast = _cache_forecast(components)
     if components.device.type == "cpu":
         keep_freed_memory()
     with ExitStack() as at_the_end:
@@ -150,7 +153,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             folder.write_config(components.config)
             write_settings(folder, components.config, starting)
             folder.write_environment(environment)
-            folder.write_split(components.split, data)
+            folder.write_split(components.split, data, components.classes.counted)
             folder.write_task(components.dataset.task)
             folder.write_plan(plan)
             return remarks
@@ -162,7 +165,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             at_the_end.callback(progress.close)
             steps = sum(phase.steps for phase in plan)
             title = f"{method_title(components.config)} on {components.dataset.name}: {len(plan)} phases, {steps} steps"
-            for line in [title, *before, *choices, *([forecast] if forecast else [])]:
+            for line in [title, *before, *choices, *weights_lines(weights), *([forecast] if forecast else [])]:
                 progress.say(line)
             metrics = _metrics(components, folder, progress, environment)
         try:
@@ -172,6 +175,16 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             raise
         metrics.finish(results)
     return run
+
+
+def _cache_forecast(components: Components) -> str | None:
+    """How much the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
+    if components.image_cache is None:
+        return None
+    split, dataset = components.split, components.dataset
+    unlabelled = split.unlabelled if any(phase.learns_from_unlabelled for phase in components.plan) else ()
+    test = dataset.test if components.run.test else ()
+    return components.image_cache.forecast(dataset.images, sorted({*dataset.val, *test, *split.labelled, *unlabelled}))
 
 
 def _refuse_among_inputs(components: Components, folder: RunFolder) -> None:

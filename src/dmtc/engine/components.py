@@ -20,9 +20,11 @@ from dmtc.data.cache import ImageCache
 from dmtc.data.sizes import typical_size
 from dmtc.data.task import Task
 from dmtc.engine.checks import settle_stored
+from dmtc.engine.class_pixels import count_class_pixels
 from dmtc.engine.network_specs import network_spec, refuse_networks
 from dmtc.engine.planning import checked_plan, labelled_only_notes, refuse_different_labels
 from dmtc.evaluation import Evaluation, build_evaluation
+from dmtc.losses.class_weights import LabelledClasses
 from dmtc.losses.terms import Term, build_terms, needs_correlation, needs_embedding
 from dmtc.machine.processes import Processes, current_processes
 from dmtc.machine.settings import RunSettings, pick_device, pick_precision
@@ -48,6 +50,7 @@ class Components:
         task: Classes and colors, in case the data set is not available.
         check_data: Called with the data set before its first use; for data that moved since the run began.
         keeps: Let a generated data set write its files where its settings say; otherwise nothing is left behind.
+        class_pixels: Pixels of each class that an earlier run counted, used instead of counting again.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Components:
         task: Task | None = None,
         check_data: Callable[[Dataset], None] | None = None,
         keeps: bool = True,
+        class_pixels: list[int] | None = None,
     ) -> None:
         self.config = config
         self.run = RunSettings(**config["run"])
@@ -66,6 +70,7 @@ class Components:
         self._task = task
         self._check_data = check_data
         self._keeps = keeps
+        self._class_pixels = class_pixels
 
     @classmethod
     def of(
@@ -92,7 +97,8 @@ class Components:
             config = config | {"run": dict(run)}
         plan, task = (folder.read_plan(), folder.read_task()) if folder.has_plan() else (None, None)
         require_one_run(folder, plan or [], split, settings)
-        return cls(config, split, plan, task, partial(require_same_data, folder) if places else None)
+        check_data = partial(require_same_data, folder) if places else None
+        return cls(config, split, plan, task, check_data, class_pixels=folder.read_class_pixels())
 
     @property
     def is_relocated(self) -> bool:
@@ -121,15 +127,6 @@ class Components:
         """Cache of decoded images, if the run uses one."""
         folder = self.run.image_cache
         return None if folder is None else ImageCache(Path(folder), self._dataset.reader)
-
-    def cache_forecast(self) -> str | None:
-        """How much the images of this run take in the cache, if there is one; a `ConfigError` if that is too much."""
-        if self.image_cache is None:
-            return None
-        unlabelled = self.split.unlabelled if any(phase.learns_from_unlabelled for phase in self.plan) else ()
-        test = self.dataset.test if self.run.test else ()
-        ids = sorted({*self.dataset.val, *test, *self.split.labelled, *unlabelled})
-        return self.image_cache.forecast(self.dataset.images, ids)
 
     @cached_property
     def on_error(self) -> OnError:
@@ -179,15 +176,6 @@ class Components:
         height, width = fitted.crop
         crop = [f"dataset.augment.crop=[{height},{width}], as labelled images are usually not larger"]
         return [*self._lengths[1], *(crop if fitted.crop != given.crop else []), *notes]
-
-    @property
-    def scored_line(self) -> str | None:
-        """A line about the scored images; None if there is no test part."""
-        val, test = len(self.dataset.val), len(self.dataset.test)
-        if not test:
-            return None
-        when = "once, at the end" if self.run.test else "never, as run.test=false"
-        return f"scored: {val} validation images after each phase, {test} test images {when}"
 
     @cached_property
     def _lengths(self) -> tuple[dict[str, Any], list[str]]:
@@ -239,7 +227,16 @@ class Components:
     @cached_property
     def terms(self) -> list[Term]:
         """The terms of the loss."""
-        return build_terms(self.config["loss"])
+        return build_terms(self.config["loss"], self.classes)
+
+    @cached_property
+    def classes(self) -> LabelledClasses:
+        """The classes and their pixels in the masks of the labelled images, counted when asked for."""
+
+        def count() -> list[int]:
+            return count_class_pixels(self.dataset, self.split.labelled, self.processes, self.on_error)
+
+        return LabelledClasses(self.task.num_classes, count, self._class_pixels)
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -35,8 +35,9 @@ class WeighsPixels(Protocol):
         ...
 
 
-LOSSES: Registry[Loss] = Registry("loss")
-"""All registered losses. They get only the options given in YAML, except `weight`, which the training loop uses."""
+LOSSES: Registry[Loss] = Registry("loss", runtime=["classes"])
+"""All registered losses. They get the options given in YAML, except `weight`, which the training loop uses. One may
+also take `classes: LabelledClasses | None`, the classes and their labelled pixels; None while options are checked."""
 
 _FIELDS = tuple(field.name for field in fields(StepInputs))
 

@@ -12,6 +12,7 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.registry import argument_faults, raise_faults, unknown
 from dmtc.core.types import IGNORE_INDEX, Stage, StepInputs
 from dmtc.losses.base import LOSSES, Loss, WeighsPixels, evaluate_loss, inputs_of
+from dmtc.losses.class_weights import LabelledClasses
 from dmtc.losses.ramps import RAMPS, Ramp
 from dmtc.losses.selection import Pixels, SelectsPixels
 
@@ -112,8 +113,8 @@ _OF_EVERY_TERM = ("weight", "on", "target", "map", "ramp")
 """The options of a term that are not its loss's."""
 
 
-def term_faults(spec: Mapping[str, Any]) -> list[str]:
-    """All faults of the `loss` part of a config, one sentence each."""
+def term_faults(spec: Mapping[str, Any], classes: LabelledClasses | None = None) -> list[str]:
+    """All faults of the `loss` part of a config, one sentence each; without the classes, those found without them."""
     faults = [
         f"loss: unknown option {unknown(name, _OPTIONS)}; a term is a mapping with name: and weight:"
         for name, entry in spec.items()
@@ -128,7 +129,7 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
         faults.append(f"loss.terms should name the loss of each term, but is {declared!r}")
     for name, entry in term_specs(spec).items():
         where = f"loss.{name}"
-        faults += _loss_faults(_of_loss(entry), where)
+        faults += _loss_faults(_of_loss(entry), where, classes)
         if isinstance(entry.get("weight"), Mapping):
             faults += argument_faults(TermWeight, entry["weight"], f"{where}.weight")
         else:
@@ -145,17 +146,21 @@ def term_faults(spec: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def build_terms(spec: Mapping[str, Any]) -> list[Term]:
+def build_terms(spec: Mapping[str, Any], classes: LabelledClasses | None = None) -> list[Term]:
     """Build the terms of the `loss` part of a config after checking all of it.
+
+    Args:
+        spec: The `loss` part of a config.
+        classes: The classes of the run; terms built without them are only looked at, not evaluated.
 
     Raises:
         ConfigError: Any term has a fault, or there are no terms.
     """
-    raise_faults(term_faults(spec))
+    raise_faults(term_faults(spec, classes))
     terms = [
         Term(
             name,
-            LOSSES.build(_of_loss(entry), f"loss.{name}"),
+            LOSSES.build(_of_loss(entry), f"loss.{name}", classes=classes),
             TermWeight(**entry["weight"]),
             TermRows(**{key: entry[key] for key in ("on", "target", "map") if key in entry}),
             None if entry.get("ramp") is None else RAMPS.build(entry["ramp"], f"loss.{name}.ramp"),
@@ -268,11 +273,11 @@ def selected_weights(active: Sequence[ActiveTerm], pixels: Pixels) -> Tensor:
     return torch.as_tensor(total) / sum(weight for weight, _ in selecting) * valid
 
 
-def _loss_faults(spec: Mapping[str, Any], where: str) -> list[str]:
+def _loss_faults(spec: Mapping[str, Any], where: str, classes: LabelledClasses | None) -> list[str]:
     if faults := LOSSES.faults(spec, where):
         return faults
     try:
-        LOSSES.build(spec, where)  # checks the values, too
+        LOSSES.build(spec, where, classes=classes)  # checks the values, too
     except ConfigError as error:
         return [f"{where}: {error}"]
     return []

@@ -7,6 +7,7 @@ from dmtc.config.methods import method_title
 from dmtc.core.version import __version__
 from dmtc.engine.components import Components
 from dmtc.evaluation import Scores
+from dmtc.losses.weighing_terms import class_weights_of
 from dmtc.tracking.phase_record import PhaseRecord
 
 
@@ -36,6 +37,7 @@ def gather_results(
     miou |= {network: {"last": r.miou_last, "best": r.miou_best, **r.miou_of} for network, r in last.items()}
     miou["ensemble"] = final.miou if len(components.networks) > 1 else None
     miou["mean_last"] = sum(record.miou_last for record in last.values()) / len(last)
+    weights = class_weights_of(components.terms, components.dataset.classes)
     return {
         "method": method_title(config),
         "dataset": components.dataset.name,
@@ -59,6 +61,7 @@ def gather_results(
             for name, value in final.overall.items()
         },
         "per_class": _per_class(final, components.dataset.classes),
+        **({"class_weights": weights} if weights else {}),
         "absent_classes": [
             name for name, iou in zip(components.dataset.classes, final.iou, strict=True) if iou is None
         ],

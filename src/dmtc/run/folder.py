@@ -194,9 +194,10 @@ class RunFolder:
         except DataError:
             return {}
 
-    def write_split(self, split: Split, data: DataRecord) -> None:
-        """Write which images are labelled and which are not, with their hash, and the record of the data files."""
+    def write_split(self, split: Split, data: DataRecord, class_pixels: list[int] | None = None) -> None:
+        """Write which images are labelled, with their hash, their pixels of each class, and the record of the files."""
         content = json.loads(split.to_json()) | {"data": data.to_json()}
+        content |= {} if class_pixels is None else {"class_pixels": class_pixels}
         write_atomically(self.path / "split.json", json.dumps(content, indent=1) + "\n", durable=True)
 
     def has_split(self) -> bool:
@@ -210,6 +211,10 @@ class RunFolder:
             return Split.from_json(read_text(path, LARGEST))
         except DataError as error:
             raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}") from None
+
+    def read_class_pixels(self) -> list[int] | None:
+        """The number of pixels of each class in the labelled images' masks; None if the run does not need it."""
+        return stored.read_class_pixels(self.path / "split.json") if self.has_split() else None
 
     def read_data(self) -> DataRecord:
         """The record of the data files from when the run began.

@@ -49,6 +49,18 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def read_class_pixels(path: Path) -> list[int] | None:
+    """The number of labelled pixels of each class beside a split; None if they were not counted.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    pixels = read_mapping(path).get("class_pixels")
+    if pixels is not None and not (isinstance(pixels, list) and all(type(n) is int and n >= 0 for n in pixels)):
+        raise DataError(f"{path} is damaged: class_pixels should be a number for each class")
+    return pixels
+
+
 def holds_config(path: Path, keys: set[str]) -> bool:
     """Whether a file is a config with some keys, because another program may use the same file name.
 

@@ -6,6 +6,7 @@ from dmtc.cli.jobs.common import components_to_look_at
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.methods import method_title
 from dmtc.config.schema import Config
+from dmtc.engine.components import Components
 from dmtc.report import plan_table, step_lines
 
 
@@ -13,6 +14,15 @@ from dmtc.report import plan_table, step_lines
 def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
     """Print the phases that would run; write nothing."""
     components = components_to_look_at(config, given)
-    method, scored = method_title(components.config), components.scored_line
+    method, scored = method_title(components.config), _scored_line(components)
     notes = [*step_lines(components), *components.choices]
     print(plan_table(method, components.plan, components.split, notes, scored), end="")
+
+
+def _scored_line(components: Components) -> str | None:
+    """A line about the scored images; None if there is no test part."""
+    val, test = len(components.dataset.val), len(components.dataset.test)
+    if not test:
+        return None
+    when = "once, at the end" if components.run.test else "never, as run.test=false"
+    return f"scored: {val} validation images after each phase, {test} test images {when}"
