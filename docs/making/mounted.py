@@ -7,6 +7,7 @@ Also sees to it that a reader's browser is sent to no other host.
 
 import logging
 import re
+import tomllib
 from pathlib import Path
 from posixpath import normpath
 
@@ -21,6 +22,15 @@ FETCHED = re.compile(
     r"<(?:script|img|iframe|link rel=\"(?:stylesheet|preconnect|icon)\")[^>]*(?:src|href)=\"(?:https?:)?//[^>]*"
 )
 HOME = {"README.md": "index.md"}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Link to the repository, at the address in pyproject.toml once there is one."""
+    project = tomllib.loads((Path(config.docs_dir).parent / "pyproject.toml").read_text("utf-8"))["project"]
+    address = project["urls"]["Repository"]
+    if "OWNER" not in address:
+        config.repo_url = address
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

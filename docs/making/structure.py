@@ -30,7 +30,7 @@ def static_numbers() -> dict[str, object]:
     """What the imports show."""
     files = sorted(SOURCE.rglob("*.py"))
     graph = {path: set(imported_files(path)) for path in files}
-    rooms = {room_of(path) for path in files if path.parent != SOURCE or path.name != "__init__.py"}
+    rooms = {room_of(path) for path in files if path.parent != SOURCE}
     arrows = {(room_of(a), room_of(b)) for a, targets in graph.items() for b in targets if room_of(a) != room_of(b)}
     arrows = {(a, b) for a, b in arrows if a in rooms and b in rooms}
     order = {room: number for number, rooms in enumerate(room_order()) for room in rooms}

@@ -116,7 +116,7 @@ def test_signals_finish_the_step_save_and_say_how_to_go_on(stopped_runs, undistu
     name, code, *_, where = SIGNALS[number]
     assert codes[len(KILLS) + number] == code
     output = (root / f"{name}.txt").read_text()
-    assert f"stopped by {name} {where}; go on with: python run.py resume={root / name}" in output
+    assert f"stopped by {name} {where}; go on with: dmtc resume={root / name}" in output
     assert "Traceback" not in output
     if name == "SIGINT":
         assert len(list((root / name / "phases" / "r0-b").glob("checkpoint-00000003-*.pt"))) == 1
@@ -319,7 +319,7 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_is_lost(
     line = err.strip().splitlines()[-1]
     assert file in line
     assert os.strerror(number) in line
-    assert f"python run.py resume={folder}" in line
+    assert f"dmtc resume={folder}" in line
     dmtc.resume(folder)
     assert_same(folder, undisturbed)
 

@@ -277,4 +277,4 @@ def test_wrong_options_are_told_before_anything_is_written(predict, tmp_path, ar
 def test_run_is_asked_for(command):
     code, _, err = command("job=predict", "input=.", "output=out", small_run=False)
     assert code == 2
-    assert "python run.py job=predict run=RUN_DIR input=FOLDER output=DIR" in err
+    assert "dmtc job=predict run=RUN_DIR input=FOLDER output=DIR" in err

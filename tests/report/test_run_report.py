@@ -187,10 +187,7 @@ def test_a_report_that_fails_leaves_the_run_finished(small, tmp_path, monkeypatc
     monkeypatch.setattr("dmtc.api.launch.write_run_report", lambda *_, **__: 1 / 0)
     run = dmtc.train(dmtc.compose([*small, "method=supervised", "run.report=true"]), tmp_path / "run")
     assert run.results["method"] == "supervised"
-    assert (
-        "WARNING: no report (division by zero); try again with: python run.py job=report run="
-        in capsys.readouterr().err
-    )
+    assert "WARNING: no report (division by zero); try again with: dmtc job=report run=" in capsys.readouterr().err
 
 
 def test_what_is_recorded_of_pseudo_labels_is_drawn(reported):

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from dmtc.api.continuing import other_device, require_same_run
 from dmtc.api.runs import Run
 from dmtc.config.methods import method_title
+from dmtc.core.command import command
 from dmtc.core.errors import DataError
 from dmtc.core.ownership import require_folder
 from dmtc.engine.checks import check, settle, settle_stored
@@ -237,8 +238,8 @@ def _test_results(context: RunContext) -> dict[str, Any] | None:
         scores = score_last(context, components.evaluation, what="scoring the test part", ids=components.dataset.test)
     except DataError as error:
         raise DataError(
-            f"{error} (training is done, but the test part cannot be scored: fix it and go on with python run.py"
-            f" resume={context.folder.path}, or skip it with run.test=false)"
+            f"{error} (training is done, but the test part cannot be scored: fix it and go on with"
+            f" {context.folder.resume_command}, or skip it with run.test=false)"
         ) from error
     return gather_test(components, scores)
 
@@ -249,7 +250,7 @@ def _report(components: Components, folder: RunFolder, progress: Progress, inter
         progress.say(f"report: {write_run_report(components, folder, interruption=interruption)}")
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        progress.warn(f"no report ({reason}); try again with: python run.py job=report run={folder.path}")
+        progress.warn(f"no report ({reason}); try again with: {command(f'job=report run={folder.path}')}")
 
 
 def _metrics(components: Components, folder: RunFolder, progress: Progress, environment: dict[str, Any]) -> RunLog:

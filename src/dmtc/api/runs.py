@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.core.types import Float32Array
 from dmtc.data import Dataset
@@ -121,8 +122,7 @@ class Run(PredictsArrays):
         """
         results = self.folder.read_results()
         if results is None:
-            path = self.folder.path
-            raise DataError(f"the run {path} is not finished; go on with: python run.py resume={path}")
+            raise DataError(f"the run {self.folder.path} is not finished; go on with: {self.folder.resume_command}")
         return results
 
     @property
@@ -275,9 +275,7 @@ class Run(PredictsArrays):
         if store.is_finished() and not self._is_intact(store):
             raise DataError(f"{store.folder} is damaged: a file is missing, or another than was written; put it back")
         if not store.is_finished():
-            raise DataError(
-                f"phase {phase} has no pseudo-labels yet; go on with: python run.py resume={self.folder.path}"
-            )
+            raise DataError(f"phase {phase} has no pseudo-labels yet; go on with: {self.folder.resume_command}")
         ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
         assert ratio is not None
         return named[phase], store, ratio
@@ -296,5 +294,5 @@ def load_runs(folder: str | Path) -> list[Run]:
     """
     finished = sorted(Path(folder).rglob("results.json"), key=lambda path: (path.stat().st_mtime_ns, path))
     if not finished:
-        raise DataError(f"no finished run below {folder}: no results.json is there; python run.py makes one")
+        raise DataError(f"no finished run below {folder}: no results.json is there; {command()} makes one")
     return [Run.load(path.parent) for path in finished]

@@ -25,10 +25,12 @@ from dmtc.config.folder import config_folder, forget_loaded, loaded_files
 from dmtc.config.job_options import READS, given_keys, refuse_unread
 from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.overrides import translate
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, TrainingError, UserError
 from dmtc.core.files import read_regular
 from dmtc.core.markup import in_one_line
 from dmtc.core.system_errors import explain_os_error
+from dmtc.core.version import __version__
 from dmtc.machine.interruption import JobStopped, RunStopped, ended_in_order
 from dmtc.machine.torchrun import started_together
 from dmtc.machine.waiting import wait_passively
@@ -46,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
     global _began
+    if "--version" in arguments:
+        print(f"dmtc {__version__}")  # Hydra's own option prints the version of Hydra
+        return 0
     wait_passively()  # before torch is imported
     _began = False
     forget_loaded()
@@ -137,7 +142,7 @@ def _task(cfg: DictConfig) -> float | None:
     except KeyboardInterrupt as stopped:
         reports, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
         if reports:
-            hint = f"; go on with: python run.py resume={folder}" if (folder / "config.yaml").is_file() else ""
+            hint = f"; go on with: {command(f'resume={folder}')}" if (folder / "config.yaml").is_file() else ""
             print(f"\n{str(stopped) or 'stopped'}{hint}", file=sys.stderr)
         if _is_launched_elsewhere():
             _stopped_job = JobStopped(code)

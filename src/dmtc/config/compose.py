@@ -23,6 +23,7 @@ from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.methods import with_method
 from dmtc.config.overrides import in_hydras_terms, literal
 from dmtc.config.schema import Config
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, UserError
 
 _LONGEST = 180
@@ -54,13 +55,14 @@ def sweep_name() -> str | None:
 
 OmegaConf.register_new_resolver("dmtc.folder", folder_name, replace=True)
 OmegaConf.register_new_resolver("dmtc.sweep", sweep_name, replace=True)
+OmegaConf.register_new_resolver("dmtc.command", command, replace=True)
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """Compose a config as the command line does.
 
     Args:
-        overrides: What you would type after `python run.py`, for example `["dataset=synthetic", "split.ratio=1/8"]`.
+        overrides: What you would type after `dmtc`, for example `["dataset=synthetic", "split.ratio=1/8"]`.
 
     Returns:
         The config; you may change its values before passing it to `dmtc.train`.

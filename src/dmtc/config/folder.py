@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
@@ -87,6 +88,10 @@ class FileConfigSource(file_config_source.FileConfigSource):
             provider=self.provider,
             header=ConfigSource._get_header_dict(text[:512]),
         )
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """The choices and groups of a group, for help, completion and messages; `_base.yaml` is part of choices."""
+        return [name for name in super().list(config_path, results_filter) if not name.startswith("_")]
 
 
 # Works before or after Hydra discovers its plugins: discovery does not replace a source of the same name.

@@ -32,8 +32,6 @@ def one_line(error: BaseException, known_keys: Callable[[], Iterable[str]] | Non
     parts = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])
     lines = [line.strip() for part in parts for line in part.splitlines()]
     text = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_HIDDEN)))
-    # Files that begin with an underscore are building blocks of choices, not choices.
-    text = re.sub(r"(?<=Available options in )('[^']+':)((?: _\w+)+)", r"\1", text)
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
     return text + _suggestion(text, known_keys)

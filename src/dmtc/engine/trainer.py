@@ -291,10 +291,10 @@ class Trainer:
         self.metrics.log({**address, "total_step": before + step, **values})
 
     def _advice(self) -> str:
-        folder, last = self.context.folder.path, self._checkpoints.last()
-        kept = f"the last good checkpoint is {last.relative_to(folder)}" if last else "no checkpoint yet"
+        folder, last = self.context.folder, self._checkpoints.last()
+        kept = f"the last good checkpoint is {last.relative_to(folder.path)}" if last else "no checkpoint yet"
         return (
-            f"In this phase {kept}. To continue without such steps: python run.py resume={folder} "
+            f"In this phase {kept}. To continue without such steps: {folder.resume_command} "
             f"run.on_nonfinite=skip; or start over with a lower schedule.{self.phase.rate_of}.learning_rate or with "
             "run.precision=float32"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from dmtc.core.command import command
 from dmtc.core.errors import TrainingError
 from dmtc.core.system_errors import FORBIDDEN, FULL
 
@@ -22,7 +23,7 @@ def explained(error: Exception, folder: Path, doing: str, memory: str, again: st
         memory: What uses device memory in it, and which options reduce that.
         again: How to continue, if not by resuming a run.
     """
-    resume = f"python run.py resume={folder}" if again is None else again
+    resume = command(f"resume={folder}") if again is None else again
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text:
         return MachineError(f"out of memory while {doing}, with {memory} ({text or 'MemoryError'})")

@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.core.files import read_regular, remove_unfinished, write_atomically, write_json
 from dmtc.core.yaml_files import read_text
@@ -64,6 +65,11 @@ class RunFolder:
                 " wrote one has done nothing yet: start it again)"
             )
         return folder
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the run."""
+        return command(f"resume={self.path}")
 
     @property
     def lock_path(self) -> Path:

@@ -114,7 +114,7 @@ def load_network(folder: RunFolder, model: SegmentationModel, phase: str, which:
         WeightsError: The file is missing, damaged, or not the one the phase wrote.
     """
     path, record = folder.weights_path(phase, which), folder.read_phase(phase)
-    remedy = f"go on with: python run.py resume={folder.path}"
+    remedy = f"go on with: {folder.resume_command}"
     if record is not None:
         remedy = f"put it back, or delete {path.parent} to train the phase again and {remedy}"
     load_own_weights(model, path, weights_sha256(record, which), remedy)

@@ -60,8 +60,7 @@ def images_of(folder: RunFolder, phase: Phase, unlabelled: Sequence[str]) -> Seq
     ranking = read_ranking(folder, phase.ranked_by)
     if ranking is None:
         raise DataError(
-            f"{folder.path}: phase {phase.ranked_by} has not ranked the images yet;"
-            f" go on with: python run.py resume={folder.path}"
+            f"{folder.path}: phase {phase.ranked_by} has not ranked the images yet; go on with: {folder.resume_command}"
         )
     order = by_reliability(ranking["reliability"])
     chosen = set(order[: phase.share_of(len(order))])

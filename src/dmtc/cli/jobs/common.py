@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 
 from dmtc.config.schema import Config
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError
 from dmtc.engine.components import Components
 from dmtc.run.folder import RunFolder
@@ -29,12 +30,12 @@ def components_to_look_at(config: Config, given: Sequence[str]) -> Components:
     return Components(config, keeps=False)
 
 
-def run_of(config: Config, command: str) -> str:
+def run_of(config: Config, usage: str) -> str:
     """The folder of the run a job works on."""
     if config["run_dir"] is None:
-        name = command.partition(" ")[0]
+        name = usage.partition(" ")[0]
         raise ConfigError(
-            f"job={name} needs the run's folder: python run.py job={name} run=RUN_DIR{command.removeprefix(name)}"
+            f"job={name} needs the run's folder: {command(f'job={name} run=RUN_DIR{usage.removeprefix(name)}')}"
         )
     return config["run_dir"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from dmtc.config.methods import method_title
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, DataError, UserError
 from dmtc.data.ids import file_name
 from dmtc.engine.components import Components
@@ -176,7 +177,7 @@ def _content(
         "phases": _phases(facts),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: python run.py job=report run=RUN_DIR",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: {command('job=report run=RUN_DIR')}",
     }
 
 

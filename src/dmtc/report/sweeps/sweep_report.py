@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from dmtc.core.command import command
 from dmtc.core.errors import ConfigError
 from dmtc.report.chart_style import method_colors, sheet
 from dmtc.report.page import page_of, template_text
@@ -101,7 +102,7 @@ def _page(
         "reading": template_text("gains.md").split("\n\n"),
         "not_finished": sweep_tables.not_finished(records),
         "runs": [_run(record, out) for record in records if record.state != "not started"],
-        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: python run.py job=report runs=DIR",
+        "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: {command('job=report runs=DIR')}",
     }
 
 
