@@ -18,6 +18,7 @@ import dmtc
 from dmtc.batches.mixing import MIXERS
 from dmtc.batches.views import Views
 from dmtc.cli.jobs import JOBS
+from dmtc.cli.main import main as dmtc_main
 from dmtc.config.compose import folder_name, known_keys
 from dmtc.config.folder import config_folder
 from dmtc.config.methods import method_title
@@ -137,6 +138,12 @@ def test_every_experiment_takes_a_choice_of_every_group(experiment):
         (["method=prevmatch"], [], {"teacher.snapshots.most": 8}),
         (["method=u2pl", "mixing=three_boxes"], ["mixing.probability"], {"mixing.count": 3, "mixing.per": None}),
         (["model.channels=64"], [], {"model.backbone.arch": "resnet50s", "model.channels": 64}),
+        (["model/backbone='timm'"], [], {"model.backbone.arch": "resnet50s", "model.backbone.output_stride": 16}),
+        (["model/backbone=mobilenetv2", "model.backbone={arch: resnet18}"], [], {"model.backbone.arch": "resnet18"}),
+        (["model/backbone=mobilenetv2", "+model.backbone.more=1"], [], {"model.backbone.more": 1}),
+        (["mixing=classmix", "mixing.partner=next"], ["mixing.area"], {"mixing.partner": "next"}),
+        (["model=linear", "model/backbone=dinov2_small", "model_b=dpt"], ["model.backbone.output_stride"], {}),
+        (["teacher=average", "~teacher.decay"], [], {"model.backbone.arch": "resnet50s"}),
     ],
 )
 def test_what_a_recipe_set_for_a_swapped_part_falls_away(overrides, fallen, kept):
@@ -145,6 +152,19 @@ def test_what_a_recipe_set_for_a_swapped_part_falls_away(overrides, fallen, kept
     assert {key: OmegaConf.select(config, key) for key in kept} == kept
     usual = dmtc.compose(["experiment=unimatch_voc_r50"])
     assert all(OmegaConf.select(usual, key) is not None for key in fallen)
+
+
+def test_a_part_of_ones_own_keeps_what_it_sets_over_the_part_that_it_builds_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "model/backbone").mkdir(parents=True)
+    own = tmp_path / "model/backbone/mine.yaml"
+    own.write_text("defaults: [resnet50, _self_]\noutput_stride: 32\n")
+    given = [f"--config-dir={tmp_path}", "job=plan", "experiment=unimatch_voc_r50", "model/backbone=mine"]
+    seen = []
+    monkeypatch.setattr("dmtc.engine.checks.settle", lambda cfg, *_: seen.append(deepcopy(cfg)) or sys.exit(3))
+    with pytest.raises(SystemExit):
+        dmtc_main([*given, f"dataset.root={tmp_path}"])
+    (config,) = seen
+    assert config.model.backbone == {"name": "resnet50", "output_stride": 32}
 
 
 def test_options_of_what_the_new_part_leaves_out_fall_away():

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.cli.output_folder import Refused, remove_what_is_empty
 from dmtc.config.compose import fault_of_composing, resolved
-from dmtc.config.folder import config_folder, forget_loaded, loaded_files
+from dmtc.config.folder import config_folder, forget_loaded
 from dmtc.config.job_options import READS, given_keys, refuse_unread
 from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.overrides import translate
@@ -184,7 +184,7 @@ def _run(cfg: DictConfig, folder: Path) -> float | None:
     from dmtc.tracking.progress import show_messages
 
     overrides = HydraConfig.get().overrides.task
-    drop_leftovers(cfg, overrides, loaded_files())
+    drop_leftovers(cfg, overrides, HydraConfig.get().runtime.choices)
     given, config = given_keys(overrides), resolved(cfg)
     if isinstance(config.get("run"), dict):
         show_messages(config["run"].get("progress"))

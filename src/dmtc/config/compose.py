@@ -14,10 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dmtc.config.folder import config_folder, forget_loaded, last_loaded, loaded_files
+from dmtc.config.folder import config_folder, forget_loaded, last_loaded
 from dmtc.config.hydra_errors import one_line
 from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.methods import with_method
@@ -78,9 +78,12 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     forget_loaded()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            overrides = with_method(overrides)
-            cfg = hydra_compose("config", overrides=[in_hydras_terms(literal(one)) for one in overrides])
-        drop_leftovers(cfg, overrides, loaded_files())
+            given = [in_hydras_terms(literal(one)) for one in with_method(overrides)]
+            cfg = hydra_compose("config", overrides=given, return_hydra_config=True)
+            choices = cfg.hydra.runtime.choices
+            with open_dict(cfg):
+                del cfg["hydra"]
+            drop_leftovers(cfg, given, choices)
         return cfg
     except Exception as error:
         raise fault_of_composing(error) from error

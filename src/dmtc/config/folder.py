@@ -5,7 +5,8 @@ Keeps track of the files that went into a config, to report where an unused sett
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -45,11 +46,27 @@ class LoadedFile:
 
 
 _loaded: list[LoadedFile] = []
+_picks_only: set[str] = set()
 
 
 def loaded_files() -> list[LoadedFile]:
     """The files read since `forget_loaded`, in order."""
     return list(_loaded)
+
+
+def remember_loaded(files: Sequence[LoadedFile]) -> None:
+    """Set the list of loaded files, after other configs were composed in between."""
+    _loaded[:] = files
+
+
+@contextmanager
+def without_values(groups: Collection[str]) -> Iterator[None]:
+    """Within it, files of these groups pick parts, and set nothing."""
+    _picks_only.update(groups)
+    try:
+        yield
+    finally:
+        _picks_only.clear()
 
 
 def forget_loaded() -> None:
@@ -82,8 +99,11 @@ class FileConfigSource(file_config_source.FileConfigSource):
         if config_path.removesuffix(".yaml") == "config":
             forget_loaded()  # another job of a sweep
         _loaded.append(LoadedFile(path, group, package[1] if package else None, content or {}))
+        values = _named(OmegaConf.to_container(OmegaConf.load(StringIO(text))), content)
+        if group in _picks_only:
+            values = {key: value for key, value in values.items() if key == "defaults"}
         return ConfigResult(
-            config=OmegaConf.create(_named(OmegaConf.to_container(OmegaConf.load(StringIO(text))), content)),
+            config=OmegaConf.create(values),
             path=f"{self.scheme()}://{self.path}",
             provider=self.provider,
             header=ConfigSource._get_header_dict(text[:512]),

@@ -1,137 +1,119 @@
 """What a recipe set for a part that the command line has swapped does not reach the new part."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra import compose as hydra_compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dmtc.config.folder import LoadedFile
-from dmtc.config.job_options import given_keys
+from dmtc.config.folder import LoadedFile, loaded_files, remember_loaded, without_values
 from dmtc.config.methods import KEYS as METHOD_KEYS
 from dmtc.config.methods import LABELLING
 
 _RECIPES = ("experiment", "method")
-"""The groups whose files set options of the parts that they pick."""
-
+"""Groups whose files set options of the parts that they pick."""
 
 _NOTHING = object()
 
 
-def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], files: Sequence[LoadedFile]) -> None:
-    """Take back what only a recipe sets below the groups that overrides swap, unless an override sets it too.
+def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+    """Take back what only an experiment or a method sets for the parts that overrides swap.
 
-    With `experiment=unimatch_voc_r101 mixing=classmix`, the `mixing.area` of the recipe's CutMix would fall away, while
-    its `mixing.partner` stays, as the new part has this option. A part of the network gets its own values throughout:
-    `model/backbone=mobilenetv2` is no ResNet because the recipe's backbone has another `arch`.
+    With `experiment=unimatch_voc_r101 mixing=classmix`, the `mixing.area` of the recipe's CutMix falls away, while its
+    `mixing.partner` stays, as the new part has this option. A part of the network gets its own values throughout:
+    `model/backbone=mobilenetv2` is no ResNet because the recipe's backbone has another `arch`. Overrides have the last
+    word. For this, the config is composed again without the values of the recipe; Hydra must be initialized.
 
     Args:
         cfg: As composed; changed in place.
-        overrides: As typed.
-        files: The files that went into it.
+        overrides: What it was composed of, in Hydra's terms.
+        choices: The choice of each group, as Hydra says (`hydra.runtime.choices`).
     """
-    keys = given_keys(overrides)
-    swapped = _swapped(overrides, files)
-    groups = [key for group in swapped for key in given_keys([group])]
-    named = [key for key in keys if key not in groups]
-    for group, setting in swapped.items():
-        own = [one for one in files if one.group == group]
-        place = _place(own[-1])
-        new = reduce(_merged, map(_placed, own))
-        if _is_turned_off(new, place):
-            taken = [(place, None)]
-        else:
-            recipe = reduce(_merged, [one.content for one in files if one.group in setting], {})
-            known = reduce(_merged, [_placed(one) for one in files if one.group not in setting], {})
-            new = _below(new, place) if group.partition("/")[0] == "model" else {}
-            taken = _taken_back(_below(recipe, place), _below(known, place), new, place)
-        for path, value in taken:
-            if not any(key == path or key.startswith(f"{path}.") for key in named):
-                _put(cfg, path, value)
+    named = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
+    groups = [key for key in named if key in choices and key not in _RECIPES]
+    files = loaded_files()
+    places = {group: _place(one) for group in choices if (one := _file_of(group, choices, files))}
+    values = [f"++{named[key].lstrip('+')}" for key in named if key not in choices and not named[key].startswith("~")]
+    picks = [named[key] for key in named if key in choices]
+    for recipes, swapped in _swapped(named, groups, choices):
+        with without_values(recipes):
+            plain = hydra_compose("config", overrides=[*picks, *values])
+        for group in [group for group in swapped if group in places]:
+            others = {place for other, place in places.items() if other != group}
+            own = {key for one in files if one.group == group for key in one.content}
+            own = own if group.partition("/")[0] == "model" else set()
+            for path, value in _taken_back(_raw(cfg, places[group]), _raw(plain, places[group]), own):
+                if f"{places[group]}.{path}" not in others:
+                    _put(cfg, f"{places[group]}.{path}", value)
+    for group in [group for group in groups if group in places]:
+        if _is_turned_off(_file_of(group, choices, files), places[group]):
+            _put(cfg, places[group], None)
+    remember_loaded(files)
 
 
-def _swapped(overrides: Sequence[str], files: Sequence[LoadedFile]) -> dict[str, tuple[str, ...]]:
-    """The groups whose choice overrides name, if it is another one than the recipe's, and which files are its recipe.
+def _swapped(
+    named: Mapping[str, str], groups: Sequence[str], choices: Mapping[str, Any]
+) -> Iterator[tuple[Collection[str], list[str]]]:
+    """Groups whose choice is another one than the recipe's, each time with the groups of files that are the recipe.
 
     A method that overrides name swaps the groups that it picks, and what its own file sets for them stays.
     """
-    chosen = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
-    picked: dict[str, str] = {}
-    for one in files:
-        picked = _picks(one.content) | picked if one.group in _RECIPES else picked
-    found = {group: _RECIPES for group, choice in chosen.items() if choice != picked.get(group)}
-    if "method" in found:
-        found = dict.fromkeys((*METHOD_KEYS[1:], *LABELLING), _RECIPES[:1]) | found
-    loaded = {one.group for one in files} - {"", *_RECIPES}
-    return {group: setting for group, setting in found.items() if group in loaded}
+    recipes = [named[key] for key in _RECIPES if key in named]
+    if groups and recipes:
+        usual = _choices(recipes)
+        if swapped := [group for group in groups if choices[group] != usual.get(group)]:
+            yield _RECIPES, swapped
+    if len(recipes) == len(_RECIPES) and choices["method"] != _choices(recipes[:1])["method"]:
+        yield _RECIPES[:1], [group for group in (*METHOD_KEYS[1:], *LABELLING) if group not in groups]
 
 
-def _picks(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """The choices that a recipe names in its list of defaults."""
-    pairs = [pair for entry in recipe.get("defaults") or [] if isinstance(entry, Mapping) for pair in entry.items()]
-    return {str(key).removeprefix("override ").lstrip("/"): str(choice) for key, choice in pairs}
+def _choices(overrides: Sequence[str]) -> Mapping[str, Any]:
+    cfg = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+    return OmegaConf.to_container(cfg.hydra.runtime.choices)  # pyright: ignore[reportReturnType]
 
 
-def _package(one: LoadedFile) -> str:
-    return one.package or one.group.replace("/", ".")
+def _file_of(group: str, choices: Mapping[str, Any], files: Sequence[LoadedFile]) -> LoadedFile | None:
+    found = [one for one in files if one.group == group and Path(one.path).stem == str(choices[group])]
+    return found[-1] if found else None
 
 
 def _place(one: LoadedFile) -> str:
     """Where the options of a file's part are: its package, unless that holds other parts as well."""
-    group, package = one.group.replace("/", "."), _package(one)
-    return group if package == "_global_" or group.startswith(f"{package}.") else package
+    group = one.group.replace("/", ".")
+    return group if one.package in (None, "_global_") or group.startswith(f"{one.package}.") else one.package
 
 
-def _is_turned_off(content: Mapping[str, Any], place: str) -> bool:
-    """Whether a part is explicitly null: then the weight that a set of terms gives it means nothing."""
-    parent, _, name = place.rpartition(".")
-    return bool(parent) and _below(content, parent).get(name, _NOTHING) is None
+def _is_turned_off(one: LoadedFile | None, place: str) -> bool:
+    """Whether a file says null for its part: then the weight that a set of terms gives it means nothing."""
+    return one is not None and one.content.get(place.rpartition(".")[2], _NOTHING) is None
 
 
-def _placed(one: LoadedFile) -> Mapping[str, Any]:
-    """The content of a file, below its package."""
-    package = _package(one)
-    names = [] if package in ("", "_global_") else package.split(".")
-    return reduce(lambda inner, name: {name: inner}, reversed(names), one.content)
+def _raw(cfg: DictConfig, place: str) -> Any:
+    """The part, with interpolations as they are written."""
+    node = OmegaConf.select(cfg, place)
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else None
 
 
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    both = {key: _merged(one[key], other[key]) for key in one if _are_mappings(one[key], other.get(key))}
-    return {**one, **other, **both}
-
-
-def _taken_back(
-    recipe: Mapping[str, Any], known: Mapping[str, Any], new: Mapping[str, Any], path: str
-) -> Iterator[tuple[str, Any]]:
-    """Dotted names of what the recipe has alone, with nothing, and of what the new part has as well, with its value."""
-    for key, value in recipe.items():
-        if _are_mappings(value, known.get(key)):
-            inner = new.get(key)
-            yield from _taken_back(value, known[key], inner if isinstance(inner, Mapping) else {}, f"{path}.{key}")
-        elif key in new or key not in known:
-            yield f"{path}.{key}", new.get(key, _NOTHING)
-        elif isinstance(value, Mapping):  # options of something that the new part leaves out
-            yield f"{path}.{key}", known[key]
+def _taken_back(found: Any, plain: Any, own: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+    """Dotted names of what a recipe alone sets, with nothing, and of what the new part has as well, with its value."""
+    if not isinstance(found, dict) or not isinstance(plain, dict):
+        return
+    for key, value in found.items():
+        if key not in plain:
+            yield key, _NOTHING
+        elif value != plain[key] and (key in own or (isinstance(value, dict) and not isinstance(plain[key], dict))):
+            yield key, plain[key]
+        else:
+            yield from ((f"{key}.{path}", other) for path, other in _taken_back(value, plain[key]))
 
 
 def _put(cfg: DictConfig, path: str, value: Any) -> None:
     parent, _, name = path.rpartition(".")
-    node = OmegaConf.select(cfg, parent)
+    node = OmegaConf.select(cfg, parent) if parent else cfg
     if isinstance(node, DictConfig):
         with open_dict(node):
             if value is _NOTHING:
                 node.pop(name, None)
             else:
                 node[name] = value
-
-
-def _below(content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    for name in path.split("."):
-        content = content.get(name) or {}
-        if not isinstance(content, Mapping):
-            return {}
-    return content
-
-
-def _are_mappings(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
