@@ -60,3 +60,18 @@ def test_missing_name(registry):
 def test_a_name_cannot_be_taken_twice(registry):
     with pytest.raises(ConfigError, match="'focal' is registered twice"):
         registry.register("focal")(lambda *, gamma: gamma)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"name": "focal", "gamma": float("nan"), "name_of_it": None}, "gamma should be a finite number, but is nan"),
+        ({"name": "focal", "gamma": float("-inf"), "name_of_it": None}, "gamma should be a finite number, but is -inf"),
+        ({"name": "focal", "gamma": True, "name_of_it": None}, "gamma should be a number, but is True"),
+        ({"name": "focal", "gamma": 10**30, "name_of_it": None}, "gamma should be a number below 2"),
+        ({"name": "dice", "smooth": 1.0, "weights": [1.0, float("inf")]}, "weights should be a finite number"),
+    ],
+)
+def test_odd_numbers_are_told(registry, spec, told):
+    with pytest.raises(ConfigError, match=told):
+        registry.build(spec)

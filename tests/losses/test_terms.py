@@ -155,3 +155,10 @@ def test_the_sum_is_divided_by_the_weights_of_the_terms_that_there_are_rows_for(
     )
     torch.testing.assert_close(whole, 2 * divided)
     assert term_faults(spec | {"divide_by_weights": 3}) == ["loss.divide_by_weights should be true or false, but is 3"]
+
+
+@pytest.mark.parametrize("weight", [-1, -0.5, float("nan"), float("inf"), True])
+def test_a_weight_that_is_none_is_told(weight):
+    spec = {"name": "x", "terms": {}, "a": {"name": "cross_entropy", "weight": {"start": weight, "rounds": 0.0}}}
+    (fault,) = term_faults(spec)
+    assert fault.startswith("loss.a.weight.start should be ")

@@ -7,6 +7,7 @@ YAML. A spec is fully checked before anything is built, so that one message can 
 
 import difflib
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
@@ -135,10 +136,27 @@ def argument_faults(
         elif key in hints and not is_bearable(value, hints[key], conf=_LENIENT):
             expected = hints[key].__name__ if inspect.isclass(hints[key]) else str(hints[key]).replace("typing.", "")
             faults.append(f"{where}.{key} should be {expected}, but is {value!r}")
+        elif key in hints and (what := _odd_number(value, hints[key])):
+            faults.append(f"{where}.{key} should be {what}, but is {value!r}")
     missing = [k for k, p in parameters.items() if p.default is inspect.Parameter.empty and k not in arguments]
     if missing:
         faults.append(f"{where}: missing option {', '.join(map(repr, missing))}")
     return faults
+
+
+def _odd_number(value: Any, hint: Any) -> str | None:
+    """What a number, or one in a list or mapping, should be; None if nothing is odd about it."""
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return next((what for each in inner if (what := _odd_number(each, hint))), None)
+    if isinstance(value, bool):
+        takes_numbers_alone = hint in (int, float) or ("bool" not in str(hint) and "Any" not in str(hint))
+        return "a number" if takes_numbers_alone else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "a number below 2^63"
+    return None
 
 
 def raise_faults(faults: list[str]) -> None:

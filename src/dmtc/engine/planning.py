@@ -39,9 +39,10 @@ def checked_plan(
                 f" teacher inside the step, such as teacher=average; phase {phase.name} has none"
             )
         if takes_snapshots(active) and not labellers.snapshots and counts.unlabelled:
+            those = ", ".join(f"loss.{term.name}" for term in active if takes_snapshots([term]))
             raise ConfigError(
-                "a term has target=snapshots, but none are kept: set teacher.snapshots.interval, .most and .drawn, such"
-                " as 0.025, 8 and 3"
+                f"{those}: target=snapshots, but none are kept: set teacher.snapshots={{interval: 0.025, most: 8,"
+                " drawn: 3}, or turn the term off with null"
             )
     return plan
 

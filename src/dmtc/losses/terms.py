@@ -132,6 +132,11 @@ def term_faults(spec: Mapping[str, Any], classes: LabelledClasses | None = None)
         faults += _loss_faults(_of_loss(entry), where, classes)
         if isinstance(entry.get("weight"), Mapping):
             faults += argument_faults(TermWeight, entry["weight"], f"{where}.weight")
+            faults += [
+                f"{where}.weight.{stage} should be at least 0, but is {weight!r}"
+                for stage, weight in entry["weight"].items()
+                if isinstance(weight, int | float) and weight < 0
+            ]
         else:
             faults.append(
                 f"{where}.weight should be {{start: ..., rounds: ..., online: ...}}, but is {entry.get('weight')!r}"
