@@ -22,7 +22,7 @@ OF_ROUNDS = tuple(base.stem for base in MAKING["settings"]())
 HEADERS = {
     path.stem: path.read_text("utf-8").split("defaults:")[0]
     for path in sorted((config_folder() / "experiment").glob("[!_]*.yaml"))
-    if not path.stem.endswith((*OF_ROUNDS, "your_data", "camvid_1_8"))
+    if not path.stem.endswith((*OF_ROUNDS, "your_data", "camvid_1_8", "animals_1_30", "animals_1_8"))
 }
 DATASETS = {name: dataset for name in HEADERS for dataset in ("voc", "cityscapes", "ade20k", "coco") if dataset in name}
 IMAGES = 16
