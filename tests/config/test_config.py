@@ -40,6 +40,7 @@ from dmtc.schedule import OPTIMIZERS, RATES, SCHEDULES
 from dmtc.schedule.settings import own_options
 from dmtc.splits import SPLITS
 from dmtc.tracking import LOGGERS
+from marks import slow_but
 from registered import own_names
 
 GROUPS = [
@@ -94,7 +95,9 @@ def test_every_choice_composes_and_fits_its_builder(group, choice):
     composed(*NEEDS.get(group, ()), f"{group}={choice}")
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment", slow_but(EXPERIMENTS, quick=["your_data", "dmtc_camvid_1_8", "voc_animals_1_30", "voc_animals_1_8"])
+)
 def test_every_experiment_composes(experiment):
     composed(f"experiment={experiment}")
 
@@ -106,7 +109,7 @@ def test_different_experiments_take_every_choice_in_turn(group):
         composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choice}")
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", slow_but(GROUPS, quick=["model/backbone", "views"]))
 def test_your_data_takes_every_choice(group):
     for choice in [choice for g, choice in CHOICES if g == group]:
         composed("experiment=your_data", *NEEDS.get(group, ()), f"{group}={choice}")

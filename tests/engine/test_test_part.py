@@ -10,6 +10,7 @@ from PIL import Image
 
 import dmtc
 from dmtc.checking import check_data, summary
+from dmtc.cli.jobs.plan import _scored_line
 from dmtc.core.errors import DataError
 from dmtc.data import Dataset
 from dmtc.engine.components import Components
@@ -167,7 +168,7 @@ def test_check_and_plan_count_it(root):
     assert "test: the 3 images of" in text
     assert "never trained on, scored once at the end" in text
     assert "test pixels" in text
-    plan = plan_table("dmtc", components.plan, components.split, components.choices, components.scored_line)
+    plan = plan_table("dmtc", components.plan, components.split, components.choices, _scored_line(components))
     assert "scored: 2 validation images after each phase, 3 test images once, at the end" in plan
     shut = Components(dmtc.engine.checks.settle(settings(root, "run.test=false")))
     text = summary(check_data(shut), 5)

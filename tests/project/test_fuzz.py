@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from fuzz_damage import damaged
-from marks import slow_but
 
 FUZZ = Path(__file__).parents[1] / "fuzz.py"
 
 
-@pytest.mark.parametrize("seconds", slow_but([3, 20], quick=[3]))
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [20])
 def test_some_seconds(seconds):
     """With what is imported and made first. The same tries in the same order: how many depends on the machine."""
     command = [sys.executable, FUZZ, "--seconds", str(seconds), "--seed", "0"]

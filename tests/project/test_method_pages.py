@@ -41,6 +41,7 @@ def test_a_page_has_the_form_of_all(name):
         assert not line.endswith("|  |"), f"say where it is from: {line}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_METHODS)
 def test_commands_compose(name):
     commands = re.findall(r"^python run\.py (.+)$", OF_METHODS[name], re.MULTILINE)

@@ -32,7 +32,7 @@ class RegionalContrast:
         temperature: Above 0.
         queries: Queries per class, at least 1.
         negatives: Negative keys per query, at least 1.
-        strong_threshold: In (0, 1]; a pixel at least as probable counts as learned and is not a query.
+        strong_threshold: Above 0; a pixel at least as probable counts as learned and is not a query.
         min_confidence: In [0, 1]; a pixel whose label's confidence is lower is treated as ignored. 0 keeps all.
 
     Source: ReCo (Liu et al., "Bootstrapping semantic segmentation with regional contrast", ICLR 2022), section 3; ReCo
@@ -65,7 +65,7 @@ class RegionalContrast:
         require(self.temperature > 0, self, "temperature", "above 0")
         require(self.queries >= 1, self, "queries", "at least 1")
         require(self.negatives >= 1, self, "negatives", "at least 1")
-        require(0 < self.strong_threshold <= 1, self, "strong_threshold", "above 0 and at most 1")
+        require(self.strong_threshold > 0, self, "strong_threshold", "above 0")
         require(0 <= self.min_confidence <= 1, self, "min_confidence", "in [0, 1]")
 
     def __call__(
