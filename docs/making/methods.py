@@ -7,6 +7,7 @@ come from the composed config; the column that says where a value is from is wri
 import re
 import runpy
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def settings(method: str) -> dict[str, str]:
     return {key: _written(changed[key]) for key in order}
 
 
+@cache
 def _parts(method: str) -> dict[str, Any]:
     config = resolved(dmtc.compose([f"method={method}", "dataset=voc"]))
     schedule = {"schedule": own_options(config["schedule"])}

@@ -170,6 +170,13 @@ def test_a_part_of_ones_own_keeps_what_it_sets_over_the_part_that_it_builds_on(t
     assert config.model.backbone == {"name": "resnet50", "output_stride": 32}
 
 
+def test_terms_of_another_set_of_losses_have_their_own_options():
+    recipe = "experiment=classmix_cityscapes_20"
+    assert dmtc.compose([recipe]).loss.unlabelled.divisor == "ce_positive"
+    assert settle(dmtc.compose([recipe, "loss=consistency"]))["loss"]["unlabelled"]["divisor"] == "valid"
+    assert dmtc.compose(["experiment=dmtc_cityscapes_1_8", "loss=dmt"]).loss.gamma == 3.0
+
+
 def test_options_of_what_the_new_part_leaves_out_fall_away():
     recipe = "experiment=supervised_cityscapes_20"
     assert dmtc.compose([recipe]).views.rescale is not None

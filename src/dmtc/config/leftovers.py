@@ -22,8 +22,9 @@ def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[s
 
     With `experiment=unimatch_voc_r101 mixing=classmix`, the `mixing.area` of the recipe's CutMix falls away, while its
     `mixing.partner` stays, as the new part has this option. A part of the network gets its own values throughout:
-    `model/backbone=mobilenetv2` is no ResNet because the recipe's backbone has another `arch`. Overrides have the last
-    word. For this, the config is composed again without the values of the recipe; Hydra must be initialized.
+    `model/backbone=mobilenetv2` is no ResNet because the recipe's backbone has another `arch`; and so do the terms of
+    a set of losses. Overrides have the last word. For this, the config is composed again without the values of the
+    recipe; Hydra must be initialized.
 
     Args:
         cfg: As composed; changed in place.
@@ -41,8 +42,7 @@ def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[s
             plain = hydra_compose("config", overrides=[*picks, *values])
         for group in [group for group in swapped if group in places]:
             others = {place for other, place in places.items() if other != group}
-            own = {key for one in files if one.group == group for key in one.content}
-            own = own if group.partition("/")[0] == "model" else set()
+            own = {key for one in files if one.group == group for key in _own_keys(one)}
             for path, value in _taken_back(_raw(cfg, places[group]), _raw(plain, places[group]), own):
                 if f"{places[group]}.{path}" not in others:
                     _put(cfg, f"{places[group]}.{path}", value)
@@ -76,6 +76,14 @@ def _choices(overrides: Sequence[str]) -> Mapping[str, Any]:
 def _file_of(group: str, choices: Mapping[str, Any], files: Sequence[LoadedFile]) -> LoadedFile | None:
     found = [one for one in files if one.group == group and Path(one.path).stem == str(choices[group])]
     return found[-1] if found else None
+
+
+def _own_keys(one: LoadedFile) -> list[str]:
+    """Options that are a new part's own: all of a part of the network, and the terms of a set of losses."""
+    of_network = one.group.partition("/")[0] == "model"
+    return [
+        key for key, value in one.content.items() if of_network or (one.group == "loss" and isinstance(value, Mapping))
+    ]
 
 
 def _place(one: LoadedFile) -> str:
