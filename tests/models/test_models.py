@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from dmtc.core.errors import ConfigError
 from dmtc.models import BACKBONES, MODELS, Normalization, SegmentationModel, build_model
 from dmtc.models.normalization import caffe, imagenet
+from dmtc.models.projection import PUBLISHED
 from registered import own_names
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
@@ -60,6 +61,7 @@ def test_config_gives_exactly_the_options_of_the_builder(path: Path) -> None:
     builder = registry.builder(options.pop("name"))
     if registry is MODELS:
         assert set(options.pop("correlation")) == {"channels", "dropout"}
+        assert options.pop("projection") == PUBLISHED
     assert set(options) == set(inspect.signature(builder).parameters) - registry.runtime
 
 

@@ -4,6 +4,7 @@ from dmtc.models import backbones, heads  # noqa: F401  (importing registers the
 from dmtc.models.base import BACKBONES, MODELS, Backbone, Level, SegmentationModel, build_model, model_faults
 from dmtc.models.normalization import Normalization
 from dmtc.models.perturbation import PERTURBATIONS, Perturbation
+from dmtc.models.projection import Projection
 from dmtc.models.recomputation import recompute_blocks
 from dmtc.models.tuning import TUNINGS, Tuning
 from dmtc.models.weights import WeightsReport, load_weights, read_weights, save_weights
@@ -17,6 +18,7 @@ __all__ = [
     "Level",
     "Normalization",
     "Perturbation",
+    "Projection",
     "SegmentationModel",
     "Tuning",
     "WeightsReport",

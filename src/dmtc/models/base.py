@@ -15,6 +15,7 @@ from dmtc.core.types import Maps
 from dmtc.models.correlation import CorrelationHead, correlation_faults
 from dmtc.models.layers import at_least_float32
 from dmtc.models.normalization import Normalization
+from dmtc.models.projection import projection_faults, projection_of
 from dmtc.models.tuning import TUNINGS, Group, Tuning
 
 
@@ -203,9 +204,9 @@ BACKBONES: Registry[Backbone] = Registry("backbone", runtime=("every_level",))
 """The registered backbones, chosen by `model.backbone`."""
 
 MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", "backbone", "projection"))
-"""The registered networks, chosen by `model`. The library passes `num_classes`, `backbone` and `projection: bool`."""
+"""The registered networks, chosen by `model`. `projection` is a `Projection`, or None if no loss needs it."""
 
-_PARTS = ("backbone", "tuning", "correlation", "weights", "normalization")
+_PARTS = ("backbone", "tuning", "projection", "correlation", "weights", "normalization")
 """Keys of a spec besides the head's name and options."""
 
 _PLAIN = {"name": "full", "backbone_rate": 1.0}
@@ -233,7 +234,7 @@ def model_faults(spec: Mapping[str, Any], where: str, correlation: bool = False)
             faults += registry.faults(inner, f"{where}.{part}")
         else:
             faults.append(f"{where}.{part} should be a mapping with `name:`, but is {inner!r}")
-    return faults + correlation_faults(spec, where, correlation)
+    return faults + projection_faults(spec, where) + correlation_faults(spec, where, correlation)
 
 
 def head_options(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def build_model(
 
     Args:
         spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, `tuning` (default: all
-            weights at one rate), `correlation`, and `weights` and `normalization`, which `load_weights` handles.
+            weights at one rate), `projection` (default: `PUBLISHED`), `correlation`, and what `load_weights` handles.
         num_classes: Number of classes C.
         projection: Whether a loss needs an embedding.
         seed: Seed of the initial weights. The global random state is not changed.
@@ -279,9 +280,8 @@ def build_model(
         tuning = TUNINGS.build(spec.get("tuning", _PLAIN), where=f"{where}.tuning")
         torch.default_generator.manual_seed(seed)
         backbone = BACKBONES.build(spec["backbone"], where=f"{where}.backbone", every_level=every_level)
-        model = MODELS.build(
-            head_options(spec), where=where, num_classes=num_classes, backbone=backbone, projection=projection
-        )
+        runtime = {"num_classes": num_classes, "projection": projection_of(spec) if projection else None}
+        model = MODELS.build(head_options(spec), where=where, backbone=backbone, **runtime)
         if correlation:
             options = spec["correlation"]
             model.correlation = CorrelationHead(in_channels=backbone.channels, num_classes=num_classes, **options)

@@ -8,9 +8,6 @@ from torch import Tensor, nn
 
 from dmtc.core.errors import ConfigError
 
-PROJECTION_WIDTH = 256
-"""Hidden channels of the projection head; fixed by the published weights."""
-
 
 class PixelClassifier(nn.Module):
     """Channel dropout, then a 1x1 convolution to class logits: (B, channels, h, w) to (B, C, h, w)."""
@@ -23,19 +20,6 @@ class PixelClassifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, h, w) to logits (B, C, h, w)."""
         return self.scores(self.dropout(features))
-
-
-def projection_head(in_channels: int, out_channels: int) -> nn.Sequential:
-    """The head that computes embeddings for the contrastive loss: (B, in_channels, h, w) to (B, out_channels, h, w).
-
-    Source: Liu et al. 2022 (ReCo), section 3.1, as DMTC adds it to DeepLab v2.
-    """
-    return nn.Sequential(
-        nn.Conv2d(in_channels, PROJECTION_WIDTH, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(PROJECTION_WIDTH),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(PROJECTION_WIDTH, out_channels, kernel_size=1),
-    )
 
 
 def conv_norm_relu(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> nn.Sequential:

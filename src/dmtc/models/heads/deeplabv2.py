@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from dmtc.core.errors import ConfigError
 from dmtc.models.base import MODELS, Backbone, SegmentationModel
-from dmtc.models.layers import projection_head
+from dmtc.models.projection import Projection
 
 
 class AtrousPyramid(nn.Module):
@@ -49,7 +49,7 @@ class DeepLabV2(SegmentationModel):
     Args:
         num_classes: Number of classes C.
         backbone: The feature extractor.
-        projection: Whether a loss needs an embedding.
+        projection: Builds the head for the embedding, or None if no loss needs one.
         aspp_rates: Dilation of each branch of the head, in cells of the feature map.
         aspp_branches: How many branches to sum; the published DMT and DMTC results use 2 of 4.
         embedding_channels: Channels D of the embedding.
@@ -63,7 +63,7 @@ class DeepLabV2(SegmentationModel):
         *,
         num_classes: int,
         backbone: Backbone,
-        projection: bool,
+        projection: Projection | None,
         aspp_rates: list[int],
         aspp_branches: int,
         embedding_channels: int,
@@ -79,5 +79,5 @@ class DeepLabV2(SegmentationModel):
             raise ConfigError(f"model.embedding_channels should be at least 1, but is {embedding_channels}")
         # Create the classifier first: its initial weights must not depend on whether a loss needs an embedding.
         classifier = AtrousPyramid(backbone.channels, num_classes, aspp_rates, aspp_branches)
-        head = projection_head(backbone.channels, embedding_channels) if projection else None
+        head = projection(backbone.channels, embedding_channels) if projection else None
         super().__init__(backbone, classifier, head)

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from dmtc.models.base import MODELS, Backbone, SegmentationModel
 from dmtc.models.heads.levels import low_and_deep
-from dmtc.models.layers import PixelClassifier, conv_norm_relu, pooled, projection_head, refuse_sizes, resized_like
+from dmtc.models.layers import PixelClassifier, conv_norm_relu, pooled, refuse_sizes, resized_like
+from dmtc.models.projection import Projection
 
 
 class AtrousPyramidPooling(nn.Module):
@@ -60,7 +61,7 @@ class DeepLabV3Plus(SegmentationModel):
     Args:
         num_classes: Number of classes C.
         backbone: The feature extractor.
-        projection: Whether a loss needs an embedding.
+        projection: Builds the head for the embedding, or None if no loss needs one.
         aspp_rates: Dilation of each 3x3 branch, in cells of the deepest map.
         channels: Channels of the head's maps.
         low_channels: Channels to which the map at stride 4 is reduced.
@@ -78,7 +79,7 @@ class DeepLabV3Plus(SegmentationModel):
         *,
         num_classes: int,
         backbone: Backbone,
-        projection: bool,
+        projection: Projection | None,
         aspp_rates: list[int],
         channels: int,
         low_channels: int,
@@ -91,5 +92,5 @@ class DeepLabV3Plus(SegmentationModel):
         low, deep = (backbone.levels[level].channels for level in levels)
         decoder = EdgeDecoder(low, deep, channels, low_channels, aspp_rates)
         classifier = PixelClassifier(channels, num_classes, dropout)
-        head = projection_head(channels, embedding_channels) if projection else None
+        head = projection(channels, embedding_channels) if projection else None
         super().__init__(backbone, classifier, head, decoder, levels, backbone.levels[levels[0]].stride)

@@ -7,7 +7,8 @@ from torch import nn
 
 from dmtc.models.base import Backbone, SegmentationModel
 from dmtc.models.heads.levels import Reassembled, pyramid_levels, several_levels
-from dmtc.models.layers import PixelClassifier, projection_head, refuse_sizes
+from dmtc.models.layers import PixelClassifier, refuse_sizes
+from dmtc.models.projection import Projection
 
 
 class FourLevelModel(SegmentationModel):
@@ -18,7 +19,7 @@ class FourLevelModel(SegmentationModel):
     Args:
         num_classes: Number of classes C.
         backbone: The feature extractor, with at least four maps.
-        projection: Whether a loss needs an embedding.
+        projection: Builds the head for the embedding, or None if no loss needs one.
         levels: Indices of four maps (blocks of a plain transformer), from 0, the last being the deepest; None takes the
             four deepest, or evenly spaced ones for a plain transformer.
         channels: Channels of the head's maps.
@@ -46,7 +47,7 @@ class FourLevelModel(SegmentationModel):
         *,
         num_classes: int,
         backbone: Backbone,
-        projection: bool,
+        projection: Projection | None,
         levels: list[int] | None,
         channels: int,
         dropout: float,
@@ -58,5 +59,5 @@ class FourLevelModel(SegmentationModel):
         reassembled = Reassembled(backbone, chosen, channels)
         decoder = type(self).decoder_of(reassembled, channels)
         classifier = PixelClassifier(channels, num_classes, dropout)
-        embedding = projection_head(channels, embedding_channels) if projection else None
+        embedding = projection(channels, embedding_channels) if projection else None
         super().__init__(backbone, classifier, embedding, decoder, chosen, reassembled.stride)

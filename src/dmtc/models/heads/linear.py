@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from dmtc.core.errors import ConfigError
 from dmtc.models.base import MODELS, Backbone, SegmentationModel
 from dmtc.models.heads.levels import given_levels, named
-from dmtc.models.layers import PixelClassifier, projection_head, refuse_sizes
+from dmtc.models.layers import PixelClassifier, refuse_sizes
+from dmtc.models.projection import Projection
 
 
 class NormalizedMaps(nn.Module):
@@ -28,7 +29,7 @@ class Linear(SegmentationModel):
     Args:
         num_classes: Number of classes C.
         backbone: The feature extractor.
-        projection: Whether a loss needs an embedding.
+        projection: Builds the head for the embedding, or None if no loss needs one.
         levels: Indices of the maps to concatenate (blocks of a plain transformer), from 0, the last being the deepest;
             None takes only the deepest.
         dropout: Share of channels dropped before the classifier, in [0, 1).
@@ -47,7 +48,7 @@ class Linear(SegmentationModel):
         *,
         num_classes: int,
         backbone: Backbone,
-        projection: bool,
+        projection: Projection | None,
         levels: list[int] | None,
         dropout: float,
         embedding_channels: int,
@@ -62,5 +63,5 @@ class Linear(SegmentationModel):
             )
         channels = sum(backbone.levels[level].channels for level in chosen)
         classifier = PixelClassifier(channels, num_classes, dropout)
-        head = projection_head(channels, embedding_channels) if projection else None
+        head = projection(channels, embedding_channels) if projection else None
         super().__init__(backbone, classifier, head, NormalizedMaps(channels), chosen)
