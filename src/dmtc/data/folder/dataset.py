@@ -73,9 +73,10 @@ def folder(
         pairing: Name patterns of an image and its mask, instead of prefixes and suffixes; see `Pairing`. None tries
             equal names first, then a pattern that fits all masks, if exactly one exists.
         mask_kind: See `MaskKind`; "auto" infers it from the masks.
-        classes: Class names in index order, or a file (see `read_class_list`). None looks for `classes.yaml` and
-            `classes.txt` in `root`, or without `root`, in the mask folders and their parents; without such a file,
-            every mask is opened once, and classes are named after their values or colors.
+        classes: Class names in index order, or a file (see `read_class_list` and `read_class_table`). None looks for
+            `classes.yaml` and `classes.txt` in `root`, or without `root`, in the mask folders and their parents, then
+            for Roboflow's `_classes.csv` there and beside the masks; without such a file, every mask is opened once,
+            and classes are named after their values or colors.
         values: The mask value of each class, if it is not the index.
         colors: The RGB color of each class, in the masks or only for drawing.
         ignore_value: One or more values that mean "ignored", besides 255; None if there are none. NaN and the nodata
@@ -108,7 +109,7 @@ def folder(
         require_pairs(paired, places, ANY_MASK_SUFFIXES)
     folders = dict.fromkeys(folder for place in places for folder in place.masks)
     around = [base] if base is not None else [one for folder in folders for one in (folder, folder.parent)]
-    given = settings.class_list(around)
+    given = settings.class_list(around, list(dict.fromkeys([*around, *folders])))
     parts = divide(
         base,
         paired,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dmtc.core.errors import ConfigError
 from dmtc.data.folder.class_lists import ClassList, find_class_list, read_class_list
+from dmtc.data.folder.class_tables import class_table, read_class_table
 from dmtc.data.folder.ignore_words import ignore_warning, is_ignore_word, without_labelmes
 from dmtc.data.folder.mask_kinds import recognize
 from dmtc.data.folder.mask_reading import MaskKind, MaskReading
@@ -42,11 +43,12 @@ class MaskSettings:
                 " dataset.ignore_color); if they do not, set dataset.mask_kind=index"
             )
 
-    def class_list(self, around: Sequence[Path]) -> ClassList:
+    def class_list(self, around: Sequence[Path], beside: Sequence[Path]) -> ClassList:
         """What is known about the classes. Settings override the class file; names in the settings replace it.
 
         Args:
             around: Folders to search for a class file.
+            beside: Folders to search for a table of classes, if there is no such file.
 
         Raises:
             ConfigError: A name or color is given twice or malformed.
@@ -61,7 +63,7 @@ class MaskSettings:
             listed = ClassList(names=tuple(names), source="dataset.classes")
         else:
             path = find_class_list(around) if self.classes is None else Path(self.classes).expanduser()
-            listed = ClassList() if path is None else read_class_list(path)
+            listed = (class_table(beside) or ClassList()) if path is None else _read(path)
         settings: dict[str, Any] = {"values": self.values, "colors": self.colors}
         settings = {key: value for key, value in settings.items() if value is not None}
         if self.ignore_value is not None:
@@ -105,6 +107,10 @@ class MaskSettings:
         of = f"{survey.files} of {len(masks)}" if survey.files < len(masks) else f"all {len(masks)}"
         others = f"; {survey.others} differ or are unreadable" if survey.others else ""
         return reading, f"masks: {reading.kind}, as {of} masks show: {reading.why}{others}"
+
+
+def _read(path: Path) -> ClassList:
+    return read_class_table(path) if path.suffix.lower() == ".csv" else read_class_list(path)
 
 
 def _without_ignored(listed: ClassList) -> ClassList:

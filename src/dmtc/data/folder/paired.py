@@ -16,6 +16,8 @@ from dmtc.data.listed import IMAGE_SUFFIXES, find_files
 log = logging.getLogger(__name__)
 
 _LEAST = 2  # masks that must fit before an inferred pairing is accepted
+_KINDS = ("labelTrainIds", "labelIds")
+"""In trees like Cityscapes', which hold masks of several kinds: those that hold classes, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def pair_files(
         places: Folders of images and masks.
         pairing: How names correspond.
         mask_suffixes: File suffixes of masks.
-        guessing: If nothing matches, infer another pairing, provided it is unambiguous.
+        guessing: If nothing matches, infer another pairing, provided it is unambiguous; of masks of several kinds, as
+            Cityscapes has, from those that hold classes.
 
     Raises:
         DataError: Two images have the same id, a mask fits two images, or an image has two masks.
@@ -59,12 +62,15 @@ def pair_files(
     if first.masks or not first.images or not guessing:
         return first
     images, masks = _names(places, pairing, mask_suffixes)
-    found = guess(images, masks, pairing) if len(masks) >= _LEAST else []
-    if len(found) != 1:
-        return first
-    paired = _pair(places, found[0], mask_suffixes)
-    note = f"names: {found[0].setting}, because each of the {len(masks)} masks then has its own image"
-    return Paired(paired.images, paired.masks, paired.orphans, found[0], (note, *paired.notes))
+    for kind in ("", *_KINDS):
+        of_kind = [id for id in masks if id.endswith(kind)]
+        found = guess(images, of_kind, pairing) if len(of_kind) >= _LEAST else []
+        if len(found) == 1:
+            paired = _pair(places, found[0], mask_suffixes)
+            others = f" called {kind}" if kind else ""
+            note = f"names: {found[0].setting}, because each of the {len(of_kind)} masks{others} then has its own image"
+            return Paired(paired.images, paired.masks, paired.orphans, found[0], (note, *paired.notes))
+    return first
 
 
 def require_pairs(paired: Paired, places: Sequence[Place], mask_suffixes: Sequence[str]) -> None:

@@ -12,8 +12,19 @@ from dmtc.data.folder.pairing import Pairing
 from dmtc.data.listed import IMAGE_SUFFIXES, find_files
 from dmtc.data.part_names import Part, part_of
 
-_IMAGES = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos")
-_MASKS = ("masks", "labels", "mask", "label", "segmentationclass", "annotations", "annotation", "gt")
+_IMAGES = ("images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "leftimg8bit", "rgb")
+_MASKS = (
+    "masks",
+    "labels",
+    "mask",
+    "label",
+    "segmentationclass",
+    "annotations",
+    "annotation",
+    "gt",
+    "gtfine",
+    "gtcoarse",
+)
 """Usual names of mask folders; like `_IMAGES`, in lower case and in order of preference."""
 
 
