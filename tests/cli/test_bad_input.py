@@ -51,6 +51,26 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "misspelt choice": (["loss=dmtcc"], ["dmtcc", "Did you mean loss=dmtc?"]),
     "misspelt method": (["method=dmtcc"], ["dmtcc", "Did you mean method=dmtc?"]),
     "misspelt group": (["methd=dmt"], ["Could not override 'methd'", "Did you mean method?"]),
+    "misspelt group of a group": (["mdel/backbone=resnet50"], ["Did you mean model/backbone?"]),
+    "misspelt group of an option": (["shedule.online.steps=4"], ["Did you mean schedule.online.steps?"]),
+    "option of another choice": (
+        ["modle.backbone.arch=x"],
+        ["Did you mean model.backbone.arch? It is an option of model/backbone="],
+    ),
+    "option without its group": (["backbone=resnet50"], ["Did you mean model/backbone?"]),
+    "choice of another group": (["split=dpt"], ["It is a choice of another group: model=dpt"]),
+    "misspelt choice of another group": (["method=dptt"], ["Did you mean model=dpt?"]),
+    "misspelt averaged teacher": (["method=fixmatch_emma"], ["Did you mean method=fixmatch_ema?"]),
+    "misspelt terms": (["loss=fixmach"], ["Did you mean loss=fixmatch?"]),
+    "part that the method has not": (
+        ["method=dmt", "loss/selection=threshold"],
+        ["loss/selection: method=dmt has no such part; these methods have it: ", "fixmatch, ", "crescendo"],
+    ),
+    "part that swapped terms have not": (
+        ["method=fixmatch", "loss=dmt", "loss/selection=threshold"],
+        ["loss/selection: loss=dmt has no such part; these methods have it: "],
+    ),
+    "a method as model": (["model=fixmatch"], ["It is a method: method=fixmatch"]),
     "a method as terms": (["loss=supervised_long"], ["It is a method: method=supervised_long"]),
     "terms that do not go with the schedule": (
         ["loss=supervised", "method=dmt"],

@@ -63,6 +63,11 @@ def test_no_message_names_another_command():
     assert naming == ["command.py"]
 
 
+def test_suggestions_are_made_in_one_place():
+    making = [path.name for path in (ROOT / "src").rglob("*.py") if "difflib" in path.read_text("utf-8")]
+    assert making == ["suggestions.py"]
+
+
 @pytest.mark.parametrize("line", ["dmtc views=", "dmtc -m seed=0 views=", "python -m dmtc views="])
 def test_completion_offers_choices_without_their_building_blocks(command, line, monkeypatch):
     monkeypatch.setenv("COMP_LINE", line.replace("-m dmtc", "run.py"))

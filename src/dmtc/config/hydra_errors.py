@@ -1,12 +1,14 @@
 """Hydra errors as one readable line, with the closest existing name."""
 
-import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from hydra.errors import OverrideParseException
 
 from dmtc.config.folder import config_folder
+from dmtc.config.missing_parts import groups, missing_part
+from dmtc.core.suggestions import did_you_mean, nearest, nearest_option
 from dmtc.core.yaml_files import read_yaml
 
 # Lines that help only authors of Hydra plugins.
@@ -34,6 +36,8 @@ def one_line(error: BaseException, known_keys: Callable[[], Iterable[str]] | Non
     text = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_HIDDEN)))
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
+    if (key := re.search(r"Could not override '([^'@]+)'", text)) and (missing := missing_part(key[1])):
+        return missing
     return text + _suggestion(text, known_keys)
 
 
@@ -49,13 +53,7 @@ def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> st
         return ". It comes with: pip install 'dmtc[slurm]'"
     if choice := re.search(r"Could not find '([^']+)' Available options in '([^']+)': (.+)", text):
         wrong, group, options = choice[1], choice[2], choice[3].split()
-        name = wrong.removeprefix(f"{group}/")
-        if group == "loss":
-            methods = [path.stem for path in (config_folder() / "method").glob("*.yaml")]
-            if name in methods:
-                return f". It is a method: method={name}"
-        nearest = difflib.get_close_matches(name, options, n=1)
-        return f". Did you mean {group}={nearest[0]}?" if nearest else ""
+        return _other_choice(group, wrong.removeprefix(f"{group}/"), options)
     if key := re.search(r"Could not override '[^']+@(model_[a-z])\.", text):
         return f". Choose the head of that network too, such as {key[1]}=deeplabv2"
     if "Could not override 'evaluation." in text:
@@ -63,11 +61,50 @@ def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> st
     if key := re.search(r"Could not override '([^']+)'", text):
         if homes := _homes(key[1]):
             return f". It is an option of {' and '.join(homes)}"
-        groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
-        known = [] if known_keys is None else [*groups, *known_keys()]
-        nearest = difflib.get_close_matches(key[1], known, n=1)
-        return f". Did you mean {nearest[0]}?" if nearest else ""
+        return "" if known_keys is None else _other_option(key[1], [*groups(), *known_keys()])
     return ""
+
+
+def _other_choice(group: str, name: str, options: Sequence[str]) -> str:
+    """What may be meant by a choice that its group lacks; other groups are searched too."""
+    choices = [(other, path.stem) for other, paths in groups().items() for path in paths]
+    homes = [other for other, choice in choices if choice == name]
+    if "method" in homes:
+        return f". It is a method: method={name}"
+    if homes:
+        return f". It is a choice of another group: {' or '.join(f'{home}={name}' for home in homes)}"
+    if own := nearest(name, options):
+        return f".{did_you_mean([f'{group}={own[0]}'])}"
+    others = nearest(name, [choice for _, choice in choices], 1, 0.75)
+    asked = did_you_mean(f"{other}={choice}" for other, choice in choices if choice in others)
+    return f".{asked}" if asked else ""
+
+
+def _other_option(key: str, known: Sequence[str]) -> str:
+    """What may be meant by an option that the config lacks; those of choices not made are searched too."""
+    elsewhere = _options()
+    found = nearest_option(key, [*known, *elsewhere])
+    asked = did_you_mean(found[:2])
+    home = elsewhere.get(found[0]) if found and found[0] not in known else None
+    return f".{asked}{f' It is an option of {home}' if home else ''}" if asked else ""
+
+
+def _options() -> dict[str, str]:
+    """Dotted options of every choice, each with the first choice that has it."""
+    options: dict[str, str] = {}
+    for group, paths in groups().items():
+        for path in paths if group not in ("experiment", "method") else []:
+            content = read_yaml(path) or {}
+            own = content.get(group)
+            for key in _flat(own if isinstance(own, dict) else content):
+                options.setdefault(f"{group.replace('/', '.')}.{key}", f"{group}={path.stem}")
+    return options
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if key != "defaults":
+            yield from _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 
 
 def _homes(key: str) -> list[str]:

@@ -68,6 +68,11 @@ def methods_of_terms(loss: str) -> list[str]:
     return [method["name"] for method in _methods() if method["loss"] == loss]
 
 
+def loss_of_methods() -> dict[str, str]:
+    """The set of terms of each method, by the names of both."""
+    return {method["name"]: method["loss"] for method in _methods()}
+
+
 def with_method(overrides: Sequence[str]) -> list[str]:
     """Read `loss=supervised` as the method of that name, since its terms go with no schedule that has rounds.
 

@@ -1,11 +1,11 @@
 """Top level of a config: its parts, and the type that each must have before anything reads it."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dmtc.config.folder import LoadedFile
+from dmtc.core.suggestions import did_you_mean, nearest_option
 
 Config = dict[str, Any]
 """A config as plain dictionaries, with interpolations resolved."""
@@ -117,17 +117,9 @@ def unknown_fault(
     return f"{where}: dmtc has no such setting.{_nearest(str(key), known)}"
 
 
-def nearest_names(name: str, known: Iterable[str]) -> list[str]:
-    """The dotted settings closest to a name, compared as a whole or by the last part."""
-    known = list(known)
-    whole = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
-    last = [key for key in known if key.rpartition(".")[2] == name.rpartition(".")[2]]
-    return list(dict.fromkeys([*whole, *last]))[:3] or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-
-
 def _nearest(name: str, known: Iterable[str]) -> str:
-    names = nearest_names(name, [*known, *_known()])
-    return f" Did you mean {' or '.join(names)}?" if names else f" Known: {', '.join(sorted(_known()))}"
+    names = nearest_option(name, [*known, *_known()], 0.5)
+    return did_you_mean(names) or f" Known: {', '.join(sorted(_known()))}"
 
 
 def _known() -> tuple[str, ...]:

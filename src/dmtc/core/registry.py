@@ -5,7 +5,6 @@ only at run time, such as the number of classes, are declared by the registry, p
 YAML. A spec is fully checked before anything is built, so that one message can list every error.
 """
 
-import difflib
 import inspect
 import math
 import typing
@@ -16,6 +15,7 @@ from beartype import BeartypeConf
 from beartype.door import is_bearable
 
 from dmtc.core.errors import ConfigError
+from dmtc.core.suggestions import did_you_mean, nearest
 
 T = TypeVar("T")
 Builder = TypeVar("Builder", bound=Callable[..., Any])
@@ -168,8 +168,7 @@ def raise_faults(faults: list[str]) -> None:
 def unknown(name: str, known: Iterable[str]) -> str:
     """Describe an unknown name, with the closest match and a list of the known names."""
     known = sorted(known)
-    nearest = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    hint = did_you_mean(map(repr, nearest(str(name), known)))
     return f"{name!r}.{hint} Known: {', '.join(known) or 'none'}"
 
 

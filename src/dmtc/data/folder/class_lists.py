@@ -1,6 +1,5 @@
 """Reads `classes.yaml` and `classes.txt`: class names, their colors or values, and what is ignored."""
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtc.core.errors import DataError
+from dmtc.core.suggestions import did_you_mean, nearest
 from dmtc.core.yaml_files import read_yaml
 from dmtc.data.folder.ignore_words import without_labelmes
 from dmtc.data.listed import read_lines
@@ -182,6 +182,5 @@ def _checked(names: list[str], path: Path) -> tuple[str, ...]:
 def _refuse_unknown(mapping: Mapping[Any, Any], known: tuple[str, ...], path: Path, where: str = "") -> None:
     for key in mapping:
         if key not in known:
-            nearest = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            hint = did_you_mean(map(repr, nearest(str(key), known)))
             raise DataError(f"{path}: unknown key {str(key)!r}{where}.{hint} Known: {', '.join(known)}")

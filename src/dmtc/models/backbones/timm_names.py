@@ -1,6 +1,5 @@
 """Queries about timm's architectures. timm is slow to import, so each function imports it when called."""
 
-import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dmtc.core.errors import ConfigError
+from dmtc.core.suggestions import did_you_mean, nearest
 from dmtc.models.normalization import Normalization, imagenet
 
 
@@ -21,8 +21,7 @@ def refuse_unknown(arch: str) -> None:
     import timm
 
     if not timm.is_model(arch):
-        nearest = difflib.get_close_matches(arch, timm.list_models(), n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+        hint = did_you_mean(nearest(arch, timm.list_models(), 3, 0.5))
         raise ConfigError(f"model.backbone.arch: timm has no {arch!r}.{hint}")
 
 
