@@ -128,7 +128,7 @@ def test_evaluate_under_a_protocol_of_the_group(command, finished, tmp_path):
     assert code == 0, err
     stored = json.loads((run / "evaluation-last.json").read_text())["protocols"]
     own = {"name": "short_edge", "size": 24, "flip": False, "scales": [0.5, 1.0], "absent": "left_out"}
-    own |= {"metrics": ["accuracy"]}
+    own |= {key: finished.results["evaluation"][key] for key in ("metrics", "metric_options")}
     assert stored["short_edge scales=[0.5, 1.0]"]["evaluation"] == own
     assert command("job=evaluate", f"run={run}", "job.protocols=resized", small_run=False)[0] == 0
 

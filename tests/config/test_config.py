@@ -27,7 +27,8 @@ from dmtc.core.registry import Registry
 from dmtc.data import DATASETS
 from dmtc.data.augment import COLORS, Augment
 from dmtc.engine.checks import check, settle
-from dmtc.evaluation import PROTOCOLS, Evaluation
+from dmtc.evaluation import METRICS, PROTOCOLS, Evaluation
+from dmtc.evaluation.evaluate import _OF_EVERY_PROTOCOL
 from dmtc.losses import LOSSES
 from dmtc.losses.selection import SELECTIONS
 from dmtc.losses.terms import _OF_EVERY_TERM, term_specs
@@ -241,8 +242,10 @@ def specs() -> list[tuple[str, Registry, dict]]:
             case "schedule/rate":
                 found.append((f"{group}={choice}", RATES, config["schedule"]["rate"]))
             case "evaluation":
-                spec = {k: v for k, v in config[group].items() if k not in ("flip", "scales", "absent", "metrics")}
+                spec = {k: v for k, v in config[group].items() if k not in _OF_EVERY_PROTOCOL}
                 found.append((f"{group}={choice}", PROTOCOLS, spec))
+                options = config[group]["metric_options"]
+                found += [(f"{group}: {name}", METRICS, {"name": name, **of}) for name, of in options.items()]
             case "logger":
                 found += [(f"{group}={name}", LOGGERS, spec) for name, spec in (config["logger"] or {}).items()]
             case "job":

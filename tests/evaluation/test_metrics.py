@@ -38,6 +38,7 @@ def test_dice_follows_from_iou():
 @pytest.mark.parametrize(
     ("names", "told"),
     [
+        ("[boundry_f1]", "unknown metric 'boundry_f1'. Did you mean 'boundary_f1'?"),
         ("[f2]", "evaluation.metrics: unknown metric 'f2'"),
         ("f1", "evaluation.metrics should be a list of metrics"),
         ("[f1,f1]", "names a metric twice"),
@@ -51,6 +52,67 @@ def test_other_names_are_refused(names, told):
         settle(dmtc.compose([f"evaluation.metrics={names}"]))
 
 
+def test_dice_is_another_name_of_f1():
+    of = scores_of(COUNTS, "left_out", ["f1", "dice"]).metrics
+    assert of["dice"] == of["f1"]
+
+
+def binary_iou(counts, foreground, classes):
+    options = {"binary_iou": {"foreground": foreground}}
+    return scores_of(counts, "left_out", ["binary_iou"], options, classes).metrics["binary_iou"]
+
+
+@pytest.mark.parametrize(
+    ("foreground", "value", "whose"),
+    [(None, 3 / 6, "of crack"), ("crack", 3 / 6, "of crack"), ("wall", 6 / 9, "of wall"), (0, 6 / 9, "of wall")],
+)
+def test_binary_iou_is_of_the_foreground(foreground, value, whose):
+    assert binary_iou(COUNTS[:2, :2], foreground, ["wall", "crack"]) == MetricValue(pytest.approx(value), note=whose)
+
+
+def test_binary_iou_of_one_of_many_classes():
+    assert binary_iou(COUNTS, "a", list("abcd")).overall == pytest.approx(6 / 11)
+
+
+@pytest.mark.parametrize(
+    ("classes", "foreground", "told"),
+    [
+        (["wall", "crack"], "crak", "unknown class 'crak'. Did you mean 'crack'?"),
+        (["wall", "crack"], 2, "should be a class from 0 to 1, but is 2"),
+        (["a", "b", "c"], None, "should name one of the 3 classes: a, b, c"),
+    ],
+)
+def test_a_foreground_that_is_none_is_refused(classes, foreground, told):
+    with pytest.raises(ConfigError, match=told):
+        binary_iou(COUNTS[: len(classes), : len(classes)], foreground, classes)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("evaluation.metric_options.boundary_f1.tolerance=wide", "evaluation.metric_options.boundary_f1.tolerance"),
+        ("evaluation.metric_options.boundary_f1.unit=meters", "evaluation.metric_options.boundary_f1.unit"),
+        ("+evaluation.metric_options.boundary_f1.width=3", "evaluation.metric_options.boundary_f1: unknown option"),
+        ("+evaluation.metric_options.f2={beta: 2}", "evaluation.metric_options: unknown metric 'f2'"),
+        ("+evaluation.metric_options.f1=3", "evaluation.metric_options should be options by the name of a metric"),
+    ],
+)
+def test_other_options_are_refused(option, told):
+    with pytest.raises(ConfigError, match=told):
+        settle(dmtc.compose([option]))
+
+
+def test_what_does_not_fit_the_classes_is_refused_before_training(command, small, tmp_path):
+    for job in ([], ["job=plan"]):
+        code, _, err = command(*job, "method=supervised", "evaluation.metrics=[binary_iou]")
+        assert code == 2
+        assert "binary_iou.foreground should name one of the" in err
+        assert "r0-a" not in err
+    code, _, err = command("evaluation.metrics=[boundary_f1]", "evaluation.metric_options.boundary_f1.tolerance=-1")
+    assert code == 2
+    assert "tolerance should be 0 or more" in err
+
+
 def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
     """Into metrics.jsonl, a logger, results.json, results.txt, the report, job=evaluate and a sweep's table."""
 
@@ -61,9 +123,17 @@ def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
 
     folder = tmp_path / "run"
     written = ["logger=csv", "run.report=true"]
-    run = dmtc.train(dmtc.compose([*small, "method=cbst", "evaluation.metrics=[first,f1]", *written]), folder)
+    metrics = ["evaluation.metrics=[first,f1,image_miou,boundary_f1]"]
+    run = dmtc.train(dmtc.compose([*small, "method=cbst", *metrics, *written]), folder)
     code, out, err = command("job=evaluate", f"run={folder}", small_run=False)
     assert code == 0, err
+    assert next(line for line in out.splitlines() if line.startswith("class ")).split() == [
+        *("class", "IoU", "first", "f1", "boundary_f1")
+    ]
+    assert f"image_miou: {100 * run.results['metrics']['image_miou']['a']:.1f}" in out
+    stored = json.loads((folder / "evaluation-last.json").read_text())["protocols"]["original"]
+    assert stored["metrics"]["a"] == {name: of["a"] for name, of in run.results["metrics"].items()}
+    assert stored["confusion"]["a"] == run.results["confusion"]
     code, _, err = command("job=report", f"runs={tmp_path}", small_run=False)
     assert code == 0, err
     code, out, err = command("job=evaluate", f"run={folder}", "job.metrics=[recall]", small_run=False)
@@ -71,7 +141,11 @@ def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
     assert "recall" in out
     value = run.results["metrics"]["first"]["a"]
     assert 0 < value < 1
-    assert set(run.results["metrics"]) == {"first", "f1"}
+    assert set(run.results["metrics"]) == {"first", "f1", "image_miou", "boundary_f1"}
+    assert run.results["metric_notes"] == {"boundary_f1": "within 0.75 % of the diagonal"}
+    counts = torch.tensor(run.results["confusion"])
+    assert list(scores_of(counts, "left_out").iou) == list(run.results["per_class_iou"].values())
+    assert (folder / "report" / "confusion.png").is_file()
     assert list(run.results["per_class"]["first"].values()) == [float(n) for n in range(run.task.num_classes)]
     assert [line["first"] for line in run.metrics if "miou" in line][-1] == value
     assert ",first," in (folder / "metrics.csv").read_text().splitlines()[0]
@@ -83,3 +157,4 @@ def test_one_function_brings_a_number_everywhere(small, tmp_path, command):
     stored = json.loads((folder / "evaluation-last.json").read_text())["protocols"]["original"]
     assert stored["metrics"]["a"].keys() == {"recall"}
     assert "first_a" in (tmp_path / "report" / "runs.csv").read_text()
+    assert "first_mean" in (tmp_path / "report" / "rows.csv").read_text()

@@ -155,10 +155,13 @@ def methods() -> list[list[str]]:
     return [arguments for arguments in given("losses") if any(a.startswith("method=") for a in arguments)]
 
 
+KINDS = ("losses", "models", "data", "schedules", "metrics")
+
+
 def test_extending_shows_a_file_of_each_kind():
     names = {file_of(text) for text in EXTENDING}
-    assert {f"my_{part}.py" for part in ("losses", "models", "data", "schedules")} <= names
-    assert all(given(part) for part in ("losses", "models", "data", "schedules"))
+    assert {f"my_{part}.py" for part in KINDS} <= names
+    assert all(given(part) for part in KINDS)
 
 
 def metrics_of(folder: Path) -> list[dict]:
@@ -275,6 +278,18 @@ def test_the_schedule_of_the_page(command, written):
     phases = {phase["name"]: phase for phase in json.loads(path.read_text())}
     assert phases["r2-a"]["init_from"] == "r0-a"
     assert phases["r2-a"]["label_from"] == "r1-b"
+
+
+def test_the_metrics_of_the_page(command, written):
+    (arguments,) = given("metrics")
+    code, out, err = command(*arguments, "method=supervised")
+    assert code == 0, err
+    (path,) = (written / "outputs").rglob("results.json")
+    results = json.loads(path.read_text())
+    assert 0 < results["metrics"]["frequency_weighted_iou"]["a"] < 1
+    assert 0 < results["metrics"]["noticed"]["a"] <= 1
+    assert results["metric_notes"] == {"noticed": "on 20 pixels or more"}
+    assert "noticed (on 20 pixels or more): a " in out
 
 
 TROUBLES = [

@@ -28,7 +28,7 @@ from dmtc.machine.allocator import keep_freed_memory
 from dmtc.machine.environment import describe_environment
 from dmtc.machine.failures import explained
 from dmtc.machine.interruption import Interruption
-from dmtc.report import gather_results, gather_test, results_table, write_run_report
+from dmtc.report import confusion_picture, gather_results, gather_test, results_table, write_run_report
 from dmtc.report.panels import Panels
 from dmtc.run import beginning as run_beginning
 from dmtc.run.folder import RunFolder
@@ -115,6 +115,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
     processes.broadcast(lambda: run_beginning.refuse_foreign(folder))
     _ = components.device  # a machine without it is refused before any data are made
     plan = components.plan  # finds every fault of data set, split and schedule before anything is written
+    _ = components.evaluation  # and of the metrics
     _refuse_among_inputs(components, folder)
     choices = components.choices
     components.settle_by_data()
@@ -174,6 +175,8 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
         except BaseException:
             metrics.close()
             raise
+        if metrics.pictures and (picture := confusion_picture(results)) is not None:
+            metrics.picture("confusion", picture)
         metrics.finish(results)
     return run
 

@@ -50,7 +50,8 @@ class WholeImages:
 
         def score() -> None:
             batches = self._loader.images(ids, components.run.label_batch, with_mask=True)
-            evaluate({"a": self._predict}, batches, components.dataset.num_classes, components.evaluation)
+            classes = components.dataset.classes
+            evaluate({"a": self._predict}, batches, len(classes), components.evaluation, classes=classes)
 
         return PassCost(images_per_s=len(ids) / self._timer.once(score), plain_images_per_s=plain)
 

@@ -240,10 +240,12 @@ class Components:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """How validation images are scored."""
+        """How validation images are scored, checked against the classes."""
         if not self.config.get("evaluation"):
             raise ConfigError("evaluation: no protocol chosen; choose one, such as evaluation=original")
-        return build_evaluation(self.config["evaluation"], "evaluation")
+        evaluation = build_evaluation(self.config["evaluation"], "evaluation")
+        evaluation.check_metrics(self.task.classes)
+        return evaluation
 
     @cached_property
     def networks(self) -> list[str]:

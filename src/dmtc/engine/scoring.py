@@ -32,7 +32,8 @@ def score_networks(
     context.progress.begin(what, len(ids), "image")
     try:
         images = _counted(context, context.whole_images(ids, with_mask=True))
-        return evaluate(networks, images, context.components.dataset.num_classes, evaluation, processes, ensemble)
+        classes = context.components.dataset.classes
+        return evaluate(networks, images, len(classes), evaluation, processes, ensemble, classes)
     finally:
         context.progress.end()
 

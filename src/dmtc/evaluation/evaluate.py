@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import argument_faults, raise_faults
 from dmtc.core.types import Batch
-from dmtc.evaluation.metrics import Absent, metric_faults
+from dmtc.evaluation.metrics import Absent, ImageMetric, Options, image_metrics, metric_faults, metric_values
 from dmtc.evaluation.predictors import Predictor, averaged, with_views
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol
 from dmtc.evaluation.scores import Scores, confusion_counts, scores_of
 from dmtc.machine.processes import ALONE, Processes
 
-_OF_EVERY_PROTOCOL = ("flip", "scales", "absent", "metrics")
+_OF_EVERY_PROTOCOL = ("flip", "scales", "absent", "metrics", "metric_options")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Evaluation:
         scales: Average probabilities over the image resized by these factors.
         absent: How a class in neither truth nor prediction affects the mean; see `scores_of`.
         metrics: Names of metrics besides IoU; see `METRICS`.
+        metric_options: Options of metrics, by name, of those that are scored or might be.
 
     Raises:
         ConfigError: There is no scale, or one is not positive and finite.
@@ -40,10 +41,25 @@ class Evaluation:
     scales: list[float]
     absent: Absent
     metrics: Sequence[str] = ()
+    metric_options: Options = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
             raise ConfigError(f"evaluation.scales should be factors above 0, but is {self.scales}")
+
+    def image_metrics(self, classes: Sequence[str]) -> dict[str, ImageMetric]:
+        """The metrics that see every image, by name, for one pass over images with these classes."""
+        return image_metrics(self.metrics, self.metric_options, self.absent, classes)
+
+    def check_metrics(self, classes: Sequence[str]) -> None:
+        """Check the metrics against the classes, before anything is scored.
+
+        Raises:
+            ConfigError: The options of a metric do not fit.
+        """
+        seen = self.image_metrics(classes)
+        counted = [name for name in self.metrics if name not in seen]
+        metric_values(counted, torch.eye(len(classes)), self.absent, self.metric_options, classes)
 
     def of_frames(self, network: Predictor) -> Predictor:
         """A predictor of frames that runs the network as the protocol says, averaged over all views."""
@@ -65,7 +81,7 @@ def evaluation_faults(spec: Mapping[str, Any], where: str) -> list[str]:
     faults = PROTOCOLS.faults(protocol, where) + argument_faults(
         Evaluation, _without_metrics(others), where, runtime=["protocol"]
     )
-    faults += metric_faults(spec.get("metrics", ()), f"{where}.metrics")
+    faults += metric_faults(spec.get("metrics", ()), spec.get("metric_options", {}), where)
     if not faults:
         try:
             build_evaluation(spec, where)
@@ -88,7 +104,7 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
     """
     protocol, others = _halves(spec)
     raise_faults(argument_faults(Evaluation, _without_metrics(others), where, runtime=["protocol"]))
-    raise_faults(metric_faults(others.get("metrics", ()), f"{where}.metrics"))
+    raise_faults(metric_faults(others.get("metrics", ()), others.get("metric_options", {}), where))
     return Evaluation(protocol=PROTOCOLS.build(protocol, where), **others)
 
 
@@ -110,6 +126,7 @@ def evaluate(
     evaluation: Evaluation,
     processes: Processes = ALONE,
     with_ensemble: bool = True,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Scores]:
     """Score networks on images with masks.
 
@@ -120,6 +137,7 @@ def evaluate(
         evaluation: The protocol and its options.
         processes: Processes whose counts are summed.
         with_ensemble: Whether several networks are also scored as an ensemble.
+        classes: The names of the classes, for metrics that ask for them; by default their numbers.
 
     Returns:
         Scores of each network and, if there are several, of their mean probabilities as the last entry, "a+b".
@@ -132,6 +150,8 @@ def evaluate(
     ensemble = "+".join(names)
     if len(names) > 1 and with_ensemble:
         names.append(ensemble)
+    classes = tuple(map(str, range(num_classes))) if classes is None else classes
+    of_images = {name: evaluation.image_metrics(classes) for name in names}
     counts: dict[str, Tensor] = {}
     for batch in batches:
         image, truth = evaluation.protocol.frame(batch)
@@ -139,12 +159,17 @@ def evaluate(
         if ensemble in names and len(logits) > 1:
             logits[ensemble] = averaged(logits.values())
         for name, of_one in logits.items():
-            more = confusion_counts(of_one.argmax(dim=1), truth, num_classes)
+            predicted = of_one.argmax(dim=1)
+            more = confusion_counts(predicted, truth, num_classes)
             counts[name] = counts[name] + more if name in counts else more
+            for metric in of_images[name].values():
+                metric.update(predicted, truth)
     scores: dict[str, Scores] = {}
     for name in names:
         own = counts[name].cpu() if name in counts else torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        scores[name] = scores_of(processes.all_reduce(own), evaluation.absent, evaluation.metrics)
+        own = processes.all_reduce(own)
+        values = {key: each.value(processes.all_reduce(each.state().clone())) for key, each in of_images[name].items()}
+        scores[name] = scores_of(own, evaluation.absent, evaluation.metrics, evaluation.metric_options, classes, values)
     return scores
 
 
@@ -155,5 +180,5 @@ def _halves(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _without_metrics(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options whose types say all that is to be checked; names of metrics are held against the registry."""
-    return {key: value for key, value in options.items() if key != "metrics"}
+    """Options whose types say all that is to be checked; metrics and their options are held against the registry."""
+    return {key: value for key, value in options.items() if key not in ("metrics", "metric_options")}

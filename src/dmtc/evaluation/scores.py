@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dmtc.core.types import IGNORE_INDEX
-from dmtc.evaluation.metrics import Absent, MetricValue, iou, metric_values
+from dmtc.evaluation.metrics import Absent, MetricValue, Options, iou, metric_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,13 @@ class Scores:
             is "undefined".
         iou: IoU in [0, 1] of each class; None for an absent class, whatever the rule.
         metrics: Further metrics, by name.
+        confusion: Pixels by truth (rows) and prediction; empty if unknown.
     """
 
     miou: float
     iou: tuple[float | None, ...]
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()
 
     @property
     def overall(self) -> dict[str, float]:
@@ -53,7 +55,14 @@ def confusion_counts(prediction: Tensor, truth: Tensor, num_classes: int) -> Ten
     return counts[:-1].view(num_classes, num_classes)
 
 
-def scores_of(counts: Tensor, absent: Absent, metrics: Sequence[str] = ()) -> Scores:
+def scores_of(
+    counts: Tensor,
+    absent: Absent,
+    metrics: Sequence[str] = (),
+    options: Options | None = None,
+    classes: Sequence[str] | None = None,
+    of_images: Mapping[str, MetricValue] | None = None,
+) -> Scores:
     """IoU and further metrics from confusion counts.
 
     Args:
@@ -62,6 +71,9 @@ def scores_of(counts: Tensor, absent: Absent, metrics: Sequence[str] = ()) -> Sc
             classes (ST++). "undefined": the mean is NaN (the code of DMT, DMTC and ReCo). "zero": it counts as 0
             (UniMatch, CorrMatch, U2PL).
         metrics: Names of further metrics, see `METRICS`.
+        options: Options of metrics, by name.
+        classes: The names of the classes, for metrics that ask for them; by default their numbers.
+        of_images: The values of those metrics that see every image.
 
     Examples:
         >>> counts = torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
@@ -72,4 +84,9 @@ def scores_of(counts: Tensor, absent: Absent, metrics: Sequence[str] = ()) -> Sc
     """
     value = iou(counts.to("cpu", torch.float64), absent)
     assert value.per_class is not None
-    return Scores(miou=value.overall, iou=value.per_class, metrics=metric_values(metrics, counts, absent))
+    return Scores(
+        miou=value.overall,
+        iou=value.per_class,
+        metrics=metric_values(metrics, counts, absent, options, classes, of_images),
+        confusion=tuple(tuple(int(pixels) for pixels in row) for row in counts.tolist()),
+    )

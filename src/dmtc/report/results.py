@@ -60,6 +60,7 @@ def gather_results(
             | ({"ensemble": value} if len(components.networks) > 1 else {})
             for name, value in final.overall.items()
         },
+        **_notes(final),
         "per_class": _per_class(final, components.dataset.classes),
         **({"class_weights": weights} if weights else {}),
         "absent_classes": [
@@ -75,6 +76,7 @@ def gather_results(
         "version": __version__,
         "commit": environment["commit"],
         "environment": dict(environment),
+        "confusion": confusion_of(final),
     }
 
 
@@ -104,7 +106,19 @@ def gather_test(components: Components, scores: Mapping[str, Scores]) -> dict[st
             for name in final.metrics
         },
         "per_class": _per_class(final, components.dataset.classes),
+        "confusion": confusion_of(final),
     }
+
+
+def confusion_of(scores: Scores) -> list[list[int]]:
+    """Pixels by truth (rows) and prediction (columns), in the order of the classes."""
+    return [list(row) for row in scores.confusion]
+
+
+def _notes(scores: Scores) -> dict[str, dict[str, str]]:
+    """What metrics say about their options, if any does."""
+    notes = {name: value.note for name, value in scores.metrics.items() if value.note}
+    return {"metric_notes": notes} if notes else {}
 
 
 def _per_class(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, float | None]]:

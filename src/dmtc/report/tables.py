@@ -120,7 +120,8 @@ def results_table(results: dict[str, Any]) -> str:
         ]
         for name, iou in results["per_class_iou"].items()
     ]
-    options = {key: value for key, value in results["evaluation"].items() if key not in ("name", "metrics")}
+    options = {key: value for key, value in results["evaluation"].items() if not key.startswith(("name", "metric"))}
+    notes = results.get("metric_notes", {})
     lines = [
         f"{results['method']} on {results['dataset']}, {split['ratio']} labelled "
         f"({split['labelled']} of {split['labelled'] + split['unlabelled']} images), seed {results['seed']}",
@@ -135,7 +136,7 @@ def results_table(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"scored by the protocol {title_of(results['evaluation']['name'], options)}",
-        *(f"{name}: {_by_network(values)}" for name, values in results["metrics"].items()),
+        *(f"{name}{_note(notes.get(name))}: {_by_network(values)}" for name, values in results["metrics"].items()),
         "in percent; best is chosen on the validation images and therefore optimistic",
         "",
     ]
@@ -153,6 +154,10 @@ def results_table(results: dict[str, Any]) -> str:
     spent = tqdm.format_interval(results["seconds"])
     lines.append(f"in {spent} of labelling, training and scoring on {results['device']}")
     return "\n".join(lines) + "\n"
+
+
+def _note(note: str | None) -> str:
+    return f" ({note})" if note else ""
 
 
 def _whose(network: str) -> str:
@@ -187,7 +192,22 @@ def protocols_table(scores: Mapping[str, Mapping[str, Scores]]) -> str:
 def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:
     """IoU of each class, other metrics, and mIoU, with one column per predictor or protocol."""
     rows = [[name, *(_percent(score.iou[i]) for score in scores.values())] for i, name in enumerate(classes)]
-    metrics = dict.fromkeys(name for score in scores.values() for name in score.metrics)
-    rows += [[name, *(_percent(score.overall.get(name)) for score in scores.values())] for name in metrics]
+    notes = {name: value.note for score in scores.values() for name, value in score.metrics.items()}
+    rows += [
+        [f"{name}{_note(note)}", *(_percent(score.overall.get(name)) for score in scores.values())]
+        for name, note in notes.items()
+    ]
     rows.append(["mIoU", *(_percent(score.miou) for score in scores.values())])
     return text_table(["class", *scores], rows)
+
+
+def metrics_table(scores: Scores, classes: Sequence[str]) -> str:
+    """IoU and every other metric that has values for classes, by class (rows), with the means in the last row."""
+    columns = {"IoU": scores.iou} | {name: of.per_class for name, of in scores.metrics.items() if of.per_class}
+    rows = [[name, *(_percent(values[i]) for values in columns.values())] for i, name in enumerate(classes)]
+    means = [scores.miou, *(scores.overall[name] for name in list(columns)[1:])]
+    rows.append(["mean", *map(_percent, means)])
+    others = {name: of for name, of in scores.metrics.items() if name not in columns}
+    lines = [f"{name}{_note(of.note)}: {_percent(of.overall)}" for name, of in others.items()]
+    lines += [f"{name}: {of.note}" for name, of in scores.metrics.items() if name in columns and of.note]
+    return "\n".join([text_table(["class", *columns], rows), *lines])

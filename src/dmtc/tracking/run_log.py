@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtc.core.errors import ConfigError
+from dmtc.core.types import UInt8Array
 from dmtc.tracking.json_lines import JsonLines, read_records
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.phase_record import PhaseRecord
@@ -67,6 +68,15 @@ class RunLog:
     def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
         """Log the record of a phase; see `Tracker.phase`."""
         self._call_all(lambda tracker: tracker.phase(record, panels[: tracker.panels], worst[: tracker.panels]))
+
+    @property
+    def pictures(self) -> bool:
+        """Whether a logger wants pictures of the finished run."""
+        return any(type(tracker).picture is not Tracker.picture for tracker in self._loggers.values())
+
+    def picture(self, name: str, image: UInt8Array) -> None:
+        """Log a picture of the finished run; see `Tracker.picture`."""
+        self._call_all(lambda tracker: tracker.picture(name, image))
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Log the results and close."""

@@ -54,6 +54,10 @@ class TensorBoardLogger(Tracker):
         for place, panel in enumerate(worst, 1):
             self._draw(f"worst/{record.trainee}/{place}", panel, record.round)
 
+    def picture(self, name: str, image: UInt8Array) -> None:
+        """Write a picture of the finished run under its name."""
+        self._writer.add_image(name, image, dataformats="HWC")
+
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write settings and scores for TensorBoard's HPARAMS page, and close."""
         settings = {"method": results["method"], "dataset": results["dataset"], "ratio": results["split"]["ratio"]}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.core.registry import Registry
+from dmtc.core.types import UInt8Array
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.phase_record import PhaseRecord
 
@@ -38,6 +39,14 @@ class Tracker:
             panels: A fixed set of images, the same after every phase; at most `self.panels`.
             worst: Images with the largest share of wrong pseudo-labels, worst first; at most `self.panels`, and none if
                 the truth is unknown.
+        """
+
+    def picture(self, name: str, image: UInt8Array) -> None:
+        """Log a picture of the finished run, before its results.
+
+        Args:
+            name: What it shows, such as "confusion".
+            image: uint8 (H, W, 3).
         """
 
     def finish(self, results: Mapping[str, Any]) -> None:

@@ -140,9 +140,13 @@ class WandbLogger(Tracker):
             values[f"worst/{network}"] = self._wandb.Table(columns=["phase", "id", "wrong", "image"], data=rows)
         self._run.log(values)
 
+    def picture(self, name: str, image: UInt8Array) -> None:
+        """Send a picture of the finished run under its name."""
+        self._run.log({name: self._wandb.Image(image)})
+
     def finish(self, results: Mapping[str, Any]) -> None:
         """Send the results as the run's summary, upload any requested artifacts, and close."""
-        self._run.summary.update(dict(results))
+        self._run.summary.update({key: value for key, value in results.items() if key != "confusion"})
         if "code" in self._artifacts:
             source = Path(dmtc.__file__).parent
             self._run.log_code(str(source), f"code-{self._run.id}", lambda path: path.endswith((".py", ".yaml")))

@@ -16,10 +16,7 @@ from dmtc.engine.context import RunContext
 from dmtc.engine.scoring import score_last
 from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
 from dmtc.machine.environment import describe_environment
-from dmtc.report import (
-    protocols_table,
-    scores_table,
-)
+from dmtc.report import confusion_of, metrics_table, protocols_table, scores_table
 from dmtc.run.folder import RunFolder
 from dmtc.tracking.progress import Progress
 
@@ -51,8 +48,10 @@ def evaluate_job(
     else:
         one = config.get("evaluation") or components.config["evaluation"]
         specs = {title_of(one["name"], changes): one | changes}
-    specs = {title: spec | further for title, spec in specs.items()}
+    specs = {title: _with_options(spec | further) for title, spec in specs.items()}
     evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
+    for evaluation in evaluations.values():
+        evaluation.check_metrics(components.task.classes)
 
     progress = Progress([], components.run.progress)
     context = RunContext(components, folder, progress)
@@ -67,8 +66,13 @@ def evaluate_job(
     *_, whose = next(iter(scores.values()))
     if data.place is not None or data.part != "val":
         print(data.text(), end="\n\n")
-    print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
-    print(scores_table({title: of[whose] for title, of in scores.items()}, classes))
+    if len(scores) == 1:
+        of_one = next(iter(scores.values()))[whose]
+        print(protocols_table(scores), f"scores of {whose}", sep="\n\n")
+        print(metrics_table(of_one, classes))
+    else:
+        print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
+        print(scores_table({title: of[whose] for title, of in scores.items()}, classes))
     record = {
         "checkpoint": checkpoint,
         "dataset": {
@@ -87,6 +91,7 @@ def evaluate_job(
                     for name, score in of.items()
                 },
                 "iou": {name: dict(zip(classes, score.iou, strict=True)) for name, score in of.items()},
+                "confusion": {name: confusion_of(score) for name, score in of.items()},
             }
             for title, of in scores.items()
         },
@@ -94,6 +99,13 @@ def evaluate_job(
     }
     components.processes.broadcast(lambda: write_json(folder.path / data.file_name(checkpoint), record))
     return next(iter(scores.values()))[whose].miou
+
+
+def _with_options(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification with the options of metrics, which an older run lacks."""
+    if "metric_options" in spec:
+        return spec
+    return spec | {"metric_options": settle(compose([]))["evaluation"]["metric_options"]}
 
 
 def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str, dict[str, Any]]:

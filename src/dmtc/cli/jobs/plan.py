@@ -14,6 +14,7 @@ from dmtc.report import plan_table, step_lines
 def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
     """Print the phases that would run; write nothing."""
     components = components_to_look_at(config, given)
+    _ = components.evaluation  # refuses metrics that do not fit the classes
     method, scored = method_title(components.config), _scored_line(components)
     notes = [*step_lines(components), *components.choices]
     print(plan_table(method, components.plan, components.split, notes, scored), end="")

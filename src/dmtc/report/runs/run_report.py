@@ -16,6 +16,7 @@ from dmtc.engine.context import RunContext
 from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.machine.interruption import Interruption
 from dmtc.report.chart_style import Chart, sheet
+from dmtc.report.confusion import confusion_charts
 from dmtc.report.page import page_of, picture
 from dmtc.report.pictures import Panel, draw_panels, legend_of
 from dmtc.report.report_folder import FIGURES, PAGE, PICTURES, ReportFolder
@@ -97,7 +98,7 @@ def write_run_report(
             report.add(f"{PICTURES}/{file_name(row.name)}.png", draw_panels(row.panels, components.dataset))
         figures = _figures(facts, scores)
         for name, found in figures.items():
-            columns = 2 if name in ("labels", "steps", "thresholds") else 4
+            columns = {"labels": 2, "steps": 2, "thresholds": 2, "confusion": 1}.get(name, 4)
             for suffix, content in sheet(found, columns).items():
                 report.add(f"{FIGURES}/{name}{suffix}", content)
         report.add(
@@ -127,6 +128,7 @@ def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[
     return {
         "miou": [score] if score else [],
         "classes": [run_charts.class_chart(facts.classes, before, after, whose)],
+        "confusion": confusion_charts(facts.results),
         "labels": run_charts.label_charts(facts),
         "steps": step_charts(facts),
         "calibration": run_charts.calibration_charts(facts),
@@ -175,6 +177,7 @@ def _content(
         "of_step": [(row, _sources(row.panels)) for row in of_step],
         "legend": legend_of(components.dataset) if rows or of_step else [],
         "phases": _phases(facts),
+        "notes": [f"{name}: {note}" for name, note in ((results or {}).get("metric_notes") or {}).items()],
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
         "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: {command('job=report run=RUN_DIR')}",

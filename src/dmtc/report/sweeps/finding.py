@@ -115,7 +115,8 @@ def _read_run(path: Path, name: str) -> RunRecord:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         results, state, reason = {}, "failed", f"results.json is damaged: {what}"
-    settings.pop("evaluation.metrics", None)  # which numbers are shown beside mIoU makes no other run
+    # Which numbers are shown beside mIoU makes no other run.
+    settings = {key: value for key, value in settings.items() if not key.startswith("evaluation.metric")}
     phases = results["phases"] if results else ()
     if phases and not any(phase.get("label_from") or phase.get("teacher") for phase in phases):
         settings = {key: value for key, value in settings.items() if not _matches(key, LENGTHS)}

@@ -107,6 +107,7 @@ def rows_csv(panels: Sequence[Panel], baselines: Sequence[str]) -> str:
                 "miou_std": statistics.stdev(row.scores) if len(row.runs) > 1 else None,
                 "ensemble_mean": statistics.fmean(row.ensembles) if row.ensembles else None,
                 **(_of_tests(row) if any(row.tests for panel in panels for row in panel.rows) else {}),
+                **_of_metrics(row),
                 "device_hours_mean": statistics.fmean(device_hours(run) for run in row.runs.values()),
                 "peak_memory_bytes": peak_memory(row),
             }
@@ -138,6 +139,17 @@ def runs_csv(records: Sequence[RunRecord]) -> str:
             line |= {f"iou_{name}": iou for name, iou in class_ious(record).items()}
         lines.append(line)
     return _csv(lines)
+
+
+def _of_metrics(row: Row) -> dict[str, float]:
+    """Each further metric, averaged like the score over networks and then over runs."""
+    of: dict[str, list[float]] = {}
+    for run in row.runs.values():
+        for name, values in run.results["metrics"].items():
+            own = [value for network, value in values.items() if network != "ensemble" and value is not None]
+            if own:
+                of.setdefault(name, []).append(statistics.fmean(own))
+    return {f"{name}_mean": statistics.fmean(values) for name, values in of.items()}
 
 
 def _of_tests(row: Row) -> dict[str, float | None]:
