@@ -127,8 +127,8 @@ COMMON |= {
     "end",
     "online",
 }
-COMMON |= {"cutmix", "classmix", "share", "momentum", "beta"}
-"""Choices and options of the groups below that are words of everything else too: of stages, views and mixers."""
+COMMON |= {"cutmix", "classmix", "share", "momentum", "beta", "dice"}
+"""Choices and options of the groups below that are words of everything else too: of stages, views, mixers, metrics."""
 
 
 @pytest.mark.parametrize("room", ["engine", "batches", "evaluation"])

@@ -170,7 +170,7 @@ def test_panels_have_masks_that_can_be_switched(logged, history):
 
 
 def test_the_confusion_matrix_is_a_picture_and_not_in_the_summary(logged, history):
-    (sent,) = (values["confusion"] for values in history if "confusion" in values)
+    (sent,) = (values["final/confusion"] for values in history if "final/confusion" in values)
     picture = files_of(logged, sent["path"])
     assert picture.shape == (sent["height"], sent["width"], 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100

@@ -55,8 +55,8 @@ class TensorBoardLogger(Tracker):
             self._draw(f"worst/{record.trainee}/{place}", panel, record.round)
 
     def picture(self, name: str, image: UInt8Array) -> None:
-        """Write a picture of the finished run under its name."""
-        self._writer.add_image(name, image, dataformats="HWC")
+        """Write a picture of the finished run as `final/NAME`."""
+        self._writer.add_image(f"final/{name}", image, dataformats="HWC")
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write settings and scores for TensorBoard's HPARAMS page, and close."""

@@ -141,8 +141,8 @@ class WandbLogger(Tracker):
         self._run.log(values)
 
     def picture(self, name: str, image: UInt8Array) -> None:
-        """Send a picture of the finished run under its name."""
-        self._run.log({name: self._wandb.Image(image)})
+        """Send a picture of the finished run as `final/NAME`."""
+        self._run.log({f"final/{name}": self._wandb.Image(image)})
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Send the results as the run's summary, upload any requested artifacts, and close."""
