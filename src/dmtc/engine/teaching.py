@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,13 +12,14 @@ from dmtc.core.types import IGNORE_INDEX, Batch, Labels, Maps
 from dmtc.engine.passes import LABELLED, WEAK, Block, Outputs, shown
 from dmtc.engine.rows import Draw, Rows
 from dmtc.engine.student import Student
+from dmtc.evaluation.predictors import with_views
 from dmtc.losses.base import upsample
 from dmtc.losses.selection import ClassShare, Pixels
 from dmtc.losses.terms import Target
 from dmtc.machine.processes import ALONE, Processes
 from dmtc.models.correlation import correlated_regions
 from dmtc.pseudo.snapshots import SnapshotDraw
-from dmtc.pseudo.teachers import Learner, Teacher
+from dmtc.pseudo.teachers import Learner, Teacher, Voter
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,13 @@ class Teaching:
         if not batch.ids:
             return batch
         voters = [(voter, students[voter.student]) for voter in self.teacher.voters(student, len(students))]
-        logits = [self._logits(batch, learner, voter.in_place(learner), training) for voter, learner in voters]
-        return self._with_labels(batch, logits)
+        scales, flip = self.teacher.seen_at
+
+        def said_by(voter: Voter, learner: Learner, images: Tensor) -> Tensor:
+            return self._maps(images, learner, voter.in_place(learner), training).logits
+
+        looks = [with_views(partial(said_by, voter, learner), flip, scales) for voter, learner in voters]
+        return self._with_labels(batch, [look(batch.image) for look in looks])
 
     def _by_snapshots(self, rows: Rows, taught: Taught, student: Student, drawn: SnapshotDraw | None) -> Taught:
         if drawn is None:

@@ -17,6 +17,9 @@ from dmtc.pseudo.snapshots import SnapshotRule
 Pass = Literal["eval", "train", "student"]
 """A teacher's forward pass: its own without gradient, in evaluation or training mode, or that of the student's step."""
 
+MAX_SCALE = 4.0
+"""Of the scales at which a teacher sees images: sixteen times the cost of a pass."""
+
 Scored = Literal["student", "average"]
 """Which weights of a student are scored, saved and passed on, if an average is kept."""
 
@@ -112,6 +115,11 @@ class Teacher:
         """How the teacher's forward pass is done."""
         return "eval"
 
+    @property
+    def seen_at(self) -> tuple[Sequence[float], bool]:
+        """Scales at which a pass of its own sees every image, and whether it also sees the mirror images."""
+        return (1.0,), False
+
     def voters(self, student: int, students: int) -> Sequence[Voter]:
         """The networks whose mean probabilities label the images of a student, out of so many students."""
         raise NotImplementedError
@@ -150,9 +158,49 @@ STORED = Stored(decay=None, copy_steps=0, warmup=True, buffers="average", score=
 """Labels of an earlier phase, and no average of the student."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InStep(Teacher):
+    """A teacher that labels inside the step.
+
+    Attributes:
+        mode: Of its forward pass.
+        scales: Factors of height and width at which it sees every image; the mean probabilities label.
+        flip: Whether it also sees the mirror image at every scale.
+    """
+
+    mode: Pass
+    scales: list[float]
+    flip: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        faults = []
+        if not self.scales or not all(0 < scale <= MAX_SCALE for scale in self.scales):
+            faults.append(
+                f"teacher.scales should be numbers above 0 and at most {MAX_SCALE}, such as [0.75, 1.25], but is"
+                f" {self.scales}"
+            )
+        if self.mode == "student" and (self.flip or self.scales != [1.0]):
+            faults.append(
+                "teacher.scales and teacher.flip need teacher.mode=eval or train: the student's own pass sees each"
+                " image once"
+            )
+        raise_faults(faults)
+
+    @property
+    def runs(self) -> Pass:
+        """See `Teacher`."""
+        return self.mode
+
+    @property
+    def seen_at(self) -> tuple[Sequence[float], bool]:
+        """See `Teacher`."""
+        return self.scales, self.flip
+
+
 @TEACHERS.register("self")
 @dataclass(frozen=True, kw_only=True)
-class Self(Teacher):
+class Self(InStep):
     """The student labels its own images.
 
     Attributes:
@@ -162,13 +210,6 @@ class Self(Teacher):
     Source: Sohn et al. 2020 (FixMatch), section 2.
     """
 
-    mode: Pass
-
-    @property
-    def runs(self) -> Pass:
-        """See `Teacher`."""
-        return self.mode
-
     def voters(self, student: int, students: int) -> Sequence[Voter]:
         """The student itself."""
         return (Voter(student),)
@@ -176,7 +217,7 @@ class Self(Teacher):
 
 @TEACHERS.register("average")
 @dataclass(frozen=True, kw_only=True)
-class MeanTeacher(Teacher):
+class MeanTeacher(InStep):
     """The moving average of the student's weights.
 
     Attributes:
@@ -185,17 +226,12 @@ class MeanTeacher(Teacher):
     Source: Tarvainen and Valpola 2017, section 2.
     """
 
-    mode: Literal["eval", "train"]
+    mode: Literal["eval", "train"]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.decay is None:
             raise ConfigError("teacher.decay should be a number between 0 and 1, such as 0.99, for teacher=average")
-
-    @property
-    def runs(self) -> Pass:
-        """See `Teacher`."""
-        return self.mode
 
     def voters(self, student: int, students: int) -> Sequence[Voter]:
         """The student's average."""
@@ -204,7 +240,7 @@ class MeanTeacher(Teacher):
 
 @TEACHERS.register("peer")
 @dataclass(frozen=True, kw_only=True)
-class Peer(Teacher):
+class Peer(InStep):
     """The other network that learns in the same step.
 
     Attributes:
@@ -217,7 +253,6 @@ class Peer(Teacher):
 
     networks: ClassVar[int] = 2
 
-    mode: Pass
     averaged: bool
     both: bool
 
@@ -229,11 +264,6 @@ class Peer(Teacher):
         if self.averaged and self.mode == "student":
             faults.append("teacher.averaged=true needs teacher.mode=eval or train: an average has no pass in the step")
         raise_faults(faults)
-
-    @property
-    def runs(self) -> Pass:
-        """See `Teacher`."""
-        return self.mode
 
     def voters(self, student: int, students: int) -> Sequence[Voter]:
         """The other networks, or all of them."""
