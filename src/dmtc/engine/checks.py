@@ -16,10 +16,10 @@ from dmtc.config.imports import import_modules
 from dmtc.config.methods import method_faults
 from dmtc.config.schema import Config, has_parts, shape_faults, unknown_fault, unknown_keys, without
 from dmtc.core.errors import ConfigError, DataError
-from dmtc.core.registry import Registry, argument_faults, raise_faults
+from dmtc.core.registry import Registry, argument_faults, raise_faults, unknown
 from dmtc.data import DATASETS
 from dmtc.data.augment import Augment
-from dmtc.evaluation import evaluation_faults
+from dmtc.evaluation import METRICS, evaluation_faults
 from dmtc.losses.base import inputs_of
 from dmtc.losses.terms import Term, build_terms, needs_correlation, term_faults
 from dmtc.machine.settings import run_faults
@@ -113,7 +113,7 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     faults += RATES.faults(schedule.get("rate") or {}, "schedule.rate")
     faults += _labelling_faults(config, terms)
     if config.get("evaluation"):  # empty for job=evaluate, which defaults to the run's own
-        faults += evaluation_faults(config["evaluation"], "evaluation")
+        faults += evaluation_faults(config["evaluation"], "evaluation") or _monitor_faults(config)
     faults += run_faults(config["run"])
     if jobs is not None:
         faults += jobs.faults(config["job"], "job")
@@ -121,6 +121,18 @@ def check(config: Config, jobs: Registry[Any] | None = None) -> None:
     for name, spec in (logger if isinstance(logger, Mapping) else {}).items():
         faults += LOGGERS.faults(spec, f"logger.{name}")
     raise_faults(faults)
+
+
+def _monitor_faults(config: Config) -> list[str]:
+    """A fault if the metric that `best` follows is not scored."""
+    monitor, scored = config["run"].get("monitor", "miou"), list(config["evaluation"].get("metrics", ()))
+    if not isinstance(monitor, str) or monitor in ("miou", *scored):  # `run_faults` says what type it should be
+        return []
+    if monitor in METRICS.names():
+        return [
+            f"run.monitor={monitor} is not scored: add it, as in evaluation.metrics=[{','.join([*scored, monitor])}]"
+        ]
+    return [f"run.monitor: unknown metric {unknown(monitor, ['miou', *METRICS.names()])}"]
 
 
 def _labelling_faults(config: Config, terms: Sequence[Term]) -> list[str]:

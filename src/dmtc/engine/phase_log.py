@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,16 +44,21 @@ class PhaseLog:
         pseudo = content["pseudo"]
         return cls(**{**content, "pseudo": None if pseudo is None else PseudoLabelScores(**pseudo)})
 
-    def outcome(self, metrics: Sequence[str]) -> dict[str, Any]:
+    def is_best(self, values: Mapping[str, float], monitor: str) -> bool:
+        """Whether an evaluation that is not in the log yet is better than all that are."""
+        return all(order_of(values[monitor]) > order_of(each[monitor]) for each in self.evaluations)
+
+    def outcome(self, metrics: Sequence[str], monitor: str) -> dict[str, Any]:
         """The results for the phase's record.
 
         Args:
             metrics: Names of the further metrics that are scored.
+            monitor: The metric whose highest value makes the weights the best.
         """
-        last = self.evaluations[-1]
+        last, best = self.evaluations[-1], best_of(self.evaluations, monitor)
         return {
             "miou_last": last["miou"],
-            "miou_best": max((each["miou"] for each in self.evaluations), key=order_of),
+            "miou_best": best["miou"],
             "miou_of": {which: last[f"{which}_miou"] for which in ("student", "average") if f"{which}_miou" in last},
             "iou_last": last["iou"],
             "metrics_last": {name: last[name] for name in metrics},
@@ -65,6 +70,11 @@ class PhaseLog:
             "dropped_steps": self.dropped_steps,
             "weights": self.weights,
         }
+
+
+def best_of(evaluations: Sequence[Mapping[str, Any]], monitor: str) -> Mapping[str, Any]:
+    """The first evaluation with the highest value of a metric."""
+    return max(evaluations, key=lambda each: order_of(each[monitor]))
 
 
 def order_of(miou: float) -> float:

@@ -13,7 +13,7 @@ from dmtc.core.types import Batch
 from dmtc.engine.context import RunContext
 from dmtc.engine.label_scoring import LabelScorer, scored_line, values_of
 from dmtc.engine.new_step import new_step
-from dmtc.engine.phase_log import PhaseLog, Spent, Stopwatch, order_of
+from dmtc.engine.phase_log import PhaseLog, Spent, Stopwatch
 from dmtc.engine.scoring import score_networks
 from dmtc.engine.step_metrics import StepMetrics
 from dmtc.machine.peak_memory import peak_memory, reset_peak_memory
@@ -160,9 +160,9 @@ class Trainer:
             self.context.progress.end()
 
     def _outcome(self, index: int) -> dict[str, Any]:
-        images = self.phase.steps * self._step.batch_size
-        return self.logs[index].outcome(self.context.components.evaluation.metrics) | {
-            "train_images_per_s": images / self._clock.seconds(),
+        components = self.context.components
+        return self.logs[index].outcome(components.evaluation.metrics, components.run.monitor) | {
+            "train_images_per_s": self.phase.steps * self._step.batch_size / self._clock.seconds(),
             "made_from": self.origins[index],
         }
 
@@ -198,19 +198,19 @@ class Trainer:
         """Score each network, and the average of its weights if there is one, and save the best."""
         context, evaluation = self.context, self.context.components.evaluation
         for index, (phase, student) in enumerate(zip(self.phases, self._step.students, strict=True)):
-            earlier, what = self.logs[index].evaluations, f"{phase.name} scoring"
+            log, what = self.logs[index], f"{phase.name} scoring"
             activity = context.activity.during(f"scoring {phase.name}", context.memory_of_whole_images())
             with self._clock.paused(), activity:
                 predict = context.networks.predictor(student.model)
                 networks = {which: student.predictor(predict, which) for which in student.scored}
                 scored = score_networks(context, networks, evaluation, what, self.processes, ensemble=False)
                 scores = scored[student.scored[0]]
-                if not earlier or order_of(scores.miou) > max(order_of(each["miou"]) for each in earlier):
-                    self._save_weights("best", index)
                 others = {f"{which}_miou": of.miou for which, of in scored.items() if len(scored) > 1}
                 values = {"miou": scores.miou, **others, **scores.overall}
+                if log.is_best(values, context.components.run.monitor):
+                    self._save_weights("best", index)
                 values |= self._score_labels(index, done)
-                earlier.append({"step": done, "iou": list(scores.iou), **values})
+                log.evaluations.append({"step": done, "iou": list(scores.iou), **values})
                 if phase.teacher is not None:
                     context.progress.say(scored_line(phase, done, values))
                 self._log(phase, done, values)

@@ -37,6 +37,7 @@ class RunSettings:
     image_cache: str | None
     gradient_checkpointing: bool
     test: bool
+    monitor: str = "miou"  # runs from before the option have no other
 
 
 _LEAST: dict[str, int] = {

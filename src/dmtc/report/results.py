@@ -6,6 +6,7 @@ from typing import Any
 from dmtc.config.methods import method_title
 from dmtc.core.version import __version__
 from dmtc.engine.components import Components
+from dmtc.engine.phase_log import best_of
 from dmtc.evaluation import Scores
 from dmtc.losses.weighing_terms import class_weights_of
 from dmtc.tracking.phase_record import PhaseRecord
@@ -53,6 +54,12 @@ def gather_results(
         "evaluation": config["evaluation"],
         "miou": miou,
         "best_is_chosen_on": "the reported validation images",
+        "monitor": {"metric": (monitor := components.run.monitor)}
+        | {
+            network: {"step": best["step"], "value": best[monitor]}
+            for network, record in last.items()
+            for best in [best_of(record.evaluations, monitor)]
+        },
         "per_class_iou": {name: iou for name, iou in zip(components.dataset.classes, final.iou, strict=True)},
         "per_class_iou_of": "ensemble" if len(components.networks) > 1 else components.networks[0],
         "metrics": {

@@ -105,7 +105,8 @@ def results_table(results: dict[str, Any]) -> str:
         ]
         for record in results["phases"]
     ]
-    columns = ["phase", "network", "label ratio", "coverage", "pseudo mIoU", "mIoU", "best mIoU", "time"]
+    best = "best mIoU" if results.get("monitor", {}).get("metric", "miou") == "miou" else "mIoU of best"
+    columns = ["phase", "network", "label ratio", "coverage", "pseudo mIoU", "mIoU", best, "time"]
     split, miou, baseline = results["split"], results["miou"], results["baseline"]
     whose = _whose(results["per_class_iou_of"])
     test = results.get("test")
@@ -137,7 +138,7 @@ def results_table(results: dict[str, Any]) -> str:
         "",
         f"scored by the protocol {title_of(results['evaluation']['name'], options)}",
         *(f"{name}{_note(notes.get(name))}: {_by_network(values)}" for name, values in results["metrics"].items()),
-        "in percent; best is chosen on the validation images and therefore optimistic",
+        f"in percent; {_best(results.get('monitor', {}))} is chosen on the validation images and therefore optimistic",
         "",
     ]
     for network in ("a", "b"):
@@ -154,6 +155,15 @@ def results_table(results: dict[str, Any]) -> str:
     spent = tqdm.format_interval(results["seconds"])
     lines.append(f"in {spent} of labelling, training and scoring on {results['device']}")
     return "\n".join(lines) + "\n"
+
+
+def _best(monitor: Mapping[str, Any]) -> str:
+    """Which evaluation is called the best, with its value if that is not an mIoU."""
+    metric = monitor.get("metric", "miou")
+    if metric == "miou":
+        return "best"
+    of = [f"{key} {_percent(one['value'])}" for key, one in monitor.items() if key != "metric"]
+    return f"best, by {metric} ({', '.join(of)}),"
 
 
 def _note(note: str | None) -> str:

@@ -23,7 +23,7 @@ class PhaseRecord:
         pseudo: Scores of its pseudo-labels; None without any.
         label_images_per_s: How fast its teacher labelled; None without pseudo-labels.
         miou_last: mIoU of the last weights.
-        miou_best: The highest mIoU of all evaluations.
+        miou_best: mIoU of the best weights: the highest of all evaluations, unless `run.monitor` is another metric.
         miou_of: mIoU of the last weights ("student") and of their average ("average"), if an average is kept.
         iou_last: IoU of each class with the last weights; None for an absent class.
         metrics_last: Further metrics of the last weights, by name.

@@ -177,7 +177,7 @@ def _content(
         "of_step": [(row, _sources(row.panels)) for row in of_step],
         "legend": legend_of(components.dataset) if rows or of_step else [],
         "phases": _phases(facts),
-        "notes": [f"{name}: {note}" for name, note in ((results or {}).get("metric_notes") or {}).items()],
+        "notes": _notes(results or {}),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
         "footer": f"dmtc, {datetime.now():%Y-%m-%d %H:%M}. To update it: {command('job=report run=RUN_DIR')}",
@@ -264,6 +264,14 @@ def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
             ]
         rows.append([phase.name, phase.taught_by or "", ratio, str(phase.steps), *done])
     return header, rows
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    """What is to be said about the columns of the phases."""
+    metric = results.get("monitor", {}).get("metric", "miou")
+    best = "best: mIoU of the weights with the highest {} on the validation images (run.monitor)"
+    notes = [f"{name}: {note}" for name, note in results.get("metric_notes", {}).items()]
+    return [*([] if metric == "miou" else [best.format(metric)]), *notes]
 
 
 def _made(facts: RunFacts) -> str:
