@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from dmtc.cli.jobs.plan import _scored_line
 from dmtc.core.errors import DataError
 from dmtc.data import Dataset
 from dmtc.engine.components import Components
-from dmtc.report import plan_table, results_table, write_sweep_report
-from dmtc.tracking import CsvLogger
+from dmtc.report import plan_table, results_table, write_run_report, write_sweep_report
+from dmtc.tracking import CsvLogger, WandbLogger
+from dmtc.tracking.part_scores import part_scores
 from trees import OWN, save, write_folder
 
 LETTERS = {"a", "b"}
@@ -194,3 +196,58 @@ def test_the_command_of_a_run_can_be_checked_and_planned(command, root, tmp_path
     assert code == 0, err
     assert "3 test images once" in out or "3 test)" in out
     assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_shows_parts_side_by_side(run, tmp_path, command):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder.path, copy)
+    code, out, err = command("job=evaluate", f"run={copy}", "job.parts=[val,test]", small_run=False)
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["scored:", "2", "validation", "images", "of", "the", "data", "set", "of", "the", "run"]
+    assert lines[1][:3] == ["scored:", "3", "test"]
+    percent = {part: f"{100 * of['miou']['ensemble']:.1f}" for part, of in parts(run.results).items()}
+    assert ["mIoU", "on", "a", "b", "a+b"] in lines
+    assert {line[0]: line[-1] for line in lines if line[:1] in (["val"], ["test"])} == percent
+    assert ["class", "val", "test"] in lines
+    assert lines[-1] == ["mIoU", percent["val"], percent["test"]]
+    for name, part in (("evaluation-last.json", "val"), ("evaluation-last-test.json", "test")):
+        record = json.loads((copy / name).read_text())
+        assert record["dataset"]["part"] == part
+        assert record["protocols"]["original"]["confusion"]["a+b"] == parts(run.results)[part]["confusion"]
+
+
+def parts(results):
+    return {"val": results, "test": results["test"]}
+
+
+@pytest.mark.parametrize("given", ["[val,val]", "[auto,val]", "[]", "[val] job.part=test"])
+def test_parts_that_are_no_list_of_parts_are_refused(run, command, given):
+    code, _, err = command("job=evaluate", f"run={run.folder.path}", *f"job.parts={given}".split(), small_run=False)
+    assert code == 2
+    assert "job.parts" in err
+
+
+def test_report_and_wandb_have_a_table_of_both_parts(run, tmp_path):
+    rows = {(name, of): values for name, of, *values in part_scores(run.results)}
+    miou, test = run.results["miou"], run.results["test"]["miou"]
+    assert rows["mIoU", "b"] == [miou["b"]["last"], test["b"]]
+    assert rows["mIoU", "ensemble"] == [miou["ensemble"], test["ensemble"]]
+    assert rows["f1", "a"] == [of["metrics"]["f1"]["a"] for of in parts(run.results).values()]
+    assert len([name for name, _ in rows if name.startswith("IoU of ")]) == 2
+
+    page = write_run_report(Components.of(run.folder), run.folder, out=tmp_path / "out").read_text()
+    shown = "".join(f"<td>{cell}</td>" for cell in ("mIoU", "b", *(f"{100 * of:.1f}" for of in rows["mIoU", "b"])))
+    assert shown in page
+
+    logger = WandbLogger.__new__(WandbLogger)
+    logger._wandb, logger._run, logger._artifacts = Mock(), Mock(), []
+    logger.finish(run.results)
+    (call,) = logger._wandb.Table.call_args_list
+    assert call.kwargs["columns"] == ["score", "of", "validation", "test"]
+    assert call.kwargs["data"] == [list(row) for row in part_scores(run.results)]
+    assert logger._run.log.call_args.args[0].keys() == {"final/parts"}
+
+
+def test_without_a_test_part_there_is_no_such_table(run):
+    assert part_scores({key: value for key, value in run.results.items() if key != "test"}) == []

@@ -51,30 +51,33 @@ class ScoredData:
         return f"evaluation-{checkpoint}-{name}-{digest}-{self.part}.json"
 
 
-def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], part: str) -> ScoredData:
-    """Find the images to score.
+def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], parts: Sequence[str]) -> list[ScoredData]:
+    """Find the images to score, of one data set.
 
     Args:
         folder: The run's folder.
         config: Config composed from the command line.
         given: Dotted names of the options given there; those of `dataset` name other data, or a new place of the run's.
-        part: One of `PARTS`; "auto" takes the validation part, else the test part, else all images with masks.
+        parts: One or more of `PARTS`; "auto" takes the validation part, else the test part, else all images with masks.
 
     Raises:
-        ConfigError: There is no such part.
+        ConfigError: There is no such part, or it is named twice.
         DataError: The part has no images, or the classes differ from the run's.
     """
-    if part not in PARTS:
-        raise ConfigError(f"job.part should be one of {', '.join(PARTS)}, but is {part!r}")
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"job.part should be one of {', '.join(PARTS)}, but is {part!r}")
+    if len(set(parts)) < len(parts) or ("auto" in parts and len(parts) > 1):
+        raise ConfigError(f"job.parts should name different ones of {', '.join(PARTS[1:])}, but is {list(parts)}")
     own = Components.of(folder, config["run"])
     keys = [key for key in given if key.startswith("dataset.")]
     other = config["dataset"]["name"] != own.config["dataset"]["name"] and "dataset" in given
     if not keys and not other:
-        return _of(own, part, None, True)
+        return [_of(own, part, None, True) for part in parts]
     try:
         moved = Components.of(folder, config["run"], {key: _value(config, key) for key in keys if key in DATA_PLACES})
         if not other and all(key in DATA_PLACES for key in keys) and not differences_from_run(folder, moved.dataset):
-            return _of(moved, part, None, True)
+            return [_of(moved, part, None, True) for part in parts]
     except UserError:
         pass  # another data set, or none: handled below
     spec = _other(config, own, keys)
@@ -85,7 +88,8 @@ def data_to_score(folder: RunFolder, config: Config, given: Sequence[str], part:
             f"{place}: its classes ({', '.join(classes[:6])}) are not those of the run"
             f" ({', '.join(own.task.classes[:6])}): it cannot be scored on"
         )
-    return _of(components, part, place, _has_own_validation(spec, components.dataset))
+    has_validation = _has_own_validation(spec, components.dataset)
+    return [_of(components, part, place, has_validation) for part in parts]
 
 
 def _of(components: Components, part: str, place: str | None, has_validation: bool) -> ScoredData:

@@ -193,10 +193,10 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def protocols_table(scores: Mapping[str, Mapping[str, Scores]]) -> str:
-    """Mean IoU by protocol (rows), for each network and their ensemble (columns)."""
+def protocols_table(scores: Mapping[str, Mapping[str, Scores]], corner: str = "mIoU under") -> str:
+    """Mean IoU by protocol or part (rows), for each network and their ensemble (columns)."""
     rows = [[protocol, *(_percent(score.miou) for score in of.values())] for protocol, of in scores.items()]
-    return text_table(["mIoU under", *next(iter(scores.values()))], rows)
+    return text_table([corner, *next(iter(scores.values()))], rows)
 
 
 def scores_table(scores: Mapping[str, Scores], classes: Sequence[str]) -> str:

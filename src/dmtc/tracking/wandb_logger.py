@@ -17,6 +17,7 @@ from dmtc.core.files import read_regular, write_atomically
 from dmtc.core.types import IGNORE_INDEX, Float32Array, UInt8Array
 from dmtc.data import Dataset
 from dmtc.tracking.panel import Panel
+from dmtc.tracking.part_scores import part_scores
 from dmtc.tracking.phase_record import PhaseRecord
 from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
 
@@ -147,6 +148,9 @@ class WandbLogger(Tracker):
     def finish(self, results: Mapping[str, Any]) -> None:
         """Send the results as the run's summary, upload any requested artifacts, and close."""
         self._run.summary.update({key: value for key, value in results.items() if key != "confusion"})
+        if rows := part_scores(results):
+            columns = ["score", "of", "validation", "test"]
+            self._run.log({"final/parts": self._wandb.Table(columns=columns, data=[list(row) for row in rows])})
         if "code" in self._artifacts:
             source = Path(dmtc.__file__).parent
             self._run.log_code(str(source), f"code-{self._run.id}", lambda path: path.endswith((".py", ".yaml")))

@@ -1,9 +1,9 @@
 """`job=evaluate`: scores the networks of a run with any protocol, on its own or other data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dmtc.api.scored_data import data_to_score
+from dmtc.api.scored_data import ScoredData, data_to_score
 from dmtc.cli.jobs.common import given_only, run_of
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.compose import compose
@@ -14,7 +14,7 @@ from dmtc.core.files import write_json
 from dmtc.engine.checks import settle
 from dmtc.engine.context import RunContext
 from dmtc.engine.scoring import score_last
-from dmtc.evaluation import PROTOCOLS, Absent, build_evaluation, title_of
+from dmtc.evaluation import PROTOCOLS, Absent, Scores, build_evaluation, title_of
 from dmtc.machine.environment import describe_environment
 from dmtc.report import confusion_of, metrics_table, protocols_table, scores_table
 from dmtc.run.folder import RunFolder
@@ -32,14 +32,17 @@ def evaluate_job(
     absent: Absent | None,
     metrics: list[str] | None,
     part: str,
+    parts: list[str] | None,
     given: Sequence[str] = (),
 ) -> float:
     """Score the networks of a run and their ensemble with one or more protocols, on its own or other data."""
     if checkpoint not in ("last", "best"):
         raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
+    if parts is not None and (part != "auto" or not parts):
+        raise ConfigError(f"job.parts={parts}: name one part or more, in place of job.part={part}")
     folder = RunFolder.existing(run_of(config, "evaluate"))
-    data = data_to_score(folder, config, given, part)
-    components = data.components
+    data = data_to_score(folder, config, given, [part] if parts is None else parts)
+    components = data[0].components
     changes = given_only(flip=flip, scales=scales, absent=absent)
     further = given_only(metrics=metrics)
     if protocols:
@@ -57,30 +60,49 @@ def evaluate_job(
     context = RunContext(components, folder, progress)
     try:
         scores = {
-            title: score_last(context, of, checkpoint, f"scoring {title}", data.ids)
-            for title, of in evaluations.items()
+            of_part.part: {
+                title: score_last(context, of, checkpoint, f"scoring {title}", of_part.ids)
+                for title, of in evaluations.items()
+            }
+            for of_part in data
         }
     finally:
         progress.close()
-    classes = components.dataset.classes
-    *_, whose = next(iter(scores.values()))
-    if data.place is not None or data.part != "val":
-        print(data.text(), end="\n\n")
-    if len(scores) == 1:
-        of_one = next(iter(scores.values()))[whose]
-        print(protocols_table(scores), f"scores of {whose}", sep="\n\n")
-        print(metrics_table(of_one, classes))
+    if data[0].place is not None or data[0].part != "val" or len(data) > 1:
+        print(*(of_part.text() for of_part in data), sep="\n", end="\n\n")
+    _print_scores(scores, components.dataset.classes)
+    environment = describe_environment(components.device)
+    for of_part in data:
+        record = _record(of_part, checkpoint, specs, scores[of_part.part]) | {"environment": environment}
+        path = folder.path / of_part.file_name(checkpoint)
+        components.processes.broadcast(lambda path=path, record=record: write_json(path, record))
+    *_, score = next(iter(scores[data[0].part].values())).values()
+    return score.miou
+
+
+def _print_scores(scores: Mapping[str, Mapping[str, Mapping[str, Scores]]], classes: Sequence[str]) -> None:
+    """Print tables of scores by part, protocol and network: all networks, then the classes of the last one."""
+    flat: dict[str, Mapping[str, Scores]] = {}
+    for part, of_part in scores.items():
+        for title, of in of_part.items():
+            names = [*([title] if len(of_part) > 1 or len(scores) == 1 else []), *([part] if len(scores) > 1 else [])]
+            flat[" on ".join(names)] = of
+    *_, whose = next(iter(flat.values()))
+    print(protocols_table(flat, "mIoU on" if len(scores) > 1 else "mIoU under"), end="\n\n")
+    if len(flat) == 1:
+        print(f"scores of {whose}", metrics_table(next(iter(flat.values()))[whose], classes), sep="\n")
     else:
-        print(protocols_table(scores), f"IoU of {whose}", sep="\n\n")
-        print(scores_table({title: of[whose] for title, of in scores.items()}, classes))
-    record = {
+        print(f"IoU of {whose}", scores_table({title: of[whose] for title, of in flat.items()}, classes), sep="\n")
+
+
+def _record(
+    data: ScoredData, checkpoint: str, specs: Mapping[str, Any], scores: Mapping[str, Mapping[str, Scores]]
+) -> dict[str, Any]:
+    """The scores on one part under all protocols, ready for JSON."""
+    dataset = data.components.dataset
+    return {
         "checkpoint": checkpoint,
-        "dataset": {
-            "name": components.dataset.name,
-            "place": data.place,
-            "part": data.part,
-            "images": len(data.ids),
-        },
+        "dataset": {"name": dataset.name, "place": data.place, "part": data.part, "images": len(data.ids)},
         "protocols": {
             title: {
                 "evaluation": specs[title],
@@ -90,15 +112,12 @@ def evaluate_job(
                     name: {metric: value.per_class for metric, value in score.metrics.items() if value.per_class}
                     for name, score in of.items()
                 },
-                "iou": {name: dict(zip(classes, score.iou, strict=True)) for name, score in of.items()},
+                "iou": {name: dict(zip(dataset.classes, score.iou, strict=True)) for name, score in of.items()},
                 "confusion": {name: confusion_of(score) for name, score in of.items()},
             }
             for title, of in scores.items()
         },
-        "environment": describe_environment(components.device),
     }
-    components.processes.broadcast(lambda: write_json(folder.path / data.file_name(checkpoint), record))
-    return next(iter(scores.values()))[whose].miou
 
 
 def _with_options(spec: dict[str, Any]) -> dict[str, Any]:

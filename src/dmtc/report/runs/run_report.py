@@ -28,6 +28,7 @@ from dmtc.report.runs.step_charts import step_charts
 from dmtc.report.runs.step_views import StepRow, step_rows
 from dmtc.report.runs.validation import StageScores, kept_scores, score_stages, scored_images
 from dmtc.run.folder import RunFolder
+from dmtc.tracking.part_scores import part_scores
 from dmtc.tracking.progress import Progress
 
 _OTHER_IMAGES = (
@@ -176,6 +177,7 @@ def _content(
         "images": [(row, _sources(row.panels)) for row in rows],
         "of_step": [(row, _sources(row.panels)) for row in of_step],
         "legend": legend_of(components.dataset) if rows or of_step else [],
+        "parts": _parts(results or {}),
         "phases": _phases(facts),
         "notes": _notes(results or {}),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
@@ -231,6 +233,14 @@ def _test_cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (f"{100 * (score if together is None else together):.1f} %", f"mIoU{whose} on {test['images']} test images")
     ]
+
+
+def _parts(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
+    """Scores on the validation and on the test images, in percent; None without a test part."""
+    rows = part_scores(results)
+    header = ["%", "of", "validation", "test"]
+    shown = [[name, of, *("-" if one is None else f"{100 * one:.1f}" for one in values)] for name, of, *values in rows]
+    return (header, shown) if rows else None
 
 
 def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
