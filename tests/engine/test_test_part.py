@@ -247,6 +247,9 @@ def test_report_and_wandb_have_a_table_of_both_parts(run, tmp_path):
     assert call.kwargs["columns"] == ["score", "of", "validation", "test"]
     assert call.kwargs["data"] == [list(row) for row in part_scores(run.results)]
     assert logger._run.log.call_args.args[0].keys() == {"final/parts"}
+    (summary,) = logger._run.summary.update.call_args.args
+    assert "confusion" not in summary.keys() | summary["test"].keys()
+    assert summary["test"]["miou"] == test
 
 
 def test_without_a_test_part_there_is_no_such_table(run):

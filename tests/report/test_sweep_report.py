@@ -190,6 +190,15 @@ def test_what_cannot_change_results_sets_nothing_apart(tmp_path):
     assert len(row.runs) == 2
 
 
+def test_what_is_told_beside_the_score_sets_nothing_apart(tmp_path):
+    """Further metrics, and which weights are the best; runs from before these options have none of them."""
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", seed=1, run__monitor="f1", evaluation__metrics=["f1"])
+    write_run(tmp_path / "c", seed=2, evaluation__metric_options={"boundary_f1": {"tolerance": 3.0, "unit": "pixels"}})
+    (row,) = rows_of(tmp_path).values()
+    assert len(row.runs) == 3
+
+
 def test_only_what_the_command_line_gave_is_shown(tmp_path):
     for seed, gamma in enumerate((1.0, 3.0)):
         run = write_run(tmp_path / f"{seed}", "dmt", 0, 0.4, loss__gamma=gamma, loss__a__exponent=gamma)

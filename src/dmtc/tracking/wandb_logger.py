@@ -147,7 +147,10 @@ class WandbLogger(Tracker):
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Send the results as the run's summary, upload any requested artifacts, and close."""
-        self._run.summary.update({key: value for key, value in results.items() if key != "confusion"})
+        summary = {key: value for key, value in results.items() if key != "confusion"}
+        if test := results.get("test"):
+            summary["test"] = {key: value for key, value in test.items() if key != "confusion"}
+        self._run.summary.update(summary)
         if rows := part_scores(results):
             columns = ["score", "of", "validation", "test"]
             self._run.log({"final/parts": self._wandb.Table(columns=columns, data=[list(row) for row in rows])})

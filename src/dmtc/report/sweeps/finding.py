@@ -24,6 +24,9 @@ LENGTHS = ("schedule.rounds", "schedule.start.steps", "schedule.start.epochs", "
 """Settings that, in a run without rounds, set nothing but its number of steps."""
 
 
+_OF_NO_SCORE = ("evaluation.metrics", "evaluation.metric_options", "run.monitor")
+"""Settings of numbers beside mIoU and of the best weights, which make no other run: the last weights are compared."""
+
 _OF_RESULTS = ("method", "dataset", "seed", "seconds", "device", "phases", "per_class_iou", "environment")
 """What a report needs of results.json, besides the split and the scores."""
 
@@ -115,8 +118,7 @@ def _read_run(path: Path, name: str) -> RunRecord:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         results, state, reason = {}, "failed", f"results.json is damaged: {what}"
-    # Which numbers are shown beside mIoU makes no other run.
-    settings = {key: value for key, value in settings.items() if not key.startswith("evaluation.metric")}
+    settings = {key: value for key, value in settings.items() if not _matches(key, _OF_NO_SCORE)}
     phases = results["phases"] if results else ()
     if phases and not any(phase.get("label_from") or phase.get("teacher") for phase in phases):
         settings = {key: value for key, value in settings.items() if not _matches(key, LENGTHS)}
