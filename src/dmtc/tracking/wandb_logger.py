@@ -152,8 +152,9 @@ class WandbLogger(Tracker):
             summary["test"] = {key: value for key, value in test.items() if key != "confusion"}
         self._run.summary.update(summary)
         if rows := part_scores(results):
-            columns = ["score", "of", "validation", "test"]
-            self._run.log({"final/parts": self._wandb.Table(columns=columns, data=[list(row) for row in rows])})
+            data = [list(row) for row in rows]
+            table = self._wandb.Table(columns=["score", "of", "validation", "test"], data=data)
+            self._run.log({"final/parts": table})
         if "code" in self._artifacts:
             source = Path(dmtc.__file__).parent
             self._run.log_code(str(source), f"code-{self._run.id}", lambda path: path.endswith((".py", ".yaml")))
