@@ -21,7 +21,7 @@ GROUPS = sorted(
     }
 )
 OF_RUNS = [job for job in READS if "run_dir" in READS[job]]
-RECIPES = [job for job in READS if job not in OF_RUNS]
+RECIPES = [job for job in READS if "method" in READS[job]]
 
 
 @cache

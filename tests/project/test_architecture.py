@@ -29,6 +29,7 @@ ROOMS = [
     "cost",
     "prediction",
     "report",
+    "conversion",
     "checking",
     "api",
     "export",

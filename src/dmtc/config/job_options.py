@@ -40,6 +40,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "plan": tuple(key for key in _RECIPE if key != "resume"),
     "check": tuple(key for key in _RECIPE if key != "resume"),
     "benchmark": tuple(key for key in _RECIPE if key != "resume"),
+    "convert": (),
     "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", "run.test", *_NETWORKS),
     "predict": ("run_dir", "evaluation", *_NETWORKS),
     "export": ("run_dir",),
@@ -148,7 +149,7 @@ def _reading(job: str) -> str:
         others = [one for one in READS[job] if one != "run_dir" and not one.startswith("run.")]
         more = "".join(f", {one}.*" for one in others)
         return f"takes the rest from the run that run=RUN_DIR names, and reads job.*{more}, and what it uses of run.*"
-    return "reads what training reads, and job.*"
+    return "reads what training reads, and job.*" if READS[job] else "reads job.*"
 
 
 def _is(keys: Collection[str]) -> str:

@@ -30,6 +30,7 @@ PATHS = (
     "job.input",
     "job.output",
     "job.out",
+    "job.images",
     "job.beside",
     "hydra.run.dir",
     "hydra.sweep.dir",
