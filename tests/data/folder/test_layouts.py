@@ -95,6 +95,65 @@ def test_an_export_is_trained_and_its_test_part_scored(tmp_path):
     assert list(run.results["per_class_iou"]) == ["background", "left leaf", "stem"]
 
 
+COLORS = {"background": (0, 0, 0), "leaf": (220, 20, 60), "stem": (0, 128, 255)}
+LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nleaf:220,20,60::\nstem:0,128,255::\n"
+CLASS_DICT = "name,r,g,b\nbackground,0,0,0\nleaf,220,20,60\nstem,0,128,255\n"
+
+
+def colored(root: Path, name: str, table: str, border: tuple[int, int, int] = (224, 224, 192)) -> Path:
+    """Masks in colors, with the table that names them, and a border in the color of VOC's."""
+    for i in range(6):
+        mask = np.array([*COLORS.values(), border], np.uint8).repeat(10, 0)[:, None].repeat(40, 1)
+        save(root / f"images/{i}.png", mask)
+        save(root / f"masks/{i}.png", mask)
+    (root / name).write_text(table)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("labelmap.txt", LABELMAP), ("masks/labelmap.txt", LABELMAP), ("class_dict.csv", CLASS_DICT)],
+)
+def test_tables_of_colors_name_the_classes(tmp_path, name, table):
+    dataset = read(colored(tmp_path, name, table))
+    assert dataset.classes == tuple(COLORS)
+    assert [tuple(color) for color in dataset.palette] == list(COLORS.values())
+    assert dataset.mask(dataset.val[0])[::10, 0].tolist() == [0, 1, 2, 255]
+
+
+@pytest.mark.parametrize("name", ["labelmap.txt", "class_dict.csv"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"leaf": "background"}, "given twice"),
+        ({"220": "0", "20": "0", "60": "0"}, "given twice"),
+        ({"220": "320"}, "should be"),
+        ({"leaf": ""}, "should be"),
+        ({"#": "", "name": ""}, "should b"),
+    ],
+)
+def test_tables_of_colors_that_are_wrong_are_told(tmp_path, name, change, told):
+    table = LABELMAP if name.endswith("txt") else CLASS_DICT
+    for old, new in change.items():
+        table = table.replace(old, new)
+    with pytest.raises(DataError, match=f"{name}.*{told}"):
+        read(colored(tmp_path, name, table))
+
+
+def test_a_table_of_colors_is_a_file_of_classes_too(tmp_path):
+    root = colored(tmp_path / "data", "labelmap.txt", "leaf:0,0,0::\n")
+    (tmp_path / "class_dict.csv").write_text(CLASS_DICT)
+    assert read(root, classes=str(tmp_path / "class_dict.csv")).classes == tuple(COLORS)
+
+
+def test_label_files_in_place_of_masks_are_told_with_the_job_that_converts_them(tmp_path):
+    save(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.json").write_text("{}")
+    with pytest.raises(DataError, match=r"holds nothing; 1 file in .*\(\.json\); if they are labels .* job=convert"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize("train_ids", [False, True])
 def test_a_tree_like_cityscapes(tmp_path, train_ids):
     dataset = read(write_cityscapes(tmp_path, train_extra=2, train_ids=train_ids))

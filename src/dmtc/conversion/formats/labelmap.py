@@ -7,7 +7,8 @@ from dmtc.conversion.input_files import InputFiles
 from dmtc.conversion.labels import BACKGROUND, IGNORED, Labels, Picture
 from dmtc.conversion.layers import WholeMask
 from dmtc.core.errors import DataError
-from dmtc.data.listed import MASK_SUFFIXES, read_lines
+from dmtc.data.folder.label_maps import label_map_entries
+from dmtc.data.listed import MASK_SUFFIXES
 from dmtc.data.masks import ColorMasks
 
 _MASKS = ("segmentationclass", "segmentationclassaug", "masks", "mask", "labels", "annotations", "gt")
@@ -36,14 +37,8 @@ class Labelmap:
             raise DataError(f"there should be one labelmap.txt, but there are {len(maps)}")
         shown = files.shown(maps[0])
         colors: dict[str, list[int]] = {}
-        for number, line in enumerate(read_lines(maps[0]), start=1):
-            if line.startswith("#"):
-                continue
-            name, color = _entry(line, f"{shown}: line {number}")
-            name = labels.name(name, color)
-            if name in colors or color in colors.values():
-                raise DataError(f"{shown}: line {number}: the name or color is given twice")
-            colors[name] = color
+        for name, color in label_map_entries(maps[0], shown):
+            colors[labels.name(name, color)] = color
         labels.has_background = False  # its color is what was not painted
         ignored = [colors.pop(IGNORED)] if IGNORED in colors else []
         ignored += [] if _VOID in colors.values() else [_VOID]
@@ -70,11 +65,3 @@ def _mask_folder_name(pictures: set[Path]) -> str:
 
 def _lower(path: Path) -> list[str]:
     return [part.lower() for part in path.parent.parts]
-
-
-def _entry(line: str, where: str) -> tuple[str, list[int]]:
-    name, _, rest = line.partition(":")
-    numbers = rest.partition(":")[0].split(",")
-    if len(numbers) != 3 or not all(one.strip().isdecimal() and int(one) < 256 for one in numbers):
-        raise DataError(f"{where}: should be name:red,green,blue:parts:actions, but is {line[:60]!a}")
-    return name, [int(one) for one in numbers]

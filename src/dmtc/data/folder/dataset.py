@@ -75,8 +75,8 @@ def folder(
         mask_kind: See `MaskKind`; "auto" infers it from the masks.
         classes: Class names in index order, or a file (see `read_class_list` and `read_class_table`). None looks for
             `classes.yaml` and `classes.txt` in `root`, or without `root`, in the mask folders and their parents, then
-            for Roboflow's `_classes.csv` there and beside the masks; without such a file, every mask is opened once,
-            and classes are named after their values or colors.
+            for Roboflow's `_classes.csv`, CVAT's `labelmap.txt` or a `class_dict.csv` there and beside the masks;
+            without such a file, every mask is opened once, and classes are named after their values or colors.
         values: The mask value of each class, if it is not the index.
         colors: The RGB color of each class, in the masks or only for drawing.
         ignore_value: One or more values that mean "ignored", besides 255; None if there are none. NaN and the nodata

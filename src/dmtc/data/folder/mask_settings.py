@@ -10,6 +10,7 @@ from dmtc.core.errors import ConfigError
 from dmtc.data.folder.class_lists import ClassList, find_class_list, read_class_list
 from dmtc.data.folder.class_tables import class_table, read_class_table
 from dmtc.data.folder.ignore_words import ignore_warning, is_ignore_word, without_labelmes
+from dmtc.data.folder.label_maps import is_label_map, label_map, read_label_map
 from dmtc.data.folder.mask_kinds import recognize
 from dmtc.data.folder.mask_reading import MaskKind, MaskReading
 from dmtc.data.folder.mask_survey import survey_masks
@@ -63,7 +64,7 @@ class MaskSettings:
             listed = ClassList(names=tuple(names), source="dataset.classes")
         else:
             path = find_class_list(around) if self.classes is None else Path(self.classes).expanduser()
-            listed = (class_table(beside) or ClassList()) if path is None else _read(path)
+            listed = (class_table(beside) or label_map(beside) or ClassList()) if path is None else _read(path)
         settings: dict[str, Any] = {"values": self.values, "colors": self.colors}
         settings = {key: value for key, value in settings.items() if value is not None}
         if self.ignore_value is not None:
@@ -110,6 +111,8 @@ class MaskSettings:
 
 
 def _read(path: Path) -> ClassList:
+    if is_label_map(path):
+        return read_label_map(path)
     return read_class_table(path) if path.suffix.lower() == ".csv" else read_class_list(path)
 
 

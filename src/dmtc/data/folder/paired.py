@@ -88,9 +88,9 @@ def require_pairs(paired: Paired, places: Sequence[Place], mask_suffixes: Sequen
         options = [f"{one.setting} ({count} of {len(names[1])} masks)" for one, count in propose(*names)]
         is_plain = paired.pairing == Pairing()
         same = "have the same name" if is_plain else f"are called {paired.pairing.image} and {paired.pairing.mask}"
-        hint = (
-            f"; is it {' or '.join(options)}?" if options else "; dataset.pairing=[*_sat,*_mask] says how names differ"
-        )
+        hint = "; dataset.pairing=[*_sat,*_mask] says how names differ" if names[1] else ""
+        if options:
+            hint = f"; is it {' or '.join(options)}?"
         raise DataError(
             f"no image has a mask: an image and its mask {same}, but {images} holds {few(list(names[0]))}"
             f" and {masks or 'no other folder'} holds {few(list(names[1])) or 'nothing'}{hint}"

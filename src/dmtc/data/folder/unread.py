@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dmtc.core.command import command
 from dmtc.core.errors import DataError
 from dmtc.data.folder.places import Place
 from dmtc.data.listed import ANY_MASK_SUFFIXES, IMAGE_SUFFIXES, SECOND_SUFFIXES, files_below
@@ -19,6 +20,9 @@ _BESIDE = {
     *(".lock", ".part", ".tmp", ".bak", ".xls", ".xlsx", ".url", ".lnk"),
 }
 """Suffixes of files that accompany pictures: georeferences, notes, tables, system files."""
+
+_LABELS = {".json", ".xml", ".txt", ".zip"}
+"""Suffixes of files that may hold the labels of an annotation tool."""
 
 _TEXTS = {
     *("readme", "license", "licence", "copying", "citation", "changelog", "notes", "info", "classes", "class_names"),
@@ -51,30 +55,33 @@ def reporting_unread(
     try:
         yield found
     except DataError as error:
-        text = unread_text(_folders(found.places) or _given(root, images, masks))
+        text = unread_text(_folders(found.places) or _given(root, images, masks), labels=True)
         if text is None:
             raise
         raise DataError(f"{error}; {text}") from None
     folders = _folders(found.places)
     both = {path: ANY_MASK_SUFFIXES for given in others for path in _listed(given) if path.is_dir()}
-    text = unread_text({**both, **folders})
+    text = unread_text({**both, **folders}, labels=True)
     if text is not None:
         log.warning("%s", text)
 
 
-def unread_text(folders: Mapping[Path, Collection[str]]) -> str | None:
+def unread_text(folders: Mapping[Path, Collection[str]], labels: bool = False) -> str | None:
     """Count files of unsupported types by folder, in one line; None if there are none.
 
     A file counts for the innermost of these folders that contains it.
 
     Args:
         folders: The suffixes that are read in each folder, in lower case.
+        labels: Whether some of the files may be labels, which can be converted to masks.
     """
     resolved = {folder.resolve() for folder in folders}
     texts: list[str] = []
+    seen: set[str] = set()
     for folder, suffixes in folders.items():
         inner = [one for one in resolved if one != folder.resolve() and one.is_relative_to(folder.resolve())]
         kinds = _unread_kinds(folder, suffixes, inner)
+        seen.update(kinds)
         if kinds:
             count = sum(kinds.values())
             which = "1 file" if count == 1 else f"{count} files"
@@ -83,7 +90,14 @@ def unread_text(folders: Mapping[Path, Collection[str]]) -> str | None:
                 f" {'is' if count == 1 else 'are'} not read"
                 f" ({', '.join(sorted(kinds)[:12])}{', ...' if len(kinds) > 12 else ''})"
             )
-    return f"{'; '.join(texts)}; save them as PNG or TIFF" if texts else None
+    if not texts:
+        return None
+    advice = ["save them as PNG or TIFF"] if not labels or seen - _LABELS else []
+    if labels and seen & _LABELS:
+        advice.append(
+            f"if they are labels of an annotation tool, {command('job=convert input=DIR output=DIR')} makes masks"
+        )
+    return "; ".join([*texts, *advice])
 
 
 def _folders(places: Sequence[Place]) -> dict[Path, Collection[str]]:
