@@ -43,6 +43,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "convert": (),
     "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", "run.test", *_NETWORKS),
     "predict": ("run_dir", "evaluation", *_NETWORKS),
+    "label": ("run_dir", "evaluation", *_NETWORKS),
     "export": ("run_dir",),
     "report": ("run_dir", *DATA_PLACES, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
 }

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import yaml
 
 from dmtc.conversion.labels import BACKGROUND, IGNORED, Labels
 from dmtc.core.errors import DataError
 from dmtc.core.types import IGNORE_INDEX, UInt8Array
+from dmtc.data.folder.class_lists import class_list_yaml
 from dmtc.data.masks import distinct_colors
 
 Rest = Literal["background", "ignore"]
@@ -57,14 +57,7 @@ class Classes:
 
     def to_yaml(self) -> str:
         """The content of `classes.yaml`."""
-        entries = [
-            {"name": name, "color": color.tolist()}
-            for name, color in zip(self.names, self.palette[: len(self.names)], strict=True)
-        ]
-        lines = [
-            yaml.safe_dump(one, default_flow_style=True, allow_unicode=True, width=1000).strip() for one in entries
-        ]
-        return "classes:\n" + "".join(f"  - {line}\n" for line in lines)
+        return class_list_yaml(self.names, self.palette[: len(self.names)].tolist())
 
 
 def _colors(names: list[str], given: Mapping[str, list[int] | None]) -> UInt8Array:

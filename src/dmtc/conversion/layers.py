@@ -112,7 +112,8 @@ class Polygons:
         runs = coco_masks.frPyObjects(flat, height, width)  # pyright: ignore
         # Not its own decoder, which warns under NumPy 2.
         code = coco_masks.merge(runs)["counts"]
-        return expand(coco_run_lengths(bytes(code).decode()), height, width, column_major=True)
+        text = code if isinstance(code, str) else code.decode()
+        return expand(coco_run_lengths(text), height, width, column_major=True)
 
 
 @dataclass(frozen=True, eq=False)

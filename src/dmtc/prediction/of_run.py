@@ -30,8 +30,6 @@ from dmtc.tracking.progress import Progress
 
 log = logging.getLogger(__name__)
 
-RECORD = "predictions.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionOptions:
@@ -72,7 +70,7 @@ def chosen_networks(networks: str | None, known: Sequence[str]) -> str:
 def predict_run(
     components: Components, folder: RunFolder, inputs: Sequence[str], outputs: Outputs, options: PredictionOptions
 ) -> Predicted:
-    """Predict files with the networks of a run, and write `predictions.json` next to the results.
+    """Predict files with the networks of a run, and write a record of it next to the results.
 
     Several processes share the files.
 
@@ -116,6 +114,7 @@ def predict_run(
         **asdict(options),
         "networks": letters,
         "resize": resize,
+        **outputs.settings(),
     }
 
     def prepare() -> list[str]:
@@ -124,7 +123,7 @@ def predict_run(
         _refuse_other_settings(outputs, settings, record)
         if outputs.manifest.exists():
             remove_unfinished(outputs.folder)  # by a command that was killed
-        outputs.manifest.record([RECORD, *outputs.names_of(targets)])
+        outputs.manifest.record([outputs.record, *outputs.beside, *outputs.names_of(targets)])
         _write_record(outputs, settings, None)
         return [source.name for source in left]
 
@@ -186,14 +185,14 @@ def _earlier_record(outputs: Outputs) -> dict[str, Any]:
         ConfigError: A file of that name exists that no command has recorded.
         DataError: It is damaged, and `existing` is "skip".
     """
-    path = outputs.folder / RECORD
+    path = outputs.folder / outputs.record
     if not os.path.lexists(path):
         return {}
-    outputs.manifest.refuse_foreign([RECORD])
+    outputs.manifest.refuse_foreign([outputs.record])
     try:
         record = json.loads(read_regular(path))
         if not isinstance(record["settings"], dict) or not isinstance(record["written"], list):
-            raise TypeError("it is not from job=predict")
+            raise TypeError(f"it is not from job={outputs.job}")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         if outputs.existing == "skip":
             raise DataError(f"{path} is damaged ({error}); job.existing=replace predicts everything again") from None
@@ -209,8 +208,8 @@ def _refuse_other_settings(outputs: Outputs, settings: dict[str, Any], record: d
     differing = [key for key in sorted(compared) if record["settings"].get(key) != settings[key]]
     if differing:
         raise ConfigError(
-            f"{outputs.folder / RECORD}: existing files were predicted with other settings ({', '.join(differing)});"
-            " choose another output, or job.existing=replace"
+            f"{outputs.folder / outputs.record}: existing files were predicted with other settings"
+            f" ({', '.join(differing)}); choose another output, or job.existing=replace"
         )
 
 
@@ -224,7 +223,7 @@ def _write_record(outputs: Outputs, settings: dict[str, Any], done: Predicted | 
         "done": None if done is None else asdict(done),
         "version": __version__,
     }
-    write_json(outputs.folder / RECORD, record)
+    write_json(outputs.folder / outputs.record, record)
 
 
 def _sum(parts: Sequence[Predicted]) -> Predicted:

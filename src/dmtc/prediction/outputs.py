@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from dmtc.core.errors import ConfigError
 from dmtc.core.ownership import Manifest
@@ -27,10 +27,11 @@ SUFFIXES = {
     "overlay": ".jpg",
     "confidence": ".png",
     "probabilities": ".npz",
+    "masks": ".png",
 }
 _FRAME = re.compile(r"frame_\d{6,}\.(png|npz)")
 
-KINDS = tuple(SUFFIXES)
+KINDS = ("index", "palette", "overlay", "confidence", "probabilities")
 """Kinds of output: class indices, the same with a palette, colors over the image, confidences and probabilities."""
 
 Existing = Literal["refuse", "skip", "replace"]
@@ -59,8 +60,17 @@ class Outputs:
     layout: str | None
     existing: Existing
 
+    known: ClassVar[Sequence[str]] = KINDS
+    """The kinds that may be chosen."""
+    job: ClassVar[str] = "predict"
+    """The job that writes the files."""
+    record: ClassVar[str] = "predictions.json"
+    """Name of the file that says how they were made."""
+    beside: ClassVar[Sequence[str]] = ()
+    """Names of further files, of all inputs together."""
+
     def __post_init__(self) -> None:
-        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        unknown = [kind for kind in self.kinds if kind not in self.known]
         if unknown:
             raise ConfigError(f"job.write takes {', '.join(KINDS)}, but is {list(self.kinds)}")
         if not self.kinds and self.layout is None:
@@ -90,7 +100,11 @@ class Outputs:
     @property
     def manifest(self) -> Manifest:
         """The list of files in the folder that are predictions."""
-        return Manifest(self.folder, "predict", "output")
+        return Manifest(self.folder, self.job, "output")
+
+    def settings(self) -> dict[str, Any]:
+        """Settings that change what the files hold, besides those of the prediction."""
+        return {}
 
     def names_of(self, targets: dict[Source, dict[str, Path]]) -> dict[str, str]:
         """Kind of each file by its name in the manifest; folders of frames end in `/`."""
@@ -110,7 +124,7 @@ class Outputs:
             ConfigError: Existing files must not be replaced: they are not predictions, or `existing` is "refuse".
         """
         names = self.names_of(targets)
-        self.manifest.refuse_foreign(names)
+        self.manifest.refuse_foreign([*names, *self.beside])
         for name in names:
             if name.endswith("/"):
                 _refuse_other_than_frames(self.folder / name)

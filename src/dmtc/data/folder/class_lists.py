@@ -2,10 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from dmtc.core.errors import DataError
 from dmtc.core.suggestions import did_you_mean, nearest
@@ -98,6 +100,19 @@ def read_class_list(path: Path) -> ClassList:
         ignore_colors=tuple(ignored.colors),
         source=str(path),
     )
+
+
+def class_list_yaml(names: Iterable[str], colors: Iterable[Sequence[int]]) -> str:
+    """The content of a `classes.yaml`.
+
+    Examples:
+        >>> print(class_list_yaml(["road"], [[128, 64, 128]]), end="")
+        classes:
+          - {color: [128, 64, 128], name: road}
+    """
+    entries = ({"name": name, "color": list(map(int, color))} for name, color in zip(names, colors, strict=True))
+    lines = [yaml.safe_dump(one, default_flow_style=True, allow_unicode=True, width=1000).strip() for one in entries]
+    return "classes:\n" + "".join(f"  - {line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
