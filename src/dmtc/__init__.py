@@ -11,8 +11,9 @@ from dmtc.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from dmtc import data, evaluation, losses, models, pseudo, schedule, splits, tracking
+    from dmtc.api.finding import load_runs, table
     from dmtc.api.launch import resume, train
-    from dmtc.api.runs import Run, load_runs
+    from dmtc.api.runs import Run
     from dmtc.config.compose import compose
     from dmtc.core import errors, registry, types
     from dmtc.export import Segmenter
@@ -32,13 +33,14 @@ __all__ = [
     "resume",
     "schedule",
     "splits",
+    "table",
     "tracking",
     "train",
     "types",
 ]
 
 _HOMES = {"compose": "config.compose", "train": "api.launch", "resume": "api.launch"}
-_HOMES |= {"Run": "api.runs", "load_runs": "api.runs", "Segmenter": "export"}
+_HOMES |= {"Run": "api.runs", "load_runs": "api.finding", "table": "api.finding", "Segmenter": "export"}
 _HOMES |= dict.fromkeys(("errors", "registry", "types"), "core")
 
 

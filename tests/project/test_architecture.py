@@ -31,8 +31,8 @@ ROOMS = [
     "report",
     "conversion",
     "checking",
-    "api",
     "export",
+    "api",
     "cli",
 ]
 """Lowest first: a room imports from itself and from rooms before it, inside functions too."""

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from dmtc.api.continuing import other_device, require_same_run
 from dmtc.api.runs import Run
+from dmtc.config.completing import whole
 from dmtc.config.methods import method_title
 from dmtc.core.command import command
 from dmtc.core.errors import DataError
@@ -38,11 +39,13 @@ from dmtc.tracking import LOGGERS, RunLog, Tracker
 from dmtc.tracking.progress import Progress
 
 
-def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None) -> Run:
+def train(cfg: DictConfig | Mapping[str, Any] | Sequence[str] = (), folder: str | Path | None = None) -> Run:
     """Train every phase of a config's plan and write the report.
 
     Args:
-        cfg: From `dmtc.compose`.
+        cfg: What you would type after `dmtc`, such as `["method=dmt", "split.ratio=1/8"]`; a config from
+            `dmtc.compose`; or settings in a dictionary, such as `{"method": "dmt", "split": {"ratio": "1/8"}}`. What
+            these leave out is filled in.
         folder: Run folder; by default a new one under outputs/. Phases finished there by an earlier run with the same
             settings are not repeated.
 
@@ -60,11 +63,11 @@ def train(cfg: DictConfig | Mapping[str, Any], folder: str | Path | None = None)
     Examples:
         >>> import dmtc
         >>> few = ["dataset.train_images=8", "dataset.val_images=2", "run.progress=off", "run.report=false"]
-        >>> run = dmtc.train(dmtc.compose(["method=supervised", "schedule=smoke", *few]), "outputs/smoke")
+        >>> run = dmtc.train(["method=supervised", "schedule=smoke", *few], "outputs/smoke")
         >>> run.networks
         ['a']
     """
-    config = settle(cfg)
+    config = settle(whole(cfg))
     components = Components(config)
     if folder is None:
         now = components.processes.broadcast(datetime.datetime.now)

@@ -1,61 +1,32 @@
 """Reads runs from their folders."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dmtc.core.command import command
+from dmtc.api.evaluating import evaluate_run
+from dmtc.api.pseudo_labels import PhasePseudoLabels
+from dmtc.api.stored_run import StoredRun
 from dmtc.core.errors import ConfigError, DataError
-from dmtc.core.types import Float32Array
-from dmtc.data import Dataset
-from dmtc.data.task import Task
 from dmtc.engine.components import Components
 from dmtc.engine.looking import LookedAt, look
+from dmtc.evaluation import Scores
 from dmtc.evaluation.disagreement import Disagreement, disagreement_of
 from dmtc.evaluation.quality import PseudoLabelQuality, hold_against_truth
+from dmtc.export import Exported, ExportOptions, export_run
 from dmtc.losses.terms import terms_of_stage
-from dmtc.models import SegmentationModel
-from dmtc.prediction import PredictsArrays
-from dmtc.pseudo import PseudoLabel, PseudoLabels, PseudoLabelStore
+from dmtc.pseudo import PseudoLabel, PseudoLabelStore
 from dmtc.report import write_run_report
+from dmtc.report.runs.phase_rows import phase_rows
+from dmtc.report.runs.run_data import RunFacts, read_run
 from dmtc.run.folder import RunFolder
-from dmtc.run.origin import load_network
 from dmtc.run.ranking import images_of
 from dmtc.schedule import Phase
-from dmtc.splits import Split
-from dmtc.tracking import read_records
+
+_OPSET = ExportOptions().opset
 
 
-class PhasePseudoLabels(Sequence[PseudoLabel]):
-    """The pseudo-labels a phase learns from, one entry per unlabelled image."""
-
-    def __init__(self, dataset: Dataset, ids: Sequence[str], labels: PseudoLabels) -> None:
-        self.dataset = dataset
-        self.ids = ids
-        self.labels = labels
-
-    @property
-    def thresholds(self) -> Float32Array:
-        """Minimum confidence at which each class is kept: float32 (C,), 0 for a class kept entirely."""
-        return self.labels.confidences
-
-    def __len__(self) -> int:
-        """Number of unlabelled images."""
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> PseudoLabel:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The image, its pseudo-label (255: not kept), its confidence, and the truth if known."""
-        return self.of(self.ids[index])
-
-    def of(self, id: str) -> PseudoLabel:
-        """Like indexing, but by the image's id."""
-        label, confidence = self.labels.read(id)
-        truth = self.dataset.mask(id) if id in self.dataset.masks else None
-        return PseudoLabel(id, self.dataset.image(id), label, confidence, truth)
-
-
-class Run(PredictsArrays):
+class Run(StoredRun):
     """A finished or stopped run. It predicts like any `PredictsArrays`, with the last weights of its networks.
 
     Args:
@@ -80,80 +51,8 @@ class Run(PredictsArrays):
     """
 
     def __init__(self, folder: RunFolder, components: Components | None = None) -> None:
-        self.folder = folder
-        if components is None:
-            components = Components.of(folder)
-        self._components = components
-        self._models: dict[tuple[str, str], SegmentationModel] = {}
+        super().__init__(folder, components)
         self._intact: set[Path] = set()
-
-    @classmethod
-    def load(cls, folder: str | Path, places: Mapping[str, Any] | None = None) -> "Run":
-        """Read a run from its folder.
-
-        Args:
-            folder: The run's folder.
-            places: Where its data is now, by dotted key, such as `{"dataset.root": "/mnt/data"}`. Data that differs
-                from what the run began with raises an error on first use.
-
-        Raises:
-            ConfigError: A key in `places` is not a place.
-            DataError: There is no such folder, or it is not a run folder.
-        """
-        run_folder = RunFolder.existing(folder)
-        return cls(run_folder, Components.of(run_folder, places=places))
-
-    @property
-    def components(self) -> Components:
-        """The run's components."""
-        return self._components
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The resolved config."""
-        return self._components.config
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """The content of results.json.
-
-        Raises:
-            DataError: The run is not finished.
-        """
-        results = self.folder.read_results()
-        if results is None:
-            raise DataError(f"the run {self.folder.path} is not finished; go on with: {self.folder.resume_command}")
-        return results
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The logged records in order: `phase`, `network`, `step`, and the values at that step."""
-        return read_records(self.folder.metrics_path)
-
-    @cached_property
-    def plan(self) -> list[Phase]:
-        """The phases in order."""
-        return self.folder.read_plan()
-
-    @property
-    def split(self) -> Split:
-        """Which images are labelled."""
-        return self._components.split
-
-    @property
-    def dataset(self) -> Dataset:
-        """The data set."""
-        return self._components.dataset
-
-    @property
-    def task(self) -> Task:
-        """Classes and colors; known even if the data set is missing."""
-        return self._components.task
-
-    @property
-    def networks(self) -> list[str]:
-        """Letters of the networks."""
-        return sorted({phase.trainee for phase in self.plan})
 
     def pseudo_labels(self, phase: str, label_ratio: float | None = None) -> PhasePseudoLabels:
         """The pseudo-labels a phase learned from.
@@ -226,30 +125,89 @@ class Run(PredictsArrays):
         """
         return look(self._components, self.folder, phase, step)
 
-    def model(self, network: str = "a", phase: str | None = None, which: str = "last") -> SegmentationModel:
-        """A trained network on the CPU in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> (B, C, H, W).
+    def evaluate(
+        self,
+        evaluation: str | Mapping[str, Any] | None = None,
+        part: str = "auto",
+        data: Sequence[str] = (),
+        checkpoint: str = "last",
+    ) -> dict[str, Scores]:
+        """Score the networks and their ensemble, as `job=evaluate` does; nothing is written.
 
         Args:
-            network: Letter of the network.
-            phase: Take the weights after this phase; by default the network's last.
-            which: "last" or "best" weights of the phase.
+            evaluation: Name of a protocol, or a mapping with such a `name` and changes, such as `{"name": "sliding",
+                "flip": True}`; by default the run's own protocol.
+            part: "val", "test" or "all" images with masks; "auto" takes the first of these that there is.
+            data: Options of another data set, such as `["dataset=folder", "dataset.root=DIR"]`.
+            checkpoint: "last" or "best" weights.
+
+        Returns:
+            `Scores` (`.miou`, `.iou`, `.overall`) by network, then of the "ensemble" if there are several networks.
 
         Raises:
-            ConfigError: There is no such network or phase.
-            WeightsError: The weights are missing, because the run stopped earlier.
+            ConfigError: There is no such protocol, part or checkpoint.
+            DataError: The part has no images, or the classes differ from the run's.
+            WeightsError: Weights are missing because the run stopped early.
         """
-        phases = [p.name for p in self.plan if p.trainee == network]
-        if not phases:
-            raise ConfigError(f"no network {network!r} in this run; it has {', '.join(self.networks)}")
-        name = phases[-1] if phase is None else phase
-        if name not in phases:
-            raise ConfigError(f"network {network} has no phase {name!r}; it has {', '.join(phases)}")
-        key = (name, which)
-        if key not in self._models:
-            model = self._components.model(network)
-            load_network(self.folder, model, name, which)
-            self._models[key] = model.eval()
-        return self._models[key]
+        machine = self.config["run"] | {"device": self._device, "progress": "off"}
+        return evaluate_run(self.folder, machine, evaluation, part, data, checkpoint)
+
+    def export(
+        self,
+        format: str = "safetensors",
+        output: str | Path | None = None,
+        *,
+        networks: str | None = None,
+        checkpoint: str = "last",
+        probabilities: bool = False,
+        size: Sequence[int] | None = None,
+        opset: int = _OPSET,
+        license: str | None = None,
+    ) -> Exported:
+        """Export networks to a file that works without the run, as `job=export` does.
+
+        Args:
+            format: "safetensors", "torch_export", "torchscript", "onnx" or another of `dmtc.export.FORMATS`.
+            output: The folder; by default `export/<format>` in the run's folder.
+            networks: Letters of the networks; None for all.
+            checkpoint: "last" or "best" weights.
+            probabilities: Also output the probability of every class.
+            size: Height and width of the images, if the file takes only one size; None for any size.
+            opset: ONNX operator set version.
+            license: License of the weights as an SPDX identifier.
+
+        Returns:
+            Its `path`, and how much it differs from the networks; `text()` is a summary.
+
+        Raises:
+            ConfigError: See `dmtc.export.export_run`.
+            WeightsError: Weights are missing because the run stopped early.
+        """
+        options = ExportOptions(
+            networks=networks,
+            checkpoint=checkpoint,
+            probabilities=probabilities,
+            size=size,
+            opset=opset,
+            license=license,
+        )
+        return export_run(self, format, None if output is None else Path(output), options)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What is known of the run's phases so far, as reports read it."""
+        return read_run(self._components, self.folder)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row per phase of the plan, done or not, for example for `pandas.DataFrame(run.table())`.
+
+        Examples:
+            >>> import dmtc
+            >>> rows = dmtc.Run.load("outputs/first").table()
+            >>> [row["phase"] for row in rows], rows[2]["teacher"], rows[2]["label_ratio"]
+            (['r0-a', 'r0-b', 'r1-a', 'r1-b'], 'r0-b', 0.5)
+        """
+        return phase_rows(self.facts)
 
     def report(self) -> Path:
         """Rewrite report.html and its files from what the run has so far; returns its path.
@@ -279,20 +237,3 @@ class Run(PredictsArrays):
         ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
         assert ratio is not None
         return named[phase], store, ratio
-
-
-def load_runs(folder: str | Path) -> list[Run]:
-    """Every finished run below a folder, such as `outputs/` or a sweep's, in the order they finished.
-
-    Raises:
-        DataError: There is no such folder, or no finished run in it.
-
-    Examples:
-        >>> import dmtc
-        >>> {run.results["dataset"] for run in dmtc.load_runs("outputs")}
-        {'synthetic'}
-    """
-    finished = sorted(Path(folder).rglob("results.json"), key=lambda path: (path.stat().st_mtime_ns, path))
-    if not finished:
-        raise DataError(f"no finished run below {folder}: no results.json is there; {command()} makes one")
-    return [Run.load(path.parent) for path in finished]

@@ -1,14 +1,15 @@
 """Description inside an exported file: how to use it, how it was made, and how good it is."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dmtc.config.methods import method_title
 from dmtc.core.version import __version__
+from dmtc.data.task import Task
 from dmtc.engine.components import Components
 from dmtc.models import SegmentationModel
 from dmtc.run.folder import RunFolder
@@ -26,6 +27,31 @@ _OF_RESULTS = (
     "commit",
     "best_is_chosen_on",
 )
+
+
+class Trained(Protocol):
+    """What an export needs of a `dmtc.Run`."""
+
+    folder: RunFolder
+
+    @property
+    def components(self) -> Components:
+        """The run's components."""
+        ...
+
+    @property
+    def networks(self) -> Sequence[str]:
+        """Letters of the networks."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """Classes and colors."""
+        ...
+
+    def model(self, network: str = "a", phase: str | None = None, which: str = "last") -> SegmentationModel:
+        """A trained network."""
+        ...
 
 
 def describe(

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmtc.api.runs import Run
 from dmtc.core.errors import ConfigError
 from dmtc.core.files import write_atomically, write_json
 from dmtc.core.version import __version__
 from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.export.agreement import Agreement, compare
 from dmtc.export.card import model_card
-from dmtc.export.description import architecture, describe
+from dmtc.export.description import Trained, architecture, describe
 from dmtc.export.export_folder import RECORD, ExportFolder
 from dmtc.export.formats import FORMATS, FileFormat
 from dmtc.export.formats.base import Size, missing_packages, require
@@ -100,7 +99,7 @@ class Exported:
         return "\n".join(lines)
 
 
-def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str | None = None) -> Segmenter:
+def segmenter_of(run: Trained, networks: str | None, checkpoint: str, license: str | None = None) -> Segmenter:
     """Networks of a run without their training-only parts, with their description.
 
     Args:
@@ -128,7 +127,7 @@ def segmenter_of(run: Run, networks: str | None, checkpoint: str, license: str |
 
 
 def export_run(
-    run: Run,
+    run: Trained,
     format: str | None,
     output: Path | None,
     options: ExportOptions,

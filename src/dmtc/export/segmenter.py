@@ -47,12 +47,17 @@ class Segmenter(PredictsArrays):
     def __init__(self, models: Mapping[str, SegmentationModel], description: Mapping[str, Any]) -> None:
         self.description = dict(description)
         self._models = {letter: model.eval() for letter, model in models.items()}
-        self.task = Task.from_json(self.description["task"])
+        self._task = Task.from_json(self.description["task"])
 
     @property
     def networks(self) -> Sequence[str]:
         """Letters of the networks."""
         return list(self._models)
+
+    @property
+    def task(self) -> Task:
+        """Classes, colors, and how image files are read."""
+        return self._task
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -3,18 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmtc.core.errors import DataError
 from dmtc.core.types import Float32Array, UInt8Array
-from dmtc.evaluation import Evaluation
+from dmtc.data.task import Task
+from dmtc.evaluation import Evaluation, Predictor, shown_at
 from dmtc.evaluation import ensemble as mean_of
 from dmtc.evaluation.protocols import Original
 from dmtc.evaluation.sliding import Sliding
+from dmtc.prediction.inputs import AnImage, Images, as_rgb, sorted_out
 
 T = TypeVar("T")
 
@@ -45,6 +47,11 @@ class PredictsArrays(ABC):
     def networks(self) -> Sequence[str]:
         """Letters of the networks."""
 
+    @property
+    @abstractmethod
+    def task(self) -> Task:
+        """Classes, colors, and how image files are read."""
+
     @abstractmethod
     def model(self, network: str = "a") -> nn.Module:
         """A network in evaluation mode: uint8 (B, 3, H, W) or float in [0, 1] -> logits (B, C, H, W).
@@ -58,7 +65,7 @@ class PredictsArrays(ABC):
 
     def predict(
         self,
-        images: UInt8Array | Sequence[UInt8Array],
+        images: Images,
         ensemble: str | None = None,
         *,
         flip: bool = False,
@@ -68,18 +75,20 @@ class PredictsArrays(ABC):
         """Predict the class of every pixel.
 
         Args:
-            images: One uint8 (H, W, 3) RGB image, an array (N, H, W, 3), or a list of images of any sizes.
+            images: One image: the path of a file, a PIL image, or an RGB or gray array or tensor, (H, W, 3), (3, H, W)
+                or (H, W), as uint8 or as float in [0, 1]. Or a batch, (N, H, W, 3) or (N, 3, H, W), or a list of
+                images of any sizes. Files are read and resized as in training, like `job=predict` does.
             ensemble: Letters of the networks whose probabilities are averaged; by default all.
             flip: Average probabilities with those of the mirror image.
             scales: Average probabilities over the image resized by these factors.
             window: Height and width of overlapping windows over the image; None predicts the whole image at once.
 
         Returns:
-            uint8 (H, W) for one image, (N, H, W) for an array, a list for a list.
+            uint8 (H, W) for one image, (N, H, W) for a batch, a list for a list.
 
         Raises:
             ConfigError: There is no such network, or an option is out of range.
-            DataError: Not uint8, or not three channels.
+            DataError: A file cannot be read; or a shape, type or value is none of an image.
             WeightsError: Weights are missing because the run stopped early.
         """
 
@@ -87,11 +96,11 @@ class PredictsArrays(ABC):
             return logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
 
         masks = self._each(images, label, ensemble, views_evaluation(flip, scales, window))
-        return np.stack(masks) if isinstance(masks, list) and isinstance(images, np.ndarray) else masks
+        return np.stack(masks) if isinstance(masks, list) and masks and not isinstance(images, list | tuple) else masks
 
     def prediction(
         self,
-        images: UInt8Array | Sequence[UInt8Array],
+        images: Images,
         ensemble: str | None = None,
         *,
         flip: bool = False,
@@ -107,7 +116,7 @@ class PredictsArrays(ABC):
 
     def _each(
         self,
-        images: UInt8Array | Sequence[UInt8Array],
+        images: Images,
         read: Callable[[Tensor], T],
         letters: str | None,
         evaluation: Evaluation,
@@ -115,16 +124,22 @@ class PredictsArrays(ABC):
         models = [self.model(network) for network in (letters or self.networks)]
         predict, device = mean_of([evaluation.of_pictures(model) for model in models]), device_of(models[0])
 
-        def one(image: UInt8Array) -> T:
-            image = np.asarray(image)
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise DataError(f"predict takes uint8 (H, W, 3) RGB images, but got {image.dtype} {image.shape}")
-            # A copy, as torch takes no negative strides or read-only arrays.
-            batch = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device)
-            with torch.inference_mode():
-                return read(predict(batch))
+        of_file = resizing(predict, 1 / self.task.reduction)
+        given = sorted_out(images)
 
-        return one(images) if isinstance(images, np.ndarray) and images.ndim == 3 else [one(image) for image in images]
+        def one(image: AnImage) -> T:
+            batch = torch.from_numpy(as_rgb(image, self.task.reader)).permute(2, 0, 1)[None].to(device)
+            with torch.inference_mode():
+                return read((of_file if isinstance(image, str | Path) else predict)(batch))
+
+        return one(given.images[0]) if given.form == "one" else [one(image) for image in given.images]
+
+
+def resizing(predict: Predictor, factor: float) -> Predictor:
+    """A predictor that is shown images resized by a factor; its logits have the size of the image."""
+    if factor == 1:
+        return predict
+    return shown_at(predict, lambda height, width: (max(1, round(factor * height)), max(1, round(factor * width))))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -17,10 +17,11 @@ from dmtc.data import Dataset
 from dmtc.engine.components import Components
 from dmtc.engine.inputs import refuse_among_inputs
 from dmtc.engine.networks import Networks
-from dmtc.evaluation import Predictor, build_evaluation, ensemble, shown_at
+from dmtc.evaluation import Predictor, build_evaluation, ensemble
 from dmtc.machine.failures import explained
 from dmtc.machine.settings import pick_workers
 from dmtc.models.weights.files import sha256_of
+from dmtc.prediction.arrays import resizing
 from dmtc.prediction.outputs import Outputs
 from dmtc.prediction.predicting import FilePredictor, Predicted
 from dmtc.prediction.sources import find_sources
@@ -107,7 +108,7 @@ def predict_run(
     for letter in letters:
         network = networks.after(last[letter], options.checkpoint)
         predictor = evaluation.of_pictures(networks.predictor(network))
-        predictors.append(_resizing(predictor, resize))
+        predictors.append(resizing(predictor, resize))
     settings = {
         "run": str(folder.path),
         "weights": {letter: sha256_of(path) for letter, path in weights.items()},
@@ -170,12 +171,6 @@ def predict_run(
 
     components.processes.broadcast(finish)
     return done
-
-
-def _resizing(predict: Predictor, factor: float) -> Predictor:
-    if factor == 1:
-        return predict
-    return shown_at(predict, lambda height, width: (max(1, round(factor * height)), max(1, round(factor * width))))
 
 
 def _earlier_record(outputs: Outputs) -> dict[str, Any]:

@@ -3,22 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dmtc.api.evaluating import checked, protocol_of, require_checkpoint, score_parts, with_metric_options
 from dmtc.api.scored_data import ScoredData, data_to_score
 from dmtc.cli.jobs.common import given_only, run_of
 from dmtc.cli.jobs.registry import JOBS
-from dmtc.config.compose import compose
-from dmtc.config.folder import config_folder
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError
 from dmtc.core.files import write_json
-from dmtc.engine.checks import settle
-from dmtc.engine.context import RunContext
-from dmtc.engine.scoring import score_last
-from dmtc.evaluation import PROTOCOLS, Absent, Scores, build_evaluation, title_of
+from dmtc.evaluation import Absent, Scores, title_of
 from dmtc.machine.environment import describe_environment
 from dmtc.report import confusion_of, metrics_table, protocols_table, scores_table
 from dmtc.run.folder import RunFolder
-from dmtc.tracking.progress import Progress
 
 
 @JOBS.register("evaluate")
@@ -36,8 +31,7 @@ def evaluate_job(
     given: Sequence[str] = (),
 ) -> float:
     """Score the networks of a run and their ensemble with one or more protocols, on its own or other data."""
-    if checkpoint not in ("last", "best"):
-        raise ConfigError(f"job.checkpoint should be last or best, but is {checkpoint!r}")
+    require_checkpoint(checkpoint, "job.checkpoint")
     if parts is not None and (part != "auto" or not parts):
         raise ConfigError(f"job.parts={parts}: name one part or more, in place of job.part={part}")
     folder = RunFolder.existing(run_of(config, "evaluate"))
@@ -47,27 +41,14 @@ def evaluate_job(
     further = given_only(metrics=metrics)
     if protocols:
         entries = [protocols] if isinstance(protocols, str) else protocols
-        specs = dict(_protocol(entry, changes) for entry in entries)
+        specs = dict(protocol_of(entry, changes, "job.protocols") for entry in entries)
     else:
         one = config.get("evaluation") or components.config["evaluation"]
         specs = {title_of(one["name"], changes): one | changes}
-    specs = {title: _with_options(spec | further) for title, spec in specs.items()}
-    evaluations = {title: build_evaluation(spec, title) for title, spec in specs.items()}
-    for evaluation in evaluations.values():
-        evaluation.check_metrics(components.task.classes)
+    specs = {title: with_metric_options(spec | further) for title, spec in specs.items()}
+    evaluations = {title: checked(spec, title, components.task) for title, spec in specs.items()}
 
-    progress = Progress([], components.run.progress)
-    context = RunContext(components, folder, progress)
-    try:
-        scores = {
-            of_part.part: {
-                title: score_last(context, of, checkpoint, f"scoring {title}", of_part.ids)
-                for title, of in evaluations.items()
-            }
-            for of_part in data
-        }
-    finally:
-        progress.close()
+    scores = score_parts(data, folder, evaluations, checkpoint)
     if data[0].place is not None or data[0].part != "val" or len(data) > 1:
         print(*(of_part.text() for of_part in data), sep="\n", end="\n\n")
     _print_scores(scores, components.dataset.classes)
@@ -118,27 +99,3 @@ def _record(
             for title, of in scores.items()
         },
     }
-
-
-def _with_options(spec: dict[str, Any]) -> dict[str, Any]:
-    """A specification with the options of metrics, which an older run lacks."""
-    if "metric_options" in spec:
-        return spec
-    return spec | {"metric_options": settle(compose([]))["evaluation"]["metric_options"]}
-
-
-def _protocol(entry: str | dict[str, Any], changes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Title and full specification of an entry in `job.protocols`.
-
-    Args:
-        entry: A name in conf/evaluation, or a mapping with such a `name` and changes to its file.
-        changes: Changes to every entry; those in the entry itself win.
-    """
-    differing = changes | ({"name": entry} if isinstance(entry, str) else entry)
-    name = differing.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"job.protocols: {entry!r} should be a name, or a mapping with name: and what to change")
-    # A user-registered protocol has no file; the settings that all protocols share come from the default.
-    has_file = (config_folder() / "evaluation" / f"{name}.yaml").is_file() or name not in PROTOCOLS.names()
-    settings = settle(compose([f"evaluation={name}"] if has_file else []))["evaluation"]
-    return title_of(name, differing), settings | {"name": name} | differing

@@ -23,6 +23,7 @@ from dmtc.report.report_folder import FIGURES, PAGE, PICTURES, ReportFolder
 from dmtc.report.results import mean_test
 from dmtc.report.runs import run_charts
 from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
+from dmtc.report.runs.phase_rows import phase_rows
 from dmtc.report.runs.run_data import RunFacts, Stage, read_run
 from dmtc.report.runs.step_charts import step_charts
 from dmtc.report.runs.step_views import StepRow, step_rows
@@ -257,22 +258,7 @@ def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
         "minutes",
         "peak GB",
     ]
-    rows = []
-    for phase in facts.plan:
-        record = facts.records.get(phase.name)
-        ratio = "" if phase.label_ratio is None else f"{phase.label_ratio:.0%}"
-        done = [""] * (5 + len(metrics))
-        if record:
-            peak = record.peak_memory_bytes
-            done = [
-                f"{100 * record.miou_last:.1f}",
-                f"{100 * record.miou_best:.1f}",
-                *(f"{100 * record.metrics_last[name]:.1f}" for name in metrics),
-                f"{record.train_images_per_s:.1f}",
-                f"{record.seconds / 60:.1f}",
-                f"{peak / 2**30:.1f}" if peak else "",
-            ]
-        rows.append([phase.name, phase.taught_by or "", ratio, str(phase.steps), *done])
+    rows = [_phase_cells(row, metrics) for row in phase_rows(facts)]
     return header, rows
 
 
@@ -282,6 +268,20 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     best = "best: mIoU of the weights with the highest {} on the validation images (run.monitor)"
     notes = [f"{name}: {note}" for name, note in results.get("metric_notes", {}).items()]
     return [*([] if metric == "miou" else [best.format(metric)]), *notes]
+
+
+def _phase_cells(row: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    ratio = "" if row["label_ratio"] is None else f"{row['label_ratio']:.0%}"
+    done = [""] * (5 + len(metrics))
+    if row["seconds"] is not None:
+        peak = row["peak_memory_bytes"]
+        done = [
+            *(f"{100 * row[key]:.1f}" for key in ("miou", "miou_best", *metrics)),
+            f"{row['images_per_s']:.1f}",
+            f"{row['seconds'] / 60:.1f}",
+            f"{peak / 2**30:.1f}" if peak else "",
+        ]
+    return [row["phase"], row["teacher"] or "", ratio, str(row["steps"]), *done]
 
 
 def _made(facts: RunFacts) -> str:
