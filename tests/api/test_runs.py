@@ -228,7 +228,7 @@ def test_model_and_predict(finished):
     assert finished.predict(np.stack([image, image])).shape == (2, 20, 28)
     assert [m.shape for m in finished.predict([image, image[:10]])] == [(20, 28), (10, 28)]
     np.testing.assert_array_equal(finished.predict(image, ensemble="a"), logits[0].argmax(0).numpy())
-    with pytest.raises(DataError, match=r"uint8 \(H, W, 3\)"):
+    with pytest.raises(DataError, match=r"uint8 or float in \[0, 1\]"):
         finished.predict(image.astype(np.float32))
     with pytest.raises(ConfigError, match="no network 'c' in this run; it has a, b"):
         finished.model("c")

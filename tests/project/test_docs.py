@@ -43,8 +43,9 @@ def test_every_option_in_the_table_of_options_composes():
 def test_python_examples(page, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = (ROOT / page).read_text("utf-8").split("```python\nimport dmtc\n")[1].split("```")[0]
-    compose = dmtc.compose
+    compose, train = dmtc.compose, dmtc.train
     monkeypatch.setattr(dmtc, "compose", lambda overrides: compose([*small, *overrides]), raising=False)
+    monkeypatch.setattr(dmtc, "train", lambda overrides: train([*small, *overrides]), raising=False)
     names: dict = {"dmtc": dmtc}
     exec(code, names)
     assert names["mask"].shape == (48, 48)

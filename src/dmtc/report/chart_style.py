@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # imported late at run time, as matplotlib is slow to import
@@ -117,14 +118,21 @@ def sheet(charts: Sequence[Chart], columns: int = 1) -> dict[str, bytes]:
     """Charts side by side on white, as file contents by suffix (.png and .svg); empty without charts."""
     if not charts:
         return {}
+    figure = drawn(charts, columns)
     with _styled():
-        from matplotlib.figure import Figure
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png", dpi=160)
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return {".png": png.getvalue(), ".svg": svg.getvalue()}
 
+
+def drawn(charts: Sequence[Chart], columns: int = 1) -> "Figure":
+    """Charts side by side on white, at least one."""
+    with _styled():
         columns = min(columns, len(charts))
         rows = -(-len(charts) // columns)
         height = max(chart.height for chart in charts) + 22
-        size = (columns * charts[0].width / 72, rows * height / 72)
-        figure = Figure(figsize=size, facecolor="white", layout="constrained")
+        figure = new_figure(columns * charts[0].width / 72, rows * height / 72)
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, chart in zip(grid, charts, strict=False):
             chart.draw(axes)
@@ -132,10 +140,33 @@ def sheet(charts: Sequence[Chart], columns: int = 1) -> dict[str, bytes]:
         for axes in grid[len(charts) :]:
             axes.set_axis_off()
         fix_layout(figure)
-        png, svg = io.BytesIO(), io.BytesIO()
-        figure.savefig(png, format="png", dpi=160)
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return {".png": png.getvalue(), ".svg": svg.getvalue()}
+    return figure
+
+
+def png_of(figure: "Figure") -> bytes:
+    """A figure as a PNG of the size that a notebook shows."""
+    out = io.BytesIO()
+    with _styled():
+        figure.savefig(out, format="png", dpi=80)
+    return out.getvalue()
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty white figure, in inches; a notebook shows it as the result of a cell."""
+    return _shown_figure()(figsize=(width, height), facecolor="white", layout="constrained")
+
+
+@cache
+def _shown_figure() -> "type[Figure]":
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that needs no pyplot to be shown in a notebook."""
+
+        def _repr_png_(self) -> bytes:
+            return png_of(self)
+
+    return ShownFigure
 
 
 def fix_layout(figure: "Figure") -> None:

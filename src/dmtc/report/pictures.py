@@ -3,13 +3,17 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dmtc.core.types import IGNORE_INDEX, UInt8Array
 from dmtc.data import Dataset
-from dmtc.report.chart_style import AS_WRITTEN, fix_layout
+from dmtc.report.chart_style import AS_WRITTEN, fix_layout, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +53,38 @@ def panels_of(
 
 def draw_panels(panels: Sequence[Panel], dataset: Dataset) -> bytes:
     """Panels side by side, with a legend of the classes, as a PNG."""
+    import matplotlib as mpl
+
+    figure = panel_figure([panels], dataset)
+    with mpl.rc_context(AS_WRITTEN):
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=80)
+        return content.getvalue()
+
+
+def panel_figure(rows: Sequence[Sequence[Panel]], dataset: Dataset) -> "Figure":
+    """Rows of panels, with a legend of the classes."""
     # Imported late, as matplotlib is slow to import.
     import matplotlib as mpl
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     with mpl.rc_context(AS_WRITTEN):
-        height, width = panels[0].picture.shape[:2]
-        figure = Figure(figsize=(3 * len(panels), 3 * height / width + 0.8), layout="constrained")
-        for axis, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
-            axis.imshow(panel.picture, interpolation="nearest")
-            axis.set_title(panel.title, fontsize=11)
-            axis.axis("off")
+        heights = [3 * row[0].picture.shape[0] / row[0].picture.shape[1] for row in rows]
+        columns = max(map(len, rows))
+        figure = new_figure(3 * columns, sum(heights) + 0.35 * len(rows) + 0.45)
+        grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+        for row, line in zip(rows, grid, strict=True):
+            for axis, panel in zip(line, row, strict=False):
+                axis.imshow(panel.picture, interpolation="nearest")
+                axis.set_title(panel.title, fontsize=11)
+            for axis in line:
+                axis.axis("off")
         legend = [
             Patch(color=color / 255, label=name) for name, color in zip(dataset.classes, dataset.palette, strict=True)
         ]
         figure.legend(handles=legend, loc="outside lower center", ncols=min(len(legend), 11), fontsize=9, frameon=False)
         fix_layout(figure)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=80)
-        return content.getvalue()
+    return figure
 
 
 def legend_of(dataset: Dataset) -> list[tuple[str, tuple[int, int, int]]]:

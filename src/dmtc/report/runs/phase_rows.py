@@ -1,5 +1,6 @@
 """The phases of a run as plain rows, for tables and for data frames."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.report.runs.run_data import RunFacts
@@ -33,3 +34,36 @@ def phase_rows(facts: RunFacts) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def phase_table(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
+    """The rows as text, with a header; scores in percent."""
+    metrics = facts.config["evaluation"]["metrics"]
+    header = [
+        "phase",
+        "teacher",
+        "label ratio",
+        "steps",
+        "mIoU",
+        "best",
+        *metrics,
+        "images/s",
+        "minutes",
+        "peak GB",
+    ]
+    rows = [_phase_cells(row, metrics) for row in phase_rows(facts)]
+    return header, rows
+
+
+def _phase_cells(row: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    ratio = "" if row["label_ratio"] is None else f"{row['label_ratio']:.0%}"
+    done = [""] * (5 + len(metrics))
+    if row["seconds"] is not None:
+        peak = row["peak_memory_bytes"]
+        done = [
+            *(f"{100 * row[key]:.1f}" for key in ("miou", "miou_best", *metrics)),
+            f"{row['images_per_s']:.1f}",
+            f"{row['seconds'] / 60:.1f}",
+            f"{peak / 2**30:.1f}" if peak else "",
+        ]
+    return [row["phase"], row["teacher"] or "", ratio, str(row["steps"]), *done]

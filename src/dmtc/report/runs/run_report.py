@@ -23,7 +23,7 @@ from dmtc.report.report_folder import FIGURES, PAGE, PICTURES, ReportFolder
 from dmtc.report.results import mean_test
 from dmtc.report.runs import run_charts
 from dmtc.report.runs.images import ImageRow, draw_rows, image_rows
-from dmtc.report.runs.phase_rows import phase_rows
+from dmtc.report.runs.phase_rows import phase_table
 from dmtc.report.runs.run_data import RunFacts, Stage, read_run
 from dmtc.report.runs.step_charts import step_charts
 from dmtc.report.runs.step_views import StepRow, step_rows
@@ -125,7 +125,7 @@ def _other(components: Components, folder: RunFolder, own: Components) -> tuple[
 
 def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[Chart]]:
     """Charts by file name."""
-    whose, before, after = _classes_of(facts, scores)
+    whose, before, after = classes_of(facts, scores)
     score = run_charts.score_chart(facts, scores)
     return {
         "miou": [score] if score else [],
@@ -140,7 +140,9 @@ def _figures(facts: RunFacts, scores: dict[str, StageScores]) -> dict[str, list[
     }
 
 
-def _classes_of(facts: RunFacts, scores: dict[str, StageScores]) -> tuple[str, list[float | None], list[float | None]]:
+def classes_of(
+    facts: RunFacts, scores: Mapping[str, StageScores]
+) -> tuple[str, list[float | None], list[float | None]]:
     """The predictor whose class IoUs are shown, and these at the start and now."""
     first, last = facts.stages[0], facts.stages[-1]
     if len(facts.networks) > 1 and first.key in scores and last.key in scores:
@@ -179,7 +181,7 @@ def _content(
         "of_step": [(row, _sources(row.panels)) for row in of_step],
         "legend": legend_of(components.dataset) if rows or of_step else [],
         "parts": _parts(results or {}),
-        "phases": _phases(facts),
+        "phases": phase_table(facts),
         "notes": _notes(results or {}),
         "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         "made": _made(facts),
@@ -244,44 +246,12 @@ def _parts(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | No
     return (header, shown) if rows else None
 
 
-def _phases(facts: RunFacts) -> tuple[list[str], list[list[str]]]:
-    metrics = facts.config["evaluation"]["metrics"]
-    header = [
-        "phase",
-        "teacher",
-        "label ratio",
-        "steps",
-        "mIoU",
-        "best",
-        *metrics,
-        "images/s",
-        "minutes",
-        "peak GB",
-    ]
-    rows = [_phase_cells(row, metrics) for row in phase_rows(facts)]
-    return header, rows
-
-
 def _notes(results: Mapping[str, Any]) -> list[str]:
     """What is to be said about the columns of the phases."""
     metric = results.get("monitor", {}).get("metric", "miou")
     best = "best: mIoU of the weights with the highest {} on the validation images (run.monitor)"
     notes = [f"{name}: {note}" for name, note in results.get("metric_notes", {}).items()]
     return [*([] if metric == "miou" else [best.format(metric)]), *notes]
-
-
-def _phase_cells(row: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
-    ratio = "" if row["label_ratio"] is None else f"{row['label_ratio']:.0%}"
-    done = [""] * (5 + len(metrics))
-    if row["seconds"] is not None:
-        peak = row["peak_memory_bytes"]
-        done = [
-            *(f"{100 * row[key]:.1f}" for key in ("miou", "miou_best", *metrics)),
-            f"{row['images_per_s']:.1f}",
-            f"{row['seconds'] / 60:.1f}",
-            f"{peak / 2**30:.1f}" if peak else "",
-        ]
-    return [row["phase"], row["teacher"] or "", ratio, str(row["steps"]), *done]
 
 
 def _made(facts: RunFacts) -> str:

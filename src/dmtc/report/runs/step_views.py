@@ -72,13 +72,14 @@ def _panels(seen: LookedAt, row: int, view: int, palette: UInt8Array) -> list[Pa
     return [
         *panels,
         Panel("label", palette[seen.label[view, row]]),
-        Panel("confidence: dark is unsure", _gray(seen.confidence[view, row]), is_photo=True),
+        Panel("confidence: dark is unsure", gray(seen.confidence[view, row]), is_photo=True),
         Panel(f"selected: {(weight > 0).mean():.0%}", _lit(mixed, weight), is_photo=True),
         Panel("student's prediction", palette[seen.prediction[view, row]]),
     ]
 
 
-def _gray(share: Float32Array) -> UInt8Array:
+def gray(share: Float32Array) -> UInt8Array:
+    """Shares in [0, 1], (H, W), as uint8 (H, W, 3): 0 is black."""
     return np.repeat((255 * share[..., None]).astype(np.uint8), 3, axis=2)
 
 
