@@ -44,6 +44,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("run_dir", "evaluation", "dataset", "run.image_cache", "run.test", *_NETWORKS),
     "predict": ("run_dir", "evaluation", *_NETWORKS),
     "label": ("run_dir", "evaluation", *_NETWORKS),
+    "next": ("run_dir", "evaluation", *DATA_PLACES, "run.image_cache", *_NETWORKS),
     "export": ("run_dir",),
     "report": ("run_dir", *DATA_PLACES, "run.test", "run.pictures", "run.image_cache", *_NETWORKS),
 }

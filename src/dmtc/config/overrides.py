@@ -40,7 +40,7 @@ PATHS = (
 NAMES = ("tag", "dataset.classes", "job.license", "job.push", "logger.wandb.project", "logger.wandb.group")
 """Options whose value is free text, or a list of it: quoted like `PATHS`, but without `~` and interpolations."""
 
-SHORT = ("runs", "input", "output", "format")
+SHORT = ("runs", "input", "output", "format", "count")
 """Job options that can be typed without `job.`."""
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)

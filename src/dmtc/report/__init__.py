@@ -7,6 +7,7 @@ from dmtc.report.results import confusion_of, gather_results, gather_test
 from dmtc.report.runs import write_run_report
 from dmtc.report.sweeps import write_sweep_report
 from dmtc.report.tables import metrics_table, plan_table, protocols_table, results_table, scores_table
+from dmtc.report.worth_labelling_page import write_next
 
 __all__ = [
     "confusion_of",
@@ -20,6 +21,7 @@ __all__ = [
     "results_table",
     "scores_table",
     "step_lines",
+    "write_next",
     "write_run_report",
     "write_sweep_report",
 ]
