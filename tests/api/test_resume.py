@@ -260,7 +260,7 @@ def test_a_collapsing_round_is_told(short, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dmtc.engine.scoring, "evaluate", worse)
     run = dmtc.train(dmtc.compose(short), tmp_path / "run")
     assert len(run.results["warnings"]) == 2
-    assert run.results["warnings"][0].startswith("r1-a: mIoU fell from 0.600 to 0.300")
+    assert run.results["warnings"][0].startswith("r1-a: mIoU fell from 60.0 to 30.0")
     assert "WARNING: r1-a: mIoU fell" in capsys.readouterr().err
     assert run.results["phases"][2]["warnings"] == run.results["warnings"][:1]
 

@@ -165,7 +165,7 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
         (["job=report", "run={run}", "job.over=[seed]"], "only with runs=DIR"),
         (["job=report", "runs={run}", "job.beside=[x]"], "only with run=RUN_DIR"),
         (["job=report", "runs={run}", "run.device=cpu"], "run.device is read by job=report only with run=RUN_DIR"),
-        (["run={run}"], "run is not read by job=train, but by job=evaluate, predict, label, export and report"),
+        (["run={run}"], "run is not read by job=train, but by job=evaluate, predict, label, next, export and report"),
         (["job=plan", "run={run}"], "run is not read by job=plan"),
         (["job=predict", "resume={run}"], "job=predict has no such folder"),
         (

@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from dmtc.api.continuing import other_device, require_same_run
 from dmtc.api.runs import Run
 from dmtc.config.completing import whole
-from dmtc.config.methods import method_title
 from dmtc.core.command import command
 from dmtc.core.errors import DataError
 from dmtc.core.ownership import require_folder
@@ -29,7 +28,7 @@ from dmtc.machine.allocator import keep_freed_memory
 from dmtc.machine.environment import describe_environment
 from dmtc.machine.failures import explained
 from dmtc.machine.interruption import Interruption
-from dmtc.report import confusion_picture, gather_results, gather_test, results_table, write_run_report
+from dmtc.report import confusion_picture, gather_results, gather_test, opening_lines, results_table, write_run_report
 from dmtc.report.panels import Panels
 from dmtc.run import beginning as run_beginning
 from dmtc.run.folder import RunFolder
@@ -168,9 +167,8 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             before = processes.broadcast(prepare)
             progress = Progress(plan, components.run.progress, silent=not processes.is_first)
             at_the_end.callback(progress.close)
-            steps = sum(phase.steps for phase in plan)
-            title = f"{method_title(components.config)} on {components.dataset.name}: {len(plan)} phases, {steps} steps"
-            for line in [title, *before, *choices, *weights_lines(weights), *([forecast] if forecast else [])]:
+            opening = opening_lines(components, folder.path, environment)
+            for line in [*opening, *before, *choices, *weights_lines(weights), *([forecast] if forecast else [])]:
                 progress.say(line)
             metrics = _metrics(components, folder, progress, environment)
         try:

@@ -32,6 +32,6 @@ def fallen_score(miou: float, before: float | None) -> list[str]:
     if before is None or math.isnan(before) or miou >= _FAR_BELOW * before:
         return []
     return [
-        f"mIoU fell from {before:.3f} to {miou:.3f} in this round; check the loss terms used in the rounds, and "
-        "label_ratios and learning_rate of schedule.rounds"
+        f"mIoU fell from {100 * before:.1f} to {100 * miou:.1f} in this round; check the loss terms used in the rounds,"
+        " and label_ratios and learning_rate of schedule.rounds"
     ]

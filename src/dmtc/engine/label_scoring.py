@@ -106,8 +106,8 @@ def scored_line(phase: Phase, step: int, values: Mapping[str, float]) -> str:
         return [f"{values[name]:.1%} {text}"] if name in values else []
 
     networks = [
-        f"{which} {values[f'{which}_miou']:.3f}" for which in ("average", "student") if f"{which}_miou" in values
+        f"{which} {100 * values[f'{which}_miou']:.1f}" for which in ("average", "student") if f"{which}_miou" in values
     ]
-    miou = f"mIoU {', '.join(networks)}" if networks else f"mIoU {values['miou']:.3f}"
+    miou = f"mIoU {', '.join(networks)}" if networks else f"mIoU {100 * values['miou']:.1f}"
     labels = ", ".join([*share("pseudo_coverage", "kept"), *share("pseudo_accuracy", "of them right")])
     return f"{phase.name} after {step} steps: {miou}{f'; labels: {labels}' if labels else ''}"

@@ -223,9 +223,9 @@ def _phase_line(record: PhaseRecord) -> str:
     pseudo = record.pseudo
     taught = ""
     if pseudo:
-        quality = "" if pseudo.miou is None else f", mIoU {pseudo.miou:.3f}"
+        quality = "" if pseudo.miou is None else f", mIoU {100 * pseudo.miou:.1f}"
         taught = f", taught by {record.label_from or record.teacher} ({pseudo.coverage:.0%} of pixels{quality})"
     elif record.teacher:
         taught = f", taught by {record.teacher}"
     dropped = f" ({len(record.dropped_steps)} dropped)" if record.dropped_steps else ""
-    return f"{record.name}: mIoU {record.miou_last:.3f} after {record.steps} steps{dropped}{taught}"
+    return f"{record.name}: mIoU {100 * record.miou_last:.1f} after {record.steps} steps{dropped}{taught}"

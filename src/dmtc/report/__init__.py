@@ -3,6 +3,7 @@
 from dmtc.report.confusion import confusion_picture
 from dmtc.report.costs import cost_page
 from dmtc.report.in_step import step_lines
+from dmtc.report.opening import opening_lines
 from dmtc.report.results import confusion_of, gather_results, gather_test
 from dmtc.report.runs import write_run_report
 from dmtc.report.sweeps import write_sweep_report
@@ -16,6 +17,7 @@ __all__ = [
     "gather_results",
     "gather_test",
     "metrics_table",
+    "opening_lines",
     "plan_table",
     "protocols_table",
     "results_table",
