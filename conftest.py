@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-_OF_RUNS = ("launch.py", "runs.py", "segmenter.py")
+_OF_RUNS = ("finding.py", "launch.py", "plotting.py", "pseudo_labels.py", "runs.py", "segmenter.py", "stored_run.py")
 
 
 @pytest.fixture(scope="session")

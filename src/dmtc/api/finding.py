@@ -41,9 +41,9 @@ def table(folder: str | Path) -> list[dict[str, Any]]:
 
     Examples:
         >>> import dmtc
-        >>> row = dmtc.table("outputs")[0]
+        >>> row = dmtc.table("outputs/first")[0]
         >>> row["state"], row["method"], row["ratio"], row["seed"]
-        ('finished', 'dmtc', '1/8', 0)
+        ('finished', 'dmtc', '1/4', 0)
     """
     rows = []
     for record in read_runs(Path(folder)):
