@@ -138,10 +138,7 @@ class InputFiles:
         if len(found) > 1 and part is not None:
             found = [path for path in found if self.part(path) == part] or found
         if not found:
-            raise DataError(
-                f"there is no image {'/'.join(parts)!a} in {self.pool}"
-                + ("" if self._has_own_pool else "; job.images=DIR names the folder that holds the images")
-            )
+            raise self._nowhere(f"{'/'.join(parts)!a}")
         if len(found) > 1:
             raise DataError(f"the image {parts[-1]!a} may be any of {few([self.shown(path) for path in found])}")
         return found[0]
@@ -175,13 +172,14 @@ class InputFiles:
             if len(found) > 1:
                 found = [one for one in found if more(one)] or found
         if not found:
-            raise DataError(
-                f"there is no image of the name {path.stem!a} in {self.pool}"
-                + ("" if self._has_own_pool else "; job.images=DIR names the folder that holds the images")
-            )
+            raise self._nowhere(f"of the name {path.stem!a}")
         if len(found) > 1:
             raise DataError(f"its image may be any of {few([self.shown(one) for one in found])}")
         return found[0]
+
+    def _nowhere(self, which: str) -> DataError:
+        hint = "" if self._has_own_pool else "; job.images=DIR names the folder that holds the images"
+        return DataError(f"there is no image {which} in {self.pool}{hint}")
 
     def leave_out(self, masks: Collection[Path]) -> None:
         """Take pictures that are masks from the images."""
