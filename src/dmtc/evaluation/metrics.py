@@ -6,6 +6,7 @@ results.json, tables and reports.
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class MetricValue:
     note: str = field(default="", repr=False)
 
 
-class ImageMetric:
+class ImageMetric(ABC):
     """A metric that needs more than the confusion counts; it is made anew for every pass over the images.
 
     Its sums are added up over the processes that share the images. Sums of integers make the value independent of
@@ -63,6 +64,7 @@ class ImageMetric:
         MetricValue(overall=0.5, per_class=None)
     """
 
+    @abstractmethod
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add images.
 
@@ -70,15 +72,17 @@ class ImageMetric:
             prediction: int64 (B, H, W) on any device, below C.
             truth: int64 (B, H, W), below C or `IGNORE_INDEX`.
         """
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def state(self) -> Tensor:
         """The sums so far, on the CPU, always of the same shape and dtype."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def value(self, state: Tensor) -> MetricValue:
         """The value for the sum of the states of all processes."""
-        raise NotImplementedError
+        ...
 
 
 _ALWAYS = ("miou", "iou")

@@ -48,6 +48,27 @@ class ClassList:
     source: str = ""
 
 
+def agreed(lists: Iterable[ClassList]) -> ClassList | None:
+    """The first of several lists; None if there is none.
+
+    Raises:
+        DataError: Another one has other names, colors or values.
+    """
+    first, *others = [*lists] or [None]
+    for other in others:
+        if first is not None and other is not None and _told(other) != _told(first):
+            raise DataError(
+                f"{other.source} has other classes than {first.source}: {', '.join(other.names or ())} and"
+                f" {', '.join(first.names or ())}, or other colors or values of them; make them equal, or name all"
+                " classes in classes.yaml"
+            )
+    return first
+
+
+def _told(one: ClassList) -> tuple[Any, ...]:
+    return one.names, one.colors, one.values
+
+
 def find_class_list(folders: Iterable[Path]) -> Path | None:
     """The first class file in some folders, or None."""
     candidates = (folder / name for folder in folders for name in NAMES)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dmtc.core.errors import DataError
-from dmtc.data.folder.class_lists import ClassList
+from dmtc.data.folder.class_lists import ClassList, agreed
 from dmtc.data.text import read_text
 
 NAME = "_classes.csv"
@@ -20,16 +20,7 @@ def class_table(folders: Iterable[Path]) -> ClassList | None:
         DataError: A table is malformed, or two name different classes.
     """
     paths = [path for folder in folders if (path := folder / NAME).exists()]
-    if not paths:
-        return None
-    first, *others = [read_class_table(path) for path in paths]
-    for other in others:
-        if (other.names, other.values) != (first.names, first.values):
-            raise DataError(
-                f"{other.source} has other classes than {first.source}: {', '.join(other.names or ())} and"
-                f" {', '.join(first.names or ())}; make them equal, or name all classes in classes.yaml"
-            )
-    return first
+    return agreed(read_class_table(path) for path in paths)
 
 
 def read_class_table(path: Path) -> ClassList:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dmtc.core.errors import DataError
-from dmtc.data.folder.class_lists import ClassList
+from dmtc.data.folder.class_lists import ClassList, agreed
 from dmtc.data.listed import read_lines
 from dmtc.data.text import read_text
 
@@ -21,19 +21,10 @@ def label_map(folders: Iterable[Path]) -> ClassList | None:
     """The table of class colors in some folders; None if there is none.
 
     Raises:
-        DataError: A table is malformed, or there are several.
+        DataError: A table is malformed, or two name different classes.
     """
     paths = [path for folder in folders for name in _READERS if (path := folder / name).exists()]
-    if not paths:
-        return None
-    first, *others = [read_label_map(path) for path in paths]
-    for other in others:
-        if (other.names, other.colors) != (first.names, first.colors):
-            raise DataError(
-                f"{other.source} has other classes or colors than {first.source}; make them equal, or name all classes"
-                " in classes.yaml"
-            )
-    return first
+    return agreed(read_label_map(path) for path in paths)
 
 
 def is_label_map(path: Path) -> bool:
