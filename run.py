@@ -1,8 +1,8 @@
-"""The one entry point.
+"""The command `dmtc` in a checkout.
 
 python run.py                                    train DMTC on the built-in data set
 python run.py dataset=folder dataset.root=DIR    train on your own pictures
-python run.py --help                             every part that can be swapped
+python run.py --help                             everything that can be swapped
 """
 
 from dmtc.cli.main import main

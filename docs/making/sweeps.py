@@ -1,7 +1,7 @@
 """Makes the tables of scores in the README and docs/results.md, and docs/pictures/sweep.png, from the runs of sweeps.
 
-python docs/making/sweeps.py NAME          carries out what is missing of a sweep in sweeps/NAME, then writes its part
-python docs/making/sweeps.py NAME FOLDER   writes it from the runs that lie in FOLDER
+python docs/making/sweeps.py NAME          runs what is missing of a sweep in sweeps/NAME, then writes its part
+python docs/making/sweeps.py NAME FOLDER   writes it from the runs in FOLDER
 """
 
 import os
@@ -28,10 +28,10 @@ class Sweep:
 
     Attributes:
         name: Its name, in the marks around it.
-        commands: What carries it out, for a shell.
-        baselines: Methods that gains are counted over.
-        page: The page that it stands on, below the root of the project.
-        picture: The figure that stands over the table, below the page's folder.
+        commands: The shell commands that run it.
+        baselines: Methods that gains are measured against.
+        page: The page that shows it, below the root of the project.
+        picture: The figure above the table, below the page's folder.
     """
 
     name: str
@@ -47,29 +47,24 @@ class Sweep:
 
     @property
     def folder(self) -> str:
-        """Where its runs lie."""
+        """Where its runs are."""
         return f"sweeps/{self.name}"
 
 
-_CAMVID = (
-    "python run.py -m experiment=dmtc_camvid_1_8 dataset.root=$CAMVID model.weights.a=$WEIGHTS model.weights.b=$WEIGHTS"
-)
+_CAMVID = "dmtc -m experiment=dmtc_camvid_1_8 dataset.root=$CAMVID model.weights.a=$WEIGHTS model.weights.b=$WEIGHTS"
 SWEEPS = {
     sweep.name: sweep
     for sweep in (
         Sweep(
             "builtin",
-            (
-                "python run.py -m method=supervised,supervised_long,cbst,dst,dmt,dmtc seed=0,1,2"
-                " hydra.sweep.dir=sweeps/builtin",
-            ),
+            ("dmtc -m method=supervised,supervised_long,cbst,dst,dmt,dmtc seed=0,1,2 hydra.sweep.dir=sweeps/builtin",),
             ("supervised", "supervised_long"),
             page="README.md",
         ),
         Sweep(
             "online",
             (
-                "python run.py -m method=supervised,supervised_long,dmt,dmtc,cutmix,cps_cutmix,fixmatch,fixmatch_ema,"
+                "dmtc -m method=supervised,supervised_long,dmt,dmtc,cutmix,cps_cutmix,fixmatch,fixmatch_ema,"
                 "unimatch,unimatch_v2,reco seed=0,1,2 schedule.start.steps=150 schedule.rounds.steps=50"
                 " hydra.sweep.dir=sweeps/online",
             ),
@@ -86,9 +81,8 @@ SWEEPS = {
         Sweep(
             "ratios",
             (
-                "python run.py -m method=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1"
-                " hydra.sweep.dir=sweeps/ratios",
-                "python run.py -m method=supervised split.ratio=full seed=0,1 hydra.sweep.dir=sweeps/ratios",
+                "dmtc -m method=supervised,dmt,dmtc split.ratio=1/20,1/8,1/4 seed=0,1 hydra.sweep.dir=sweeps/ratios",
+                "dmtc -m method=supervised split.ratio=full seed=0,1 hydra.sweep.dir=sweeps/ratios",
             ),
             ("supervised",),
             picture="pictures/sweep.png",
@@ -121,7 +115,7 @@ def part(sweep: Sweep, folder: Path) -> str:
         *picture,
         markdown(details(panels[0], sweep.baselines, job["over"])),
         f"mIoU in percent, ± standard deviation; {SHORT}. Measured on {_made_with(finished)}.",
-        f"Made by `python docs/making/sweeps.py {sweep.name}`, which carries out",
+        f"Made by `python docs/making/sweeps.py {sweep.name}`, which runs",
         "",
         "```",
         *sweep.commands,
@@ -131,7 +125,7 @@ def part(sweep: Sweep, folder: Path) -> str:
 
 
 def _made_with(runs: list[RunRecord]) -> str:
-    """Machine and versions; more than one of them are told."""
+    """Machine and versions; all of them, if runs differ."""
     facts = [run.results.get("environment") or {} for run in runs]
     devices = {"GPU" if str(run.results["device"]).startswith("cuda") else "CPU" for run in runs}
     of = [
@@ -158,7 +152,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) == 1:
         for command in sweep.commands:
             given = [os.path.expandvars(argument) for argument in shlex.split(command)[1:]]
-            subprocess.run([sys.executable, *given], cwd=ROOT, check=True)
+            subprocess.run([sys.executable, "-m", "dmtc", *given], cwd=ROOT, check=True)
     if sweep.picture:
         over = settle(compose(["job=report"]))["job"]["over"]
         _, page = write_sweep_report(folder, over, sweep.baselines)

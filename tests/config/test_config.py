@@ -198,7 +198,7 @@ def test_what_the_command_line_sets_does_not_fall_away():
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_state_their_command_first(experiment):
     text = (config_folder() / "experiment" / f"{experiment}.yaml").read_text()
-    assert f"python run.py experiment={experiment}" in text.split("defaults:")[0]
+    assert f"#   dmtc experiment={experiment}" in text.split("defaults:")[0]
 
 
 @cache

@@ -15,9 +15,9 @@ from dmtc.engine.checks import settle
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [
-    line.split("python run.py ", 1)[1]
+    line.removeprefix("dmtc ")
     for line in README.splitlines()
-    if line.startswith("python run.py ") and "resume=" not in line and "--help" not in line
+    if line.startswith("dmtc ") and "resume=" not in line and "--help" not in line
 ]
 
 

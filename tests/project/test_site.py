@@ -30,7 +30,7 @@ def blocks(page: str, language: str = "") -> list[str]:
 
 def commands(page: str) -> list[str]:
     lines = "".join(blocks(page)).replace("\\\n", " ").splitlines()
-    return [line.removeprefix("python run.py").strip() for line in lines if line.startswith("python run.py")]
+    return [found[1].strip() for line in lines if (found := re.match(r"(?:python run\.py|dmtc(?! -sc))(\s.*|$)", line))]
 
 
 def documented() -> set[str]:

@@ -524,7 +524,7 @@ def test_tables_of_scores(name, tmp_path):
 
 def test_commands_of_the_page_compose():
     page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = [line.removeprefix("python run.py ") for line in page.splitlines() if line.startswith("python run.py ")]
+    commands = [line.removeprefix("dmtc ") for line in page.splitlines() if line.startswith("dmtc ")]
     assert len(commands) >= 6
     for command in commands:
         given = [a for a in translate(shlex.split(command)) if not a.startswith(("-m", "hydra"))]

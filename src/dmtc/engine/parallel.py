@@ -15,7 +15,7 @@ def refuse_processes(components: Components) -> None:
         if networks != size or size == 1:
             raise ConfigError(
                 "run.parallel_students=true needs as many processes as networks, and more than one (torchrun "
-                f"--nproc-per-node=2 run.py ...), but has {size} for {networks}"
+                f"--nproc-per-node=2 -m dmtc ...), but has {size} for {networks}"
             )
         if any(phase.together for phase in components.plan):
             raise ConfigError(
