@@ -7,10 +7,11 @@ import pytest
 
 import dmtc
 import dmtc.engine.components
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.engine.checks import settle
-from dmtc.engine.class_pixels import count_class_pixels
 from dmtc.engine.components import Components
+from dmtc.engine.counting_classes import count_classes
 from dmtc.losses.class_weights import weights_by_rule
 from dmtc.losses.terms import build_terms
 from dmtc.machine.processes import ALONE
@@ -24,30 +25,32 @@ def test_weights_are_counted_once_and_recorded(small, tmp_path, monkeypatch):
     dataset = Components(settle(dmtc.compose([*small, *WEIGHTED]))).dataset
     masks = [dataset.mask(id) for id in run.split.labelled]
     pixels = [sum(int(np.count_nonzero(mask == index)) for mask in masks) for index in range(dataset.num_classes)]
-    assert json.loads((tmp_path / "run" / "split.json").read_text())["class_pixels"] == pixels
+    images = [sum(int((mask == index).any()) for mask in masks) for index in range(dataset.num_classes)]
+    stored = json.loads((tmp_path / "run" / "split.json").read_text())["class_counts"]
+    assert stored == {"masks": len(masks), "pixels": pixels, "images": images}
     expected = dict(zip(dataset.classes, weights_by_rule("inverse_frequency", pixels, 0.0), strict=True))
     assert run.results["class_weights"] == {"supervised": expected}
 
     def refused(*_):
         raise AssertionError("counted again")
 
-    monkeypatch.setattr(dmtc.engine.components, "count_class_pixels", refused)
-    assert Components.of(RunFolder(tmp_path / "run")).classes.pixels() == pixels
+    monkeypatch.setattr(dmtc.engine.components, "count_classes", refused)
+    assert Components.of(RunFolder(tmp_path / "run")).classes.counts() == ClassCounts(len(masks), pixels, images)
     assert dmtc.resume(tmp_path / "run").results["class_weights"] == {"supervised": expected}
 
     path = tmp_path / "run" / "split.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"class_pixels": [1, -2]}))
-    with pytest.raises(DataError, match=r"split\.json is damaged: class_pixels should be a number for each class"):
-        RunFolder(tmp_path / "run").read_class_pixels()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"class_counts": stored | {"images": [1, -2]}}))
+    with pytest.raises(DataError, match=r"split\.json is damaged: class_counts should hold masks, and pixels"):
+        RunFolder(tmp_path / "run").read_class_counts()
 
 
 def test_unreadable_masks_are_left_out_only_where_training_leaves_them_out(small):
     dataset = Components(settle(dmtc.compose([*small, *WEIGHTED]))).dataset
     ids = list(dataset.masked[:2])
-    whole = count_class_pixels(dataset, ids, ALONE, "stop")
-    assert count_class_pixels(dataset, [*ids, "missing"], ALONE, "skip") == whole
+    whole = count_classes(dataset, ids, ALONE, "stop")
+    assert count_classes(dataset, [*ids, "missing"], ALONE, "skip") == whole
     with pytest.raises(DataError, match="missing"):
-        count_class_pixels(dataset, [*ids, "missing"], ALONE, "stop")
+        count_classes(dataset, [*ids, "missing"], ALONE, "stop")
 
 
 def test_a_wrong_number_of_weights_is_told_before_anything_starts(small):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import ConfigError
 from dmtc.core.types import IGNORE_INDEX
 from dmtc.losses import (
@@ -214,7 +215,7 @@ def test_weights_by_rule():
 
 def test_pixels_are_counted_once_and_only_when_needed():
     calls = []
-    classes = LabelledClasses(2, lambda: calls.append(1) or [30, 10])
+    classes = LabelledClasses(2, lambda: calls.append(1) or ClassCounts(1, [30, 10], [1, 1]))
     loss = WeightedCrossEntropy(class_weights="inverse_frequency", beta=0.0, label_smoothing=0.0, classes=classes)
     assert not calls
     assert classes.counted is None
@@ -241,4 +242,6 @@ def test_pixels_are_counted_once_and_only_when_needed():
 )
 def test_faults(name, options, message):
     with pytest.raises(ConfigError, match=message):
-        LOSSES.build({"name": name, **options}, classes=LabelledClasses(3, lambda: [1, 1, 1]))
+        LOSSES.build(
+            {"name": name, **options}, classes=LabelledClasses(3, lambda: ClassCounts(1, [1, 1, 1], [1, 1, 1]))
+        )

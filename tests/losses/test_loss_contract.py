@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import ConfigError
 from dmtc.core.types import LossValue, Maps, StepInputs
 from dmtc.losses import LOSSES, evaluate_loss, inputs_of, upsample
@@ -20,7 +21,7 @@ from dmtc.losses.class_weights import LabelledClasses
 from registered import own_names
 
 CONF = Path(__file__).parents[2] / "conf" / "loss"
-CLASSES = LabelledClasses(4, lambda: [300, 200, 100, 0])
+CLASSES = LabelledClasses(4, lambda: ClassCounts(1, [300, 200, 100, 0], [1, 1, 1, 0]))
 CHOICES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.glob("*/*.yaml"))
 
 
@@ -163,7 +164,9 @@ def two_threads():
 def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, composed, two_threads):
     spec = example_of(choice) if choice in DOCUMENTED else composed(choice)
     spec.pop("weight", None)
-    loss = LOSSES.build(spec, f"loss.{choice}", classes=LabelledClasses(8, lambda: list(range(8))))
+    loss = LOSSES.build(
+        spec, f"loss.{choice}", classes=LabelledClasses(8, lambda: ClassCounts(1, list(range(8)), [1] * 8))
+    )
     generator = torch.Generator().manual_seed(0)
     logits, embedding = (torch.randn(2, channels, 21, 21, generator=generator) for channels in (8, 128))
     label = torch.randint(8, (2, 81, 81), generator=generator)

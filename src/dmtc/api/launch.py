@@ -109,7 +109,7 @@ def resume(
         config["logger"] = dict(logger)
     check(config)
     split = run_folder.read_split() if run_folder.has_split() else None
-    return _carry_out(Components(config, split, class_pixels=run_folder.read_class_pixels()), run_folder)
+    return _carry_out(Components(config, split, class_counts=run_folder.read_class_counts()), run_folder)
 
 
 def _carry_out(components: Components, folder: RunFolder) -> Run:
@@ -123,6 +123,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
     components.settle_by_data()
     refuse_processes(components)
     weights = class_weights_of(components.terms, components.dataset.classes)  # all processes count pixels together
+    _ = components.context  # likewise
     forecast = _cache_forecast(components)
     if components.device.type == "cpu":
         keep_freed_memory()

@@ -12,6 +12,7 @@ from dmtc.batches import OnError
 from dmtc.batches.mixing import MIXERS, Mixer, NoMixing
 from dmtc.batches.views import Views, build_views
 from dmtc.config.schema import Config, without
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import ConfigError
 from dmtc.core.randomness import seed_of
 from dmtc.data import DATASETS, Dataset
@@ -20,7 +21,7 @@ from dmtc.data.cache import ImageCache
 from dmtc.data.sizes import typical_size
 from dmtc.data.task import Task
 from dmtc.engine.checks import settle_stored
-from dmtc.engine.class_pixels import count_class_pixels
+from dmtc.engine.counting_classes import count_classes
 from dmtc.engine.network_specs import network_spec, refuse_networks
 from dmtc.engine.planning import checked_plan, labelled_only_notes, refuse_different_labels
 from dmtc.evaluation import Evaluation, build_evaluation
@@ -29,6 +30,7 @@ from dmtc.losses.terms import Term, build_terms, needs_correlation, needs_embedd
 from dmtc.machine.processes import Processes, current_processes
 from dmtc.machine.settings import RunSettings, pick_device, pick_precision
 from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights
+from dmtc.pseudo.context import ImageContext
 from dmtc.pseudo.teachers import TEACHERS, Teacher
 from dmtc.run.folder import RunFolder
 from dmtc.run.moved import relocated
@@ -50,7 +52,7 @@ class Components:
         task: Classes and colors, in case the data set is not available.
         check_data: Called with the data set before its first use; for data that moved since the run began.
         keeps: Let a generated data set write its files where its settings say; otherwise nothing is left behind.
-        class_pixels: Pixels of each class that an earlier run counted, used instead of counting again.
+        class_counts: What an earlier run counted in the labelled masks, used instead of counting again.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Components:
         task: Task | None = None,
         check_data: Callable[[Dataset], None] | None = None,
         keeps: bool = True,
-        class_pixels: list[int] | None = None,
+        class_counts: ClassCounts | None = None,
     ) -> None:
         self.config = config
         self.run = RunSettings(**config["run"])
@@ -70,7 +72,7 @@ class Components:
         self._task = task
         self._check_data = check_data
         self._keeps = keeps
-        self._class_pixels = class_pixels
+        self._class_counts = class_counts
 
     @classmethod
     def of(
@@ -98,7 +100,7 @@ class Components:
         plan, task = (folder.read_plan(), folder.read_task()) if folder.has_plan() else (None, None)
         require_one_run(folder, plan or [], split, settings)
         check_data = partial(require_same_data, folder) if places else None
-        return cls(config, split, plan, task, check_data, class_pixels=folder.read_class_pixels())
+        return cls(config, split, plan, task, check_data, class_counts=folder.read_class_counts())
 
     @property
     def is_relocated(self) -> bool:
@@ -215,6 +217,12 @@ class Components:
         return TEACHERS.build(self.config["teacher"], "teacher")
 
     @cached_property
+    def context(self) -> ImageContext | None:
+        """How the whole image decides about each pixel's label; counts the classes of the labelled images."""
+        strength = self.teacher.context_strength
+        return ImageContext.of_labelled(self.classes.counts(), strength) if strength else None
+
+    @cached_property
     def mixer(self) -> Mixer:
         """How images are mixed in a step."""
         return MIXERS.build(self.config["mixing"], "mixing", num_classes=self.task.num_classes)
@@ -231,12 +239,12 @@ class Components:
 
     @cached_property
     def classes(self) -> LabelledClasses:
-        """The classes and their pixels in the masks of the labelled images, counted when asked for."""
+        """The classes and what the masks of the labelled images hold of them, counted when asked for."""
 
-        def count() -> list[int]:
-            return count_class_pixels(self.dataset, self.split.labelled, self.processes, self.on_error)
+        def count() -> ClassCounts:
+            return count_classes(self.dataset, self.split.labelled, self.processes, self.on_error)
 
-        return LabelledClasses(self.task.num_classes, count, self._class_pixels)
+        return LabelledClasses(self.task.num_classes, count, self._class_counts)
 
     @cached_property
     def evaluation(self) -> Evaluation:

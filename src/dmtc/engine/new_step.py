@@ -70,7 +70,14 @@ def showing_of(components: Components, phase: Phase) -> Showing:
     """What the steps of a phase show, and who labels it."""
     teacher: Teacher = components.teacher if phase.teacher is not None else components.teacher.for_stored_labels()
     share = phase.label_ratio if phase.teacher is not None else None
-    return Showing(phase.pseudo_batch, teacher, share, components.views, components.mixer)
+    return Showing(
+        unlabelled=phase.pseudo_batch,
+        teacher=teacher,
+        share=share,
+        context=components.context if teacher.in_step else None,
+        views=components.views,
+        mixer=components.mixer,
+    )
 
 
 def _own_terms(components: Components, phase: Phase) -> list[ActiveTerm]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dmtc.batches.mixing import Mixer, NoMixing
 from dmtc.batches.mixing.base import ExtraRows
 from dmtc.batches.views import WEAK_VIEWS, Views
+from dmtc.pseudo.context import ImageContext
 from dmtc.pseudo.teachers import STORED, Teacher
 
 NO_MIXING = NoMixing()
@@ -18,6 +19,7 @@ class Showing:
         unlabelled: Unlabelled images in a whole batch, which come first in it; 0 for a batch that is not divided.
         teacher: Who labels them.
         share: Share of every class that is kept of a teacher's labels in the step; None keeps everything.
+        context: How the whole image decides about each pixel's label; None: not at all.
         views: Which views students see, in which passes.
         mixer: Mixes the images of strong views.
     """
@@ -25,6 +27,7 @@ class Showing:
     unlabelled: int = 0
     teacher: Teacher = STORED
     share: float | None = None
+    context: ImageContext | None = None
     views: Views = WEAK_VIEWS
     mixer: Mixer = NO_MIXING
 

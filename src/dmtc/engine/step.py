@@ -86,6 +86,7 @@ class Step:
         self.teaching = Teaching(
             teacher=self.showing.teacher,
             share=self.showing.share,
+            context=self.showing.context,
             target=next(target for target in ranked if target in {*targets, "own"}),
             entropy="entropy" in needs,
             logits=any("teacher_logits" in inputs_of(term.loss) for term in terms),

@@ -18,6 +18,7 @@ from dmtc.losses.selection import ClassShare, Pixels
 from dmtc.losses.terms import Target
 from dmtc.machine.processes import ALONE, Processes
 from dmtc.models.correlation import correlated_regions
+from dmtc.pseudo.context import ImageContext
 from dmtc.pseudo.snapshots import SnapshotDraw
 from dmtc.pseudo.teachers import Learner, Teacher, Voter
 
@@ -44,6 +45,7 @@ class Teaching:
     Attributes:
         teacher: Whose labels they are.
         share: Share of every class that is kept, the surest first, in (0, 1]; None keeps everything.
+        context: How the whole image decides about each pixel's label; None: not at all.
         target: Which labels of labelled images the terms take.
         entropy: Whether the teacher's entropy is kept.
         logits: Whether the teacher's logits are kept, at the size of the images.
@@ -53,6 +55,7 @@ class Teaching:
 
     teacher: Teacher
     share: float | None = None
+    context: ImageContext | None = None
     target: Target = "own"
     entropy: bool = False
     logits: bool = False
@@ -239,8 +242,8 @@ class Teaching:
         """The batch labelled by the mean probabilities of logits (B, C, h, w); padding stays without a label."""
         size = (batch.label.shape[-2], batch.label.shape[-1])
         # One image at a time, as the full-size probabilities of all classes are large.
-        images = zip(*(each.detach().split(1) for each in logits), strict=True)
-        said = [self._said([upsample(each, size) for each in of_one]) for of_one in images]
+        images = zip((batch.label != IGNORE_INDEX).split(1), *(each.detach().split(1) for each in logits), strict=True)
+        said = [self._said([upsample(each, size) for each in of_one], valid) for valid, *of_one in images]
         label, confidence, entropy, full = (_stacked(parts) for parts in zip(*said, strict=True))
         assert label is not None
         assert confidence is not None
@@ -258,11 +261,18 @@ class Teaching:
             logits=full,
         )
 
-    def _said(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Label, confidence, entropy and logits by mean probabilities of full-size logits; None: not kept."""
+    def _said(self, logits: Sequence[Tensor], valid: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Label, confidence, entropy and logits by mean probabilities of full-size logits; None: not kept.
+
+        Args:
+            logits: Of one image, float (1, C, H, W) for each network.
+            valid: Which pixels are not padding, bool (1, H, W).
+        """
         log = logits[0]
         if len(logits) > 1:
             log = torch.stack([each.log_softmax(dim=1) for each in logits]).exp().mean(dim=0).log()
+        if self.context is not None:
+            log = self.context(log, valid)
         highest, label = log.max(dim=1)
         total = log.logsumexp(dim=1)
         entropy = torch.special.entr((log - total.unsqueeze(1)).exp()).sum(dim=1) if self.entropy else None

@@ -4,30 +4,32 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
+from dmtc.core.class_counts import ClassCounts
+
 WeightRule = Literal["inverse_frequency", "inverse_square_root", "effective_number"]
 """How the weight of a class follows from its number of pixels; see `dmtc.losses.WeightedCrossEntropy`."""
 
 
 class LabelledClasses:
-    """The classes of a data set, and their pixels in the masks of the labelled images.
+    """The classes of a data set, and what the masks of the labelled images hold of them.
 
     Args:
         number: C.
-        count: Counts the pixels of each class; called at most once, as it reads all masks.
+        count: Counts it; called at most once, as it reads all masks.
         counted: What was counted before, used instead.
 
     Examples:
-        >>> LabelledClasses(2, lambda: [30, 10]).pixels()
+        >>> LabelledClasses(2, lambda: ClassCounts(masks=2, pixels=[30, 10], images=[2, 1])).counts().pixels
         [30, 10]
     """
 
-    def __init__(self, number: int, count: Callable[[], list[int]], counted: list[int] | None = None) -> None:
+    def __init__(self, number: int, count: Callable[[], ClassCounts], counted: ClassCounts | None = None) -> None:
         self.number = number
         self.counted = counted
         self._count = count
 
-    def pixels(self) -> list[int]:
-        """The number of pixels of each class, without ignored ones."""
+    def counts(self) -> ClassCounts:
+        """What the masks hold of each class."""
         if self.counted is None:
             self.counted = self._count()
         return self.counted

@@ -117,7 +117,7 @@ class WeightedCrossEntropy:
         if not isinstance(self.class_weights, str):
             return weights_given(self.class_weights)
         assert self._classes is not None, "built for a run"
-        return weights_by_rule(self.class_weights, self._classes.pixels(), self.beta)
+        return weights_by_rule(self.class_weights, self._classes.counts().pixels, self.beta)
 
     def __call__(self, logits: Tensor, label: Tensor) -> LossValue:
         """Compute the loss of a batch.

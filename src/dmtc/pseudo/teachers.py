@@ -120,6 +120,11 @@ class Teacher:
         """Scales at which a pass of its own sees every image, and whether it also sees the mirror images."""
         return (1.0,), False
 
+    @property
+    def context_strength(self) -> float:
+        """How far the whole image decides about each pixel's label; see `dmtc.pseudo.context`."""
+        return 0.0
+
     def voters(self, student: int, students: int) -> Sequence[Voter]:
         """The networks whose mean probabilities label the images of a student, out of so many students."""
         raise NotImplementedError
@@ -166,11 +171,14 @@ class InStep(Teacher):
         mode: Of its forward pass.
         scales: Factors of height and width at which it sees every image; the mean probabilities label.
         flip: Whether it also sees the mirror image at every scale.
+        context: How far the whole image decides about each pixel's label, from 0 (not at all) to 1; see
+            `dmtc.pseudo.context.ImageContext`.
     """
 
     mode: Pass
     scales: list[float]
     flip: bool
+    context: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,6 +188,8 @@ class InStep(Teacher):
                 f"teacher.scales should be numbers above 0 and at most {MAX_SCALE}, such as [0.75, 1.25], but is"
                 f" {self.scales}"
             )
+        if not 0 <= self.context <= 1:
+            faults.append(f"teacher.context should be a number from 0 to 1, but is {self.context}")
         if self.mode == "student" and (self.flip or self.scales != [1.0]):
             faults.append(
                 "teacher.scales and teacher.flip need teacher.mode=eval or train: the student's own pass sees each"
@@ -196,6 +206,11 @@ class InStep(Teacher):
     def seen_at(self) -> tuple[Sequence[float], bool]:
         """See `Teacher`."""
         return self.scales, self.flip
+
+    @property
+    def context_strength(self) -> float:
+        """See `Teacher`."""
+        return self.context
 
 
 @TEACHERS.register("self")

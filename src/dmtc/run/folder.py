@@ -20,12 +20,14 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.core.files import read_regular, remove_unfinished, write_atomically, write_json
@@ -200,10 +202,10 @@ class RunFolder:
         except DataError:
             return {}
 
-    def write_split(self, split: Split, data: DataRecord, class_pixels: list[int] | None = None) -> None:
-        """Write which images are labelled, with their hash, their pixels of each class, and the record of the files."""
+    def write_split(self, split: Split, data: DataRecord, class_counts: ClassCounts | None = None) -> None:
+        """Write which images are labelled, with their hash, what their masks hold, and the record of the files."""
         content = json.loads(split.to_json()) | {"data": data.to_json()}
-        content |= {} if class_pixels is None else {"class_pixels": class_pixels}
+        content |= {} if class_counts is None else {"class_counts": asdict(class_counts)}
         write_atomically(self.path / "split.json", json.dumps(content, indent=1) + "\n", durable=True)
 
     def has_split(self) -> bool:
@@ -218,9 +220,9 @@ class RunFolder:
         except DataError as error:
             raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}") from None
 
-    def read_class_pixels(self) -> list[int] | None:
-        """The number of pixels of each class in the labelled images' masks; None if the run does not need it."""
-        return stored.read_class_pixels(self.path / "split.json") if self.has_split() else None
+    def read_class_counts(self) -> ClassCounts | None:
+        """What the labelled images' masks hold of each class; None if the run does not need it."""
+        return stored.read_class_counts(self.path / "split.json") if self.has_split() else None
 
     def read_data(self) -> DataRecord:
         """The record of the data files from when the run began.

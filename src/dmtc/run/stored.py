@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtc.config.schema import shape_faults
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import DataError
 from dmtc.core.registry import argument_faults
 from dmtc.core.yaml_files import read_text, read_yaml
@@ -49,16 +50,21 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_class_pixels(path: Path) -> list[int] | None:
-    """The number of labelled pixels of each class beside a split; None if they were not counted.
+def read_class_counts(path: Path) -> ClassCounts | None:
+    """What was counted in the labelled masks, beside a split; None if nothing was.
 
     Raises:
         DataError: It is damaged.
     """
-    pixels = read_mapping(path).get("class_pixels")
-    if pixels is not None and not (isinstance(pixels, list) and all(type(n) is int and n >= 0 for n in pixels)):
-        raise DataError(f"{path} is damaged: class_pixels should be a number for each class")
-    return pixels
+    counts = read_mapping(path).get("class_counts")
+    if counts is None:
+        return None
+    match counts:
+        case {"masks": int(masks), "pixels": list(pixels), "images": list(images)} if all(
+            type(number) is int and number >= 0 for number in (masks, *pixels, *images)
+        ):
+            return ClassCounts(masks, pixels, images)
+    raise DataError(f"{path} is damaged: class_counts should hold masks, and pixels and images of each class")
 
 
 def holds_config(path: Path, keys: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Counts the pixels of each class in the masks of the labelled images."""
+"""Counts what the masks of the labelled images hold of each class."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from dmtc.batches import OnError
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import DataError
 from dmtc.data import Dataset
 from dmtc.machine.processes import Processes
 
 
-def count_class_pixels(dataset: Dataset, ids: Sequence[str], processes: Processes, on_error: OnError) -> list[int]:
-    """The number of pixels of each class, without ignored ones.
+def count_classes(dataset: Dataset, ids: Sequence[str], processes: Processes, on_error: OnError) -> ClassCounts:
+    """Count pixels and images of each class.
 
     Args:
         dataset: Reads the masks.
@@ -23,7 +24,8 @@ def count_class_pixels(dataset: Dataset, ids: Sequence[str], processes: Processe
     Raises:
         DataError: A mask cannot be read.
     """
-    counts = np.zeros(dataset.num_classes, np.int64)
+    pixels, images = np.zeros((2, dataset.num_classes), np.int64)
+    masks = 0
     for id in processes.share(ids):
         try:
             mask = dataset.mask(id)
@@ -31,5 +33,9 @@ def count_class_pixels(dataset: Dataset, ids: Sequence[str], processes: Processe
             if on_error == "stop":
                 raise
             continue
-        counts += np.bincount(mask.ravel(), minlength=256)[: dataset.num_classes]
-    return processes.all_reduce(torch.from_numpy(counts)).tolist()
+        held = np.bincount(mask.ravel(), minlength=256)[: dataset.num_classes]
+        masks += 1
+        pixels += held
+        images += held > 0
+    counted = processes.all_reduce(torch.from_numpy(np.concatenate([[masks], pixels, images]))).tolist()
+    return ClassCounts(counted[0], counted[1 : len(pixels) + 1], counted[len(pixels) + 1 :])
