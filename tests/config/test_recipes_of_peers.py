@@ -55,7 +55,7 @@ def split_of(name: str) -> list[str]:
 
 
 def command_of(name: str) -> list[str]:
-    (command,) = re.findall(r"^#   python run\.py (.+)$", HEADERS[name].replace("\\\n#    ", ""), re.MULTILINE)
+    (command,) = re.findall(r"^#   dmtc (.+)$", HEADERS[name].replace("\\\n#    ", ""), re.MULTILINE)
     return shlex.split(command)
 
 

@@ -40,7 +40,7 @@ def plan_table(
         for phase in plan
     ]
     columns = ["phase", "net", "from", "labels by", "ratio", "steps", "labelled", "pseudo", "rate"]
-    total = f"{method}: {len(plan)} phases, {sum(phase.steps for phase in plan)} steps"
+    total = f"{method}: {len(plan)} phase{'' if len(plan) == 1 else 's'}, {sum(phase.steps for phase in plan)} steps"
     networks = dict.fromkeys(phase.trainee for phase in plan)
     lists = {f"labelled {network}": split.subsets[network] for network in networks}
     lists["unlabelled"] = split.unlabelled

@@ -19,7 +19,10 @@ from trees import save, write_folder
 
 TINY = [
     "experiment=your_data",
+    "method=dmtc",
+    "model=deeplabv2",
     "model/backbone=tiny",
+    "model/tuning=full",
     "model.backbone.width=8",
     "model.weights.a=null",
     "model.weights.b=null",
@@ -51,10 +54,10 @@ def test_lengths_never_vanish():
 def test_steps_and_epochs_come_before_the_rule():
     schedule = settle(dmtc.compose(["experiment=your_data"]))["schedule"]
     done, notes = with_lengths(schedule, 46, 321)
-    assert (done["start"]["steps"], done["rounds"]["steps"]) == (680, 360)
+    assert (done["start"]["steps"], done["rounds"]["steps"]) == (340, 180)
     assert notes == [
-        "schedule.start.steps=680, as 100 x the square root of 46 labelled images",
-        "schedule.rounds.steps=360, as 20 x the square root of 321 unlabelled images",
+        "schedule.start.steps=340, as 50 x the square root of 46 labelled images",
+        "schedule.rounds.steps=180, as 10 x the square root of 321 unlabelled images",
     ]
     assert schedule["start"]["steps"] is None, "the given one is left as it is"
     for setting in ("steps=7", "epochs=2"):
@@ -158,7 +161,7 @@ def test_starting_weights_that_cannot_be_downloaded_are_one_line(command, tmp_pa
     assert code == 2
     told = err.strip().splitlines()
     assert len(told) == 1
-    assert "ImageNet weights of mobilenetv2_100 cannot be downloaded (OSError: no route to host)" in told[0]
+    assert "ImageNet weights of tf_efficientnet_lite0 cannot be downloaded (OSError: no route to host)" in told[0]
     assert "model.weights.a=null model.weights.b=null" in told[0]
     assert not list(tmp_path.rglob("plan.json"))
 
