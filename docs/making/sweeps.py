@@ -1,4 +1,4 @@
-"""Makes the tables of scores in the README and docs/results.md, and docs/pictures/sweep.png, from the runs of sweeps.
+"""Makes tables of scores in docs/results.md, and docs/pictures/sweep.png, from the runs of sweeps.
 
 python docs/making/sweeps.py NAME          runs what is missing of a sweep in sweeps/NAME, then writes its part
 python docs/making/sweeps.py NAME FOLDER   writes it from the runs in FOLDER
@@ -30,14 +30,12 @@ class Sweep:
         name: Its name, in the marks around it.
         commands: The shell commands that run it.
         baselines: Methods that gains are measured against.
-        page: The page that shows it, below the root of the project.
-        picture: The figure above the table, below the page's folder.
+        picture: The figure above the table, below docs.
     """
 
     name: str
     commands: tuple[str, ...]
     baselines: tuple[str, ...]
-    page: str = "docs/results.md"
     picture: str | None = None
 
     @property
@@ -59,7 +57,6 @@ SWEEPS = {
             "builtin",
             ("dmtc -m method=supervised,supervised_long,cbst,dst,dmt,dmtc seed=0,1,2 hydra.sweep.dir=sweeps/builtin",),
             ("supervised", "supervised_long"),
-            page="README.md",
         ),
         Sweep(
             "online",
@@ -147,7 +144,7 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] not in SWEEPS:
         raise SystemExit(f"which sweep? {', '.join(SWEEPS)}")
     sweep = SWEEPS[arguments[0]]
-    page_path = ROOT / sweep.page
+    page_path = ROOT / "docs" / "results.md"
     folder = Path(arguments[1]) if len(arguments) > 1 else ROOT / sweep.folder
     if len(arguments) == 1:
         for command in sweep.commands:

@@ -1,0 +1,76 @@
+"""The tables of real pictures are made from the result files."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+import dmtc
+from dmtc.report.sweeps.finding import read_runs
+from trees import OWN, write_folder, write_list
+
+ROOT = Path(__file__).parents[2]
+MAKING = runpy.run_path(str(ROOT / "benchmarks" / "voc_animals.py"))
+
+
+def row(method: str, fold: int, miou: float, labelled: int = 100) -> dict:
+    return {
+        "method": method,
+        "ratio": {100: "1/30", 376: "1/8"}[labelled],
+        "labelled": labelled,
+        "fold": fold,
+        "seed": 0,
+        "test": {"miou": miou},
+        "val": {"miou": miou + 0.02},
+        "cpu_minutes": 12.4,
+        "processor": "P",
+        "threads": 1,
+        "versions": {"python": "3.11", "torch": "2.15"},
+    }
+
+
+def test_the_pages_hold_what_the_files_say():
+    rows = MAKING["read"]()
+    marked = 0
+    for name in MAKING["PAGES"]:
+        page = (ROOT / name).read_text("utf-8")
+        marked += MAKING["BEGIN"] in page
+        assert MAKING["with_tables"](page, rows) == page, "run benchmarks/voc_animals.py"
+    assert marked
+
+
+def test_gains_are_paired_by_fold_and_tables_ordered_by_labels():
+    base = MAKING["BASELINE"]
+    rows = [row(base, 0, 0.40), row(base, 1, 0.44), row("crescendo", 0, 0.45), row("crescendo", 1, 0.50)]
+    text = MAKING["tables"]([row(base, 0, 0.6, labelled=376), *rows, row("crescendo", 2, 0.9)])
+    few, many = text.index("100 labels"), text.index("376 labels")
+    assert few < many
+    (line,) = [line for line in text.splitlines() if line.startswith("| crescendo")]
+    assert "+5.5 \\[" in line
+    assert "2/2" in line, "fold 2 has no partner"
+    assert line.endswith("| 12          | 0 1 2 |")
+    assert "P, threads: 1, Python 3.11, torch 2.15" in text
+
+
+def test_a_run_becomes_a_row(tmp_path):
+    root = write_folder(tmp_path / "data")
+    write_list(root / "test.txt", ["p00", "p01"])
+    given = [*OWN, f"dataset.root={root}", "method=crescendo", "split=dmt", "split.ratio=4", "split.fold=2"]
+    run = dmtc.train(dmtc.compose(given), tmp_path / "runs" / "one")
+    (found,) = read_runs(tmp_path / "runs")
+    row = MAKING["row_of"](found)
+    assert (row["method"], row["ratio"], row["labelled"], row["fold"]) == ("crescendo", "4", 4, 2)
+    assert row["test"] == {"miou": run.results["test"]["miou"]["a"]}
+    assert row["val"] == {"miou": run.results["miou"]["a"]["last"]}
+    assert row["cpu_minutes"] * 60 == pytest.approx(run.results["cpu_seconds"])
+    assert str(tmp_path) not in json.dumps(row), "no path of a machine"
+    assert MAKING["tables"]([row]).count("crescendo") == 1
+
+
+def test_a_run_for_choosing_is_refused(tmp_path):
+    given = [*OWN, f"dataset.root={write_folder(tmp_path / 'data')}", "method=supervised"]
+    dmtc.train(dmtc.compose(given), tmp_path / "runs" / "one")
+    (found,) = read_runs(tmp_path / "runs")
+    with pytest.raises(SystemExit, match="no score on test images"):
+        MAKING["row_of"](found)
