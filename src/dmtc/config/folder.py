@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -86,20 +87,14 @@ class FileConfigSource(file_config_source.FileConfigSource):
         path = os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path)))
         try:
             text = read_text(path)
-            content = parse_yaml(text, path)
         except DataError as error:
             raise ConfigError(str(error)) from None
-        if content is not None and not isinstance(content, dict):
-            raise ConfigError(f"{path}:1: a config file holds `key: value` lines, but this {_described(content)}")
-        odd = [key for key in content or {} if not isinstance(key, str)]
-        if odd:
-            raise ConfigError(f"{path}: the key {odd[0]!r} is not a setting name")
+        content, values = _parsed(text, path)
         package = re.search(r"^\s*#\s*@package\s+(\S+)", text[:512], re.MULTILINE)
         group, _, _ = config_path.removesuffix(".yaml").rpartition("/")
         if config_path.removesuffix(".yaml") == "config":
             forget_loaded()  # another job of a sweep
-        _loaded.append(LoadedFile(path, group, package[1] if package else None, content or {}))
-        values = _named(OmegaConf.to_container(OmegaConf.load(StringIO(text))), content)
+        _loaded.append(LoadedFile(path, group, package[1] if package else None, content))
         if group in _picks_only:
             values = {key: value for key, value in values.items() if key == "defaults"}
         return ConfigResult(
@@ -121,6 +116,25 @@ SourcesRegistry.instance().types["file"] = FileConfigSource
 def last_loaded() -> str:
     """The file read last; if defaults form a circle, it is part of that circle."""
     return _loaded[-1].path if _loaded else "the config"
+
+
+@lru_cache(maxsize=1024)  # most of the time of composing, and a config may be composed several times
+def _parsed(text: str, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file says, as we read it and as OmegaConf does; callers change neither.
+
+    Raises:
+        ConfigError: It holds no settings.
+    """
+    try:
+        content = parse_yaml(text, path)
+    except DataError as error:
+        raise ConfigError(str(error)) from None
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{path}:1: a config file holds `key: value` lines, but this {_described(content)}")
+    odd = [key for key in content or {} if not isinstance(key, str)]
+    if odd:
+        raise ConfigError(f"{path}: the key {odd[0]!r} is not a setting name")
+    return content or {}, _named(OmegaConf.to_container(OmegaConf.load(StringIO(text))), content)
 
 
 def _named(values: Any, names: Any) -> Any:
