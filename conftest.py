@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-_OF_RUNS = ("finding.py", "launch.py", "plotting.py", "pseudo_labels.py", "runs.py", "segmenter.py", "stored_run.py")
+_OF_RUNS = (
+    *("finding.py", "launch.py", "plotting.py", "pseudo_labels.py", "runs.py", "segmenter.py", "stored_run.py"),
+    "sweeps.py",
+)
 
 
 @pytest.fixture(scope="session")

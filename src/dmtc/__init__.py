@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dmtc.api.finding import load_runs, table
     from dmtc.api.launch import resume, train
     from dmtc.api.runs import Run
+    from dmtc.api.sweeps import Sweep
     from dmtc.config.compose import compose
     from dmtc.core import errors, registry, types
     from dmtc.export import Segmenter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Run",
     "Segmenter",
+    "Sweep",
     "compose",
     "data",
     "errors",
@@ -40,7 +42,13 @@ __all__ = [
 ]
 
 _HOMES = {"compose": "config.compose", "train": "api.launch", "resume": "api.launch"}
-_HOMES |= {"Run": "api.runs", "load_runs": "api.finding", "table": "api.finding", "Segmenter": "export"}
+_HOMES |= {
+    "Run": "api.runs",
+    "load_runs": "api.finding",
+    "table": "api.finding",
+    "Segmenter": "export",
+    "Sweep": "api.sweeps",
+}
 _HOMES |= dict.fromkeys(("errors", "registry", "types"), "core")
 
 

@@ -7,13 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import pytest
 
 import dmtc
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+FIGURES = {"01_quickstart": 3, "02_pseudo_labels": 10, "03_sweeps": 3}
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -63,46 +63,47 @@ def test_public_api_alone(path):
             assert not node.attr.startswith("_")
             if isinstance(node.value, ast.Name) and node.value.id == "dmtc":
                 used.add(node.attr)
-    assert modules - set(sys.stdlib_module_names) <= {"matplotlib", "numpy", "ipywidgets"}
+    assert modules - set(sys.stdlib_module_names) <= {"pandas", "ipywidgets"}, "figures are those of dmtc"
     assert used <= set(dmtc.__all__)
     assert "train" not in used or path.stem == "01_quickstart"
+
+
+def shown_by(code: str, names: dict) -> object:
+    """Run a cell; the value of its last line, which a notebook shows."""
+    tree = ast.parse(code)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None
 
 
 @every_notebook
 def test_cells_run(path, place, small, monkeypatch):
     """In this process and without widgets, so that it is quick; `test_in_a_kernel` is the real thing."""
-    mpl.use("agg")
-    from matplotlib import pyplot
-
-    drawn: list[int] = []
-
-    def show():
-        drawn.extend(pyplot.get_fignums())
-        pyplot.close("all")
-
-    monkeypatch.setattr(pyplot, "show", show)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    compose = dmtc.compose
-    monkeypatch.setattr(dmtc, "compose", lambda overrides: compose([*overrides, *small]), raising=False)
+    train = dmtc.train
+    monkeypatch.setattr(dmtc, "train", lambda options, folder: train([*options, *small], folder), raising=False)
     names: dict = {}
-    for code in code_of(path):
-        exec(code, names)
-    show()
-    assert len(drawn) == {"01_quickstart": 3, "02_pseudo_labels": 9, "03_sweeps": 4}[path.stem]
+    values = [shown_by(code, names) for code in code_of(path)]
+    assert sum(hasattr(value, "_repr_png_") for value in values) == FIGURES[path.stem]
+    for value in values:
+        if hasattr(value, "_repr_png_"):
+            assert value.axes, "an empty figure"
+        elif isinstance(value, dmtc.Run | dmtc.Sweep):
+            assert "<table>" in value._repr_html_()
 
 
 @pytest.mark.slow
 @every_notebook
 @pytest.mark.parametrize("widgets", [True, False])
 def test_in_a_kernel(path, place, finished, monkeypatch, widgets):
-    """With the defaults of the built-in pictures for the first; menus and sliders draw without an error."""
+    """With the defaults of the built-in images for the first; menus and the slider draw without an error."""
     import nbformat
     from nbclient import NotebookClient
 
     monkeypatch.setenv("PYTHONPATH", str(Path(dmtc.__file__).parents[1]))
     notebook = nbformat.read(path, as_version=4)
     if not widgets:
-        if "INTERACTIVE" not in path.read_text():
+        if "ipywidgets" not in path.read_text():
             pytest.skip("has no widgets")
         notebook.cells.insert(0, nbformat.v4.new_code_cell("import sys\nsys.modules['ipywidgets'] = None"))
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}})
@@ -115,6 +116,7 @@ def test_in_a_kernel(path, place, finished, monkeypatch, widgets):
     models = [model["state"] for model in state.values()]
     assert "error" not in [output["output_type"] for output in outputs]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) == {"01_quickstart": 3, "02_pseudo_labels": 9, "03_sweeps": 4}[path.stem]
+    interactive = widgets and path.stem == "02_pseudo_labels"
+    assert len(pictures) == FIGURES[path.stem] + interactive
     sliders = [model for model in models if model.get("_model_name") == "FloatSliderModel"]
-    assert len(sliders) == (3 if widgets and path.stem == "02_pseudo_labels" else 0)
+    assert len(sliders) == interactive

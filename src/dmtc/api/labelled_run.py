@@ -26,6 +26,7 @@ class LabelledRun(StoredRun):
     def __init__(self, folder: RunFolder, components: Components | None = None) -> None:
         super().__init__(folder, components)
         self._intact: set[Path] = set()
+        self._qualities: dict[tuple[Path, float], PseudoLabelQuality] = {}
 
     def pseudo_labels(self, phase: str, label_ratio: float | None = None) -> PhasePseudoLabels:
         """The pseudo-labels a phase learned from.
@@ -43,7 +44,7 @@ class LabelledRun(StoredRun):
         return PhasePseudoLabels(self.dataset, images, store.select(ratio))
 
     def pseudo_label_quality(self, phase: str, label_ratio: float | None = None) -> PseudoLabelQuality:
-        """The quality of a phase's pseudo-labels; reads every known mask once.
+        """The quality of a phase's pseudo-labels; reads every known mask once, and remembers what it found.
 
         Args:
             phase: For example "r1-a".
@@ -55,7 +56,11 @@ class LabelledRun(StoredRun):
             DataError: See `pseudo_labels`.
         """
         of, store, ratio = self._labelling(phase, label_ratio)
-        return hold_against_truth(store, ratio, images_of(self.folder, of, self.split.unlabelled), self.dataset)
+        key = store.folder, ratio
+        if key not in self._qualities:
+            images = images_of(self.folder, of, self.split.unlabelled)
+            self._qualities[key] = hold_against_truth(store, ratio, images, self.dataset)
+        return self._qualities[key]
 
     def student(self, phase: str, pseudo: PseudoLabel, trained: bool = False) -> Disagreement:
         """How a phase's student predicts a pseudo-labelled image.

@@ -137,7 +137,7 @@ class WandbLogger(Tracker):
         if panels:
             values[f"images/{network}"] = [self._image(panel, name) for panel in panels]
         if worst:
-            rows = [[name, panel.id, panel.wrong, self._image(panel, name)] for panel in worst]
+            rows: list[Any] = [[name, panel.id, panel.wrong, self._image(panel, name)] for panel in worst]
             values[f"worst/{network}"] = self._wandb.Table(columns=["phase", "id", "wrong", "image"], data=rows)
         self._run.log(values)
 
@@ -152,7 +152,7 @@ class WandbLogger(Tracker):
             summary["test"] = {key: value for key, value in test.items() if key != "confusion"}
         self._run.summary.update(summary)
         if rows := part_scores(results):
-            data = [list(row) for row in rows]
+            data: list[Any] = [list(row) for row in rows]
             table = self._wandb.Table(columns=["score", "of", "validation", "test"], data=data)
             self._run.log({"final/parts": table})
         if "code" in self._artifacts:

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmtc.report.chart_style import INK, Chart, heat_chart, label_ends, method_colors, method_marker, percent
+from dmtc.report.chart_style import INK, MUTED, Chart, heat_chart, label_ends, method_colors, method_marker, percent
 from dmtc.report.sweeps.grouping import Panel, Row
 from dmtc.report.sweeps.sweep_tables import class_ious, spread
 
@@ -23,6 +23,30 @@ def score_charts(panel: Panel) -> list[Chart]:
     if len(few) > 1 and len(names) <= _MOST_LINES:
         return [_curves(panel, [row for row in panel.rows if row.cell in few], full)]
     return [_points([row for row in panel.rows if row.cell == cell], full) for cell in few or panel.cells]
+
+
+def gain_chart(panel: Panel, baseline: str) -> Chart | None:
+    """Gains over a baseline in points, with their 95 % confidence intervals; None without any."""
+    rows = [row for row in reversed(panel.rows) if baseline in row.gains]
+    if not rows:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        colors = method_colors([row.method for row in panel.rows])
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for y, row in enumerate(rows):
+            gain, color = row.gains[baseline], colors[row.method]
+            margin = 100 * (gain.margin or 0)
+            axes.errorbar([100 * gain.mean], [y], xerr=[margin], fmt="D", color=color, markersize=6, capsize=3)
+            text = f"{100 * gain.mean:+.1f}"
+            axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=10, color=INK)
+        axes.set_yticks(range(len(rows)), [f"{row.ratio} ({row.labelled})  {row.name}" for row in rows])
+        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+            label.set_color(colors[row.method])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.grid(axis="y", visible=False)
+
+    return Chart(f"gain over {baseline}, points of mIoU", draw, 450, 75 + 24 * len(rows))
 
 
 def class_table(panel: Panel) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
