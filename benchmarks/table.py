@@ -15,8 +15,8 @@ PARTS = {
     "loader": "reading a training crop",
     "loader_process": "the same through a loader process",
     "views": "a weak and a strong view of decoded images",
-    "startup_help": "start of `run.py --help`",
-    "startup_plan": "start of `run.py job=plan`",
+    "startup_help": "start of `dmtc --help`",
+    "startup_plan": "start of `dmtc job=plan`",
 }
 """What each result file measures, in the order of the table; others follow under their own names."""
 
@@ -79,7 +79,7 @@ def rows_of(name: str, record: Record) -> Iterator[list[str]]:
 
 
 def notes(compared: Mapping[str, Record]) -> Iterator[str]:
-    """What a table of times does not tell."""
+    """What a table of times does not show."""
     for record in compared.values():
         if shares := record.get("shares"):
             told = ", ".join(f"{share:.1%} {name}" for name, share in shares.items())
@@ -87,12 +87,12 @@ def notes(compared: Mapping[str, Record]) -> Iterator[str]:
 
 
 def online_note(record: Record, letter: str) -> str:
-    """What labelling inside the step costs."""
+    """The cost of labelling within the step."""
     cost, setting = record["cost"], record["setting"]
     return (
-        f"A step of `fixmatch_ema` takes {cost['over_supervised']:.2f} times as long as one of `supervised` with as "
-        f"many student images ({setting_text(setting)}; {letter}): the teacher's pass is {percent(cost['teacher'])} "
-        f"of it, mixing and colors are {percent(cost['mixing_and_colors'])}."
+        f"A step of `fixmatch_ema` takes {cost['over_supervised']:.2f} times as long as one of `supervised` with the "
+        f"same number of student images ({setting_text(setting)}; {letter}): the teacher's pass is"
+        f" {percent(cost['teacher'])} of it, mixing and colors {percent(cost['mixing_and_colors'])}."
     )
 
 
@@ -119,11 +119,11 @@ def recipe_table(recipes: Mapping[str, Record], letters: Mapping[str, str]) -> s
 
 
 def gpu_line(records: Mapping[str, Record]) -> str:
-    """Says so if no result is of a GPU."""
+    """Says so if no result comes from a GPU."""
     if any(on_gpu(record) for record in records.values()):
-        return "Where a GPU was measured, its name stands beside the processor's; everything else is of the CPU."
+        return "Figures of a GPU have its name beside the processor's; all others are of the CPU."
     return (
-        "The figures of a GPU are missing: none was available. On a machine that has one, "
+        "GPU figures are missing: no GPU was available. On a machine with one, "
         "`python benchmarks/recipe.py dmtc_cityscapes_1_8` measures them."
     )
 
@@ -186,10 +186,10 @@ def setting_text(setting: Record) -> str:
 
 
 def time_text(seconds: float, images: int | None) -> str:
-    """Three digits, of one image where there are many."""
+    """Three digits, per image if there are several."""
     each = seconds / images if images else seconds
     text = f"{each:.3g} s" if each >= 1 else f"{1000 * each:.3g} ms"
-    return f"{text} an image" if images else text
+    return f"{text} per image" if images else text
 
 
 def size_text(count: int) -> str:

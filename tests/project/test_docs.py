@@ -106,10 +106,10 @@ def test_the_table_of_speed_compares_and_names_the_machine(tmp_path):
     assert made[2:7] == [
         "| regional contrast, forward and backward | batch 8, crop 321x321 | 500 ms | DMTC: 13 s | 26.0 |"
         " 180 MB, 4.5 GB | a |",
-        "| labelling | images 8 | 500 ms an image | DMT: 1 s an image | 2.0 | - | a |",
-        "| labelling, cached | images 8 | 250 ms an image | DMT: 1 s an image | 4.0 | - | a |",
+        "| labelling | images 8 | 500 ms per image | DMT: 1 s per image | 2.0 | - | a |",
+        "| labelling, cached | images 8 | 250 ms per image | DMT: 1 s per image | 4.0 | - | a |",
         "| labelling, on disk | images 8 | 1 MB | DMT: 12 MB | 12.0 times smaller | - | a |",
-        "| start of `run.py --help` | python run.py --help | 600 ms | - | - | - | a |",
+        "| start of `dmtc --help` | python run.py --help | 600 ms | - | - | - | a |",
     ]
     machine = "- a: A Processor, cores: 2, threads: 1; Python 3.11.7, torch 2.15.0; commit 0123456789; 2030-01-31"
     assert made[-1] == machine
@@ -123,7 +123,7 @@ def test_the_table_of_speed_says_what_is_doubtful():
 
 
 def test_the_table_of_speed_tells_of_a_gpu_whether_there_is_one():
-    missing = "The figures of a GPU are missing"
+    missing = "GPU figures are missing"
     assert missing in TABLE["tables"]({})
     step = {"images": 8, "share_of_matrix_rate": 0.47}
     recipe = record(
