@@ -1,4 +1,4 @@
-"""What labelling inside the step costs: `fixmatch_ema` against `supervised` with as many student images, on the CPU.
+"""What labelling within the step costs: `fixmatch_ema` against `supervised` with as many student images, on the CPU.
 
 Beside it: the same step without its teacher, and without mixing and colors; and the views of UniMatch V2 made its way,
 with Pillow in the loader, against ours, from decoded images on.

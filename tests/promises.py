@@ -26,7 +26,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "    labelling.level_of = lambda log_odds: (real(log_odds) - 1).clamp(0)\n",
         "tests/api/test_resume.py",
     ),
-    "a run that should be killed goes on": (
+    "a run that should be killed continues": (
         "tests/helpers/stopped_runs.py",
         "                os.kill(os.getpid(), signum)",
         "                pass",
@@ -72,7 +72,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "",
         "tests/api/test_resume.py",
     ),
-    "after resume the batches begin anew": (
+    "after resume the batches start over": (
         "src/dmtc/engine/trainer.py",
         "unlabelled, pseudo_labels, seed, start, self",
         "unlabelled, pseudo_labels, seed + (start > 0), start, self",
@@ -128,7 +128,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         '            {**self.config["split"], "fold": self.config["seed"]},\n',
         "tests/api/test_runs.py",
     ),
-    "the subsets of two networks are drawn in another way": (
+    "the subsets of two networks are drawn differently": (
         "src/dmtc/splits/rules.py",
         "    random.Random(_PUBLISHED_SEED + fold).shuffle(order)",
         "    random.Random(_PUBLISHED_SEED + fold + 1).shuffle(order)",
@@ -164,7 +164,7 @@ PROMISES: dict[str, tuple[str, str, str, str]] = {
         "return nullcontext()",
         "tests/engine/test_averaging.py",
     ),
-    "masks of unlabelled images are opened for a teacher inside the step": (
+    "masks of unlabelled images are opened for a teacher within the step": (
         "src/dmtc/batches/samples.py",
         "image = _usable(self.dataset.image, id)\n                crop",
         "image = _usable(self.dataset.sample, id).image\n                crop",

@@ -99,7 +99,7 @@ def figures_table(method: str, old: str = "") -> str:
 
 
 def concepts_table(kind: str, old: str = "") -> str:
-    """All methods by concept, of the kind `online` (labels inside the step) or `rounds` (labels before a phase)."""
+    """All methods by concept, of the kind `online` (labels within the step) or `rounds` (labels before a phase)."""
     rows = []
     for method in methods():
         parts = _parts(method)

@@ -116,7 +116,7 @@ def test_signals_finish_the_step_save_and_say_how_to_go_on(stopped_runs, undistu
     name, code, *_, where = SIGNALS[number]
     assert codes[len(KILLS) + number] == code
     output = (root / f"{name}.txt").read_text()
-    assert f"stopped by {name} {where}; go on with: dmtc resume={root / name}" in output
+    assert f"stopped by {name} {where}; resume with: dmtc resume={root / name}" in output
     assert "Traceback" not in output
     if name == "SIGINT":
         assert len(list((root / name / "phases" / "r0-b").glob("checkpoint-00000003-*.pt"))) == 1
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_used(
     dmtc.resume(folder, {"progress": "lines"})
     err = capsys.readouterr().err
     assert err.count("is damaged") == damaged
-    assert ("r0-a: going on after step 2 of 4" in err) == (damaged == 1)
+    assert ("r0-a: resuming after step 2 of 4" in err) == (damaged == 1)
     assert_same(folder, undisturbed)
 
 

@@ -255,7 +255,7 @@ def test_resume_after_a_stop_between_phases_gives_the_same(small, tmp_path, fini
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         dmtc.train(dmtc.compose(small), folder)
-    with pytest.raises(DataError, match="is not finished; go on with"):
+    with pytest.raises(DataError, match="is not finished; resume with"):
         _ = dmtc.Run.load(folder).results
     monkeypatch.setattr(Runner, "_train", real)
     dmtc.resume(folder)

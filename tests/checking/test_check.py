@@ -91,7 +91,7 @@ def test_every_fault_is_told_at_once(command, tmp_path):
     damage(root)
     code, out, err = command(*OWN, "job=check", f"dataset.root={root}", small_run=False)
     assert code == 2
-    assert err == "error: 9 faults would stop training; see the list above\n"
+    assert err == "error: 9 errors would stop training; see the list above\n"
     assert "errors: training would stop (9)" in out
     for text in (
         "unreadable image (2)",

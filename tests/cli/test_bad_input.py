@@ -262,7 +262,7 @@ FILES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     ),
     "color mask": (replaced("masks/p03.png", NOISE), [], ["p03.png", "RGB", "dataset.colors"]),
     "mask with transparency": (replaced("masks/p03.png", np.dstack([LABEL, LABEL])), [], ["p03.png", "LA"]),
-    "unlisted color": (colored, [COLORS], ["p03.png", "stands for no class"]),
+    "unlisted color": (colored, [COLORS], ["p03.png", "is not a class"]),
     "validation image that is text": (replaced("images/p10.png", b"no picture"), [], ["p10.png"]),
     "validation mask cut off": (cut("masks/p10.png"), ["dataset.on_error=skip"], ["p10.png"]),
     "every image unreadable": (
@@ -379,7 +379,7 @@ LAST_A = "phases/r2-a/last.safetensors"
 
 # What is done to a finished run, the command, and what the message names.
 RUNS: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
-    "evaluate no run": (nothing, ["job=evaluate", "run={run}/phases"], ["no run folder", "config.yaml"]),
+    "evaluate no run": (nothing, ["job=evaluate", "run={run}/phases"], ["not a run folder", "config.yaml"]),
     "evaluate nothing": (nothing, ["job=evaluate", "run=nowhere"], ["no run folder nowhere"]),
     "resume nothing": (nothing, ["resume=nowhere"], ["nowhere"]),
     "resume with other settings": (nothing, [*RESUME, "seed=1"], ["seed cannot be changed"]),

@@ -109,5 +109,5 @@ def test_a_process_begins_no_job_after_it_was_stopped(command, tiny, tmp_path, m
     monkeypatch.setattr(dmtc.cli.main, "_is_launched_elsewhere", lambda: True)
     code, _, err = command("-m", *tiny, "seed=0,1", "hydra.sweep.dir=sweep", small_run=False)
     assert code == 143
-    assert err.count("stopped by SIGTERM here; go on with") == 1
+    assert err.count("stopped by SIGTERM here; resume with") == 1
     assert [path.parent.name for path in (tmp_path / "sweep").rglob("config.yaml")] == ["seed=0"]

@@ -1,4 +1,4 @@
-"""The published recipes of methods that label inside the step: their headers, plans and settings, and short runs."""
+"""The published recipes of methods that label within the step: their headers, plans and settings, and short runs."""
 
 import math
 import re

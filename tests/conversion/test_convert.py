@@ -161,9 +161,9 @@ def _first(content):
 
 DAMAGED = {
     "no image": (lambda c: c["images"][0].update(file_name="gone.png"), "there is no image 'gone.png'"),
-    "outside": (lambda c: c["images"][0].update(file_name="../../a.png"), "lies outside of the input"),
-    "root": (lambda c: c["images"][0].update(file_name="/etc/passwd"), "lies outside of the input"),
-    "two points": (lambda c: _first(c).update(segmentation=[[1, 1, 5, 5]]), "annotation 0: a polygon of 2 points"),
+    "outside": (lambda c: c["images"][0].update(file_name="../../a.png"), "lies outside the input"),
+    "root": (lambda c: c["images"][0].update(file_name="/etc/passwd"), "lies outside the input"),
+    "two points": (lambda c: _first(c).update(segmentation=[[1, 1, 5, 5]]), "annotation 0: a polygon with 2 points"),
     "NaN": (lambda c: _first(c).update(segmentation=[[1, 1, 5, 5, float("nan"), 3]]), "it holds NaN"),
     "far": (lambda c: _first(c).update(segmentation=[[1, 1, 5, 5, 1e9, 3]]), "far outside"),
     "class": (lambda c: _first(c).update(category_id=7), "category_id 7 is none of the categories"),
@@ -194,7 +194,7 @@ def test_damage_can_be_left_out_and_such_images_get_no_mask(command, tmp_path, c
     coco(lambda content: _first(content).update(segmentation=[[1, 1, 5, 5]]))
     code, out, _ = convert(command, "job.damaged=leave_out")
     assert code == 0
-    assert "a polygon of 2 points" in out
+    assert "a polygon with 2 points" in out
     assert masks_of(tmp_path / "out").keys() == {"b", "c", "d"}
 
 

@@ -148,8 +148,8 @@ def test_a_run_does_not_begin_among_files_that_are_no_runs(command, small, tmp_p
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_bytes(FOREIGN[name])
     before = snapshot(folder)
-    refused(command, *small, f"hydra.run.dir={folder}", told="holds files that are no run's")
-    with pytest.raises(ConfigError, match=r"holds files that are no run's \("):
+    refused(command, *small, f"hydra.run.dir={folder}", told="holds files that do not belong to a run")
+    with pytest.raises(ConfigError, match=r"holds files that do not belong to a run \("):
         dmtc.train(dmtc.compose(small), folder)
     assert snapshot(folder) == before
 
@@ -173,7 +173,9 @@ def test_a_sweep_does_not_begin_among_files_that_are_no_sweeps(command, small, t
     folder.mkdir()
     (folder / "multirun.yaml").write_text("mine: 1\n")
     before = snapshot(folder)
-    refused(command, "-m", *small, "seed=0,1", f"hydra.sweep.dir={folder}", told="holds files that are no sweep's")
+    refused(
+        command, "-m", *small, "seed=0,1", f"hydra.sweep.dir={folder}", told="holds files that do not belong to a sweep"
+    )
     assert snapshot(folder) == before
 
 
@@ -204,7 +206,7 @@ def test_nothing_is_written_among_images_and_masks(command, tmp_path, option):
         arguments = [*OWN, f"dataset.root={root}", f"{option}={place}"]
         code, _, err = command(*arguments, small_run=False)
         assert code == 2, err
-        assert "masks are" in err or "no run's" in err
+        assert "masks are" in err or "do not belong to a run" in err
         assert snapshot(root) == before
 
 
@@ -359,7 +361,7 @@ def test_networks_are_not_saved_over_other_files(finished, tmp_path):
 
     segmenter = segmenter_of(finished, "a", "last")
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(ConfigError, match=r"README.md is not of networks of dmtc"):
+    with pytest.raises(ConfigError, match=r"README.md does not belong to networks of dmtc"):
         segmenter.save_pretrained(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     segmenter.save_pretrained(tmp_path / "new")

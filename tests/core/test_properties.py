@@ -70,7 +70,7 @@ def test_color_masks_come_back_or_are_refused(size, seed, colors):
     with tempfile.TemporaryDirectory() as folder:
         np.testing.assert_array_equal(ColorMasks(listed)(saved(Image.fromarray(picture), folder, ".png")), index)
         picture[-1, -1] = unlisted
-        with pytest.raises(DataError, match="stands for no class") as caught:
+        with pytest.raises(DataError, match="is not a class") as caught:
             ColorMasks(listed)(saved(Image.fromarray(picture), folder, ".png"))
         assert caught.value.counts == {f"color {unlisted}": 1}
 

@@ -196,10 +196,10 @@ def test_nan_and_what_a_file_says_to_hold_no_data_is_ignored(tmp_path):
     ("values", "told"),
     [
         (np.array([[0, 0.5, 1]], "f4"), r"1 pixels hold fractions, such as 0\.5; masks hold whole numbers"),
-        (np.array([[0, np.inf]], "f4"), r"value inf \(1 pixels\) stands for no class"),
+        (np.array([[0, np.inf]], "f4"), r"value inf \(1 pixels\) is not a class"),
         (
             np.array([[0, -3.4e38, -3.4e38]], "f8"),
-            r"value -3\.4e\+38 \(2 pixels\) stands for no class; .*ignore_value=",
+            r"value -3\.4e\+38 \(2 pixels\) is not a class; .*ignore_value=",
         ),
         (np.array([[0, -9999]], "f4"), r"-9999 \(1 pixels\) belongs to no class"),
         (np.array([[300, 600]], "f4"), r"600 \(1 pixels\), 300 \(1 pixels\) belong to no class"),

@@ -86,7 +86,7 @@ def test_unlisted_color_is_named_with_its_count(tmp_path):
     picture = np.zeros((2, 3, 3), np.uint8)
     picture[0, :2] = 9, 8, 7
     picture[1, 0] = 250, 0, 0
-    message = r"m\.png: color \(9, 8, 7\) \(2 pixels\) stands for no class; 2 colors"
+    message = r"m\.png: color \(9, 8, 7\) \(2 pixels\) is not a class; 2 colors"
     with pytest.raises(DataError, match=message):
         ColorMasks(COLORS)(save(tmp_path, Image.fromarray(picture)))
 

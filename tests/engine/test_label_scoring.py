@@ -1,4 +1,4 @@
-"""Labels of a teacher inside the step are compared with the truth for reports, and for nothing else."""
+"""Labels of a teacher within the step are compared with the truth for reports, and for nothing else."""
 
 import json
 from collections import Counter

@@ -21,11 +21,11 @@ def plan_of(small, *overrides):
         (["method=corrmatch", "run.accumulate=2"], r"over a whole batch; run\.gradient_checkpointing=true needs less"),
         (["method=cps", "run.accumulate=2"], r"run\.accumulate should be 1 with teacher\.mode=student, but is 2"),
         (["method=dst", "teacher=peer"], r"teacher=peer needs 2 networks that learn together"),
-        (["method=fixmatch", "teacher=stored"], r"schedule=online labels images inside the step: choose who"),
+        (["method=fixmatch", "teacher=stored"], r"schedule=online labels images within the step: choose what"),
         (["method=cps", "split=difference_maximized"], r"shows both networks the same images"),
         (
             ["method=dmt", "+loss.mutual.target=teacher"],
-            r"loss\.mutual\.target=teacher needs a teacher inside the step",
+            r"loss\.mutual\.target=teacher needs a teacher within the step",
         ),
         (
             ["method=corrmatch", "teacher=average"],

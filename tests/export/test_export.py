@@ -324,7 +324,7 @@ def test_an_exporter_that_may_not_end_is_told(finished, monkeypatch, tmp_path, c
     with caplog.at_level("WARNING"):
         export_run(finished, "torchscript", tmp_path / "out", ExportOptions(networks="a"))
     (told,) = caplog.messages
-    assert "format=torchscript has been at work for 0 s for images of any size" in told
+    assert "format=torchscript has been running for 0 s for images of any size" in told
     assert "give the size of your images by job.size=[H,W], or take another format (onnx, safetensors" in told
 
 

@@ -202,7 +202,7 @@ def test_stopped_together_they_go_on_pair(forks, short, tmp_path):
     ]
     done = forks.run([*pair(*normalized, "hydra.run.dir=undisturbed"), *stopped[0], *stopped[1]], tmp_path)
     assert [code for code, _ in done] == [0, 0, 143, 143, 143, 143], done
-    told = [text for _, text in done[2:4] if "stopped by SIGTERM after step 2 of 4 of phase r0-b; go on with" in text]
+    told = [text for _, text in done[2:4] if "stopped by SIGTERM after step 2 of 4 of phase r0-b; resume with" in text]
     assert len(told) == 1, done
     assert "Traceback" not in "".join(text for _, text in done)
     done = forks.run([*pair("resume=step", "run.workers=1"), *pair("resume=label file")], tmp_path)

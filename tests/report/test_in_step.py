@@ -1,4 +1,4 @@
-"""The plan says what happens inside the steps of phases whose teacher labels there."""
+"""The plan says what happens within the steps of phases whose teacher labels there."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from dmtc.engine.components import Components
 from dmtc.report import step_lines
 
 FIXMATCH = [
-    "inside the steps of r0-a: labels by average (decay 0.996, mode eval); selected by threshold (threshold 0.95);"
+    "within the steps of r0-a: labels by average (decay 0.996, mode eval); selected by threshold (threshold 0.95);"
     " scored: the average",
     "  1 strong view, color jitter, mixed by cutmix (partner reversed); passes: labelled + unlabelled",
 ]
@@ -24,16 +24,16 @@ def test_what_each_step_does_is_in_two_lines(small):
 
 def test_it_follows_the_settings(small):
     labels, views = lines(small, "method=unimatch", "mixing=none", "loss.unlabelled.selection.threshold=0.5")
-    assert labels.startswith("inside the steps of r0-a: labels by self (mode student); selected by threshold")
+    assert labels.startswith("within the steps of r0-a: labels by self (mode student); selected by threshold")
     assert "(threshold 0.5)" in labels
     assert views.startswith("  2 strong views, color jitter, features perturbed by channel_dropout; passes: labelled")
 
 
 def test_peers_are_one_training_and_rounds_are_named_once(small):
-    assert lines(small, "method=cps")[0].startswith("inside the steps of r0-a + r0-b: labels by peer")
+    assert lines(small, "method=cps")[0].startswith("within the steps of r0-a + r0-b: labels by peer")
     rounds = lines(small, "method=dmtc", "teacher=average")
     assert len(rounds) == 2
-    assert "the surest share of every class" in rounds[0]
+    assert "the most confident share of every class" in rounds[0]
 
 
 @pytest.mark.parametrize("method", ["supervised", "dmtc"])

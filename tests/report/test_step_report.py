@@ -1,4 +1,4 @@
-"""The report of a run whose teacher labels inside the step: curves over the steps, and a step in pictures."""
+"""The report of a run whose teacher labels within the step: curves over the steps, and a step in pictures."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_runs_without_a_teacher_in_the_step_have_none(finished):
 def test_the_page_has_them_and_a_step_in_pictures(taught):
     page = (taught.folder.path / "report.html").read_text()
     for part in (
-        "<h2>Labels inside the step</h2>",
+        "<h2>Labels within the step</h2>",
         "<h2>A step</h2>",
         "of step 4 of r0-a",
         "pixels selected in training, %",

@@ -313,7 +313,7 @@ def test_a_run_whose_settings_were_changed_by_hand_is_listed_and_not_counted(tmp
     path.write_text(path.read_text().replace("seed: 0", "seed: 8", 1))
     (write_run(tmp_path / "cut", "dmt", 1, 0.4) / "config.yaml").write_text("run:\n")
     reasons = {record.name: record.reason for record in read_runs(tmp_path) if record.state == "failed"}
-    assert "config.yaml was changed after the run began; seed cannot be changed (seed: 0 -> 8)" in reasons["edited"]
+    assert "config.yaml was changed after the run started; seed cannot be changed (seed: 0 -> 8)" in reasons["edited"]
     assert "config.yaml is damaged" in reasons["cut"]
     assert set(reasons) == {"edited", "cut"}
 
@@ -365,7 +365,7 @@ def test_what_is_not_finished_is_listed_and_spoils_nothing(tmp_path, finished):
 
     text, page = write_sweep_report(tmp_path, ["seed"], BASELINES)
     found = {r.name: (r.state, r.reason) for r in read_runs(tmp_path) if r.state != "finished"}
-    assert found["nan"] == ("failed", "its mIoU is NaN, as a class is absent and evaluation.absent=undefined")
+    assert found["nan"] == ("failed", "its mIoU is NaN, because a class is absent and evaluation.absent=undefined")
     assert found["damaged"][1].startswith("results.json is damaged: Expecting property name")
     assert found["poor"] == ("failed", "results.json is damaged: it has no 'method'")
     assert found["failed"] == ("failed", "no room")

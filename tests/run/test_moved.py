@@ -126,7 +126,7 @@ def test_data_that_were_changed_where_they_lie_are_refused_too(moved):
     config = RunFolder(run).read_config()
     RunFolder(run).write_config(config | {"dataset": config["dataset"] | {"root": str(data)}})
     other_content(next(iter(sorted((data / "masks").iterdir()))))
-    with pytest.raises(DataError, match=r"not the data that .* was begun with: the mask of the \w+ image \d holds"):
+    with pytest.raises(DataError, match=r"not the data that .* started with: the mask of the \w+ image \d holds"):
         dmtc.resume(run)
 
 

@@ -152,7 +152,7 @@ def test_settings_that_were_changed_by_hand_are_refused(copy, done):
     if not done:
         stop_before(copy, "r2-b")
     edit_config(copy, seed=8)
-    told = r"config.yaml was changed after the run began; seed cannot be changed \(seed: 0 -> 8\)"
+    told = r"config.yaml was changed after the run started; seed cannot be changed \(seed: 0 -> 8\)"
     with pytest.raises(ConfigError, match=told):
         dmtc.resume(copy)
     with pytest.raises(ConfigError, match=told):

@@ -69,7 +69,7 @@ class LabelledRun(StoredRun):
             phase: For example "r1-a".
             pseudo: From `pseudo_labels` of the phase. Weights apply to its kept pixels; at label ratio 1 that is all
                 of them.
-            trained: Use the student after the phase instead of before it. A phase that begins anew has no other.
+            trained: Use the student after the phase instead of before it. A phase that starts over has no other.
 
         Raises:
             ConfigError: See `pseudo_labels`.
@@ -97,7 +97,7 @@ class LabelledRun(StoredRun):
         if store.is_finished() and not self._is_intact(store):
             raise DataError(f"{store.folder} is damaged: a file is missing, or another than was written; put it back")
         if not store.is_finished():
-            raise DataError(f"phase {phase} has no pseudo-labels yet; go on with: {self.folder.resume_command}")
+            raise DataError(f"phase {phase} has no pseudo-labels yet; resume with: {self.folder.resume_command}")
         ratio = label_ratio if label_ratio is not None else named[phase].label_ratio
         assert ratio is not None
         return named[phase], store, ratio

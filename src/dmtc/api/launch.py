@@ -243,7 +243,7 @@ def _test_results(context: RunContext) -> dict[str, Any] | None:
         scores = score_last(context, components.evaluation, what="scoring the test part", ids=components.dataset.test)
     except DataError as error:
         raise DataError(
-            f"{error} (training is done, but the test part cannot be scored: fix it and go on with"
+            f"{error} (training is done, but the test part cannot be scored: fix it and resume with"
             f" {context.folder.resume_command}, or skip it with run.test=false)"
         ) from error
     return gather_test(components, scores)

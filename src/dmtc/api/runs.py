@@ -53,7 +53,7 @@ class Run(LabelledRun):
     def look(self, phase: str, step: int | None = None) -> LookedAt:
         """A training step of a phase: its images, views and labels, seen with the phase's last weights.
 
-        The views are those of the step itself; labels given inside the step are those of the last weights.
+        The views are those of the step itself; labels given within the step are those of the last weights.
 
         Args:
             phase: For example "r1-a".

@@ -72,7 +72,7 @@ class StoredRun(PredictsArrays):
         """
         results = self.folder.read_results()
         if results is None:
-            raise DataError(f"the run {self.folder.path} is not finished; go on with: {self.folder.resume_command}")
+            raise DataError(f"the run {self.folder.path} is not finished; resume with: {self.folder.resume_command}")
         return results
 
     @property

@@ -92,7 +92,7 @@ def advise(components: Components, check: Check) -> Advice | None:
     reasons += [line for phase in phases.values() if (line := _views_reason(components, phase))]
     if not splits:
         reasons.append(
-            "parts: run.accumulate is 1, as the labels come from the student's own pass over the whole batch"
+            "parts: run.accumulate is 1, because the labels come from the student's own pass over the whole batch"
         )
     reasons += [f"length: {setting},{reason}" for setting, _, reason in by_count]
     if not by_count:

@@ -116,7 +116,7 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
 
 
 def _finding(error: UserError, role: Role, stops: bool) -> Finding:
-    kind = error.kind if isinstance(error, FileFault) and error.kind else "other fault"
+    kind = error.kind if isinstance(error, FileFault) and error.kind else "other error"
     counts = error.counts if isinstance(error, FileFault) else {}
     return Finding(kind, str(error), role, stops, counts)
 

@@ -50,7 +50,7 @@ _ADVICE = {
     examination.PAGES: "the first one is used",
     gathering.RANGE: "values outside become black or white",
     examination.CMYK: "converted to RGB without a color profile",
-    examination.TURNED: "the tag is ignored, as masks have none: was the mask drawn on the image as stored?",
+    examination.TURNED: "the tag is ignored, because masks have none: was the mask drawn on the image as stored?",
     examination.DARK: "no pixel is brighter than 23 of 255; if they are 10 or 12 bits stored as 16, stretch them",
     gathering.LEAK: "scores on them mean little; keep each on one side only",
     gathering.TEST_LEAK: "test scores on them mean little; keep each in one part only",
@@ -73,7 +73,7 @@ def summary(check: Check, shown: int) -> str:
     facts = [f"{check.dataset.name}: {len(check.images)} images ({counts}), {check.dataset.num_classes} classes"]
     blocks = ["\n".join([*facts, *check.dataset.notes])]
     blocks += _findings("errors: training would stop", check.errors, shown)
-    blocks += _findings("warnings: training would go on", check.warnings, shown)
+    blocks += _findings("warnings: training would continue", check.warnings, shown)
     blocks += [_sizes(check), _classes(check)]
     return "\n\n".join(blocks) + "\n"
 

@@ -142,7 +142,7 @@ def _task(cfg: DictConfig) -> float | None:
     except KeyboardInterrupt as stopped:
         reports, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
         if reports:
-            hint = f"; go on with: {command(f'resume={folder}')}" if (folder / "config.yaml").is_file() else ""
+            hint = f"; resume with: {command(f'resume={folder}')}" if (folder / "config.yaml").is_file() else ""
             print(f"\n{str(stopped) or 'stopped'}{hint}", file=sys.stderr)
         if _is_launched_elsewhere():
             _stopped_job = JobStopped(code)

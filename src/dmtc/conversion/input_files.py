@@ -121,7 +121,7 @@ class InputFiles:
                 break
         if leads_outside and not self._has_own_pool:
             raise DataError(
-                f"the image {name!a} lies outside of the input; job.images=DIR names the folder that holds the images"
+                f"the image {name!a} lies outside the input; job.images=DIR names the folder that holds the images"
             )
         return self.picture_by_tail([part for part in parts if part not in ("..", "/")], part)
 

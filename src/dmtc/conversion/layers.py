@@ -45,7 +45,7 @@ def polygon(points: object) -> Float64Array:
     if array.ndim != 2 or array.shape[1] != 2:
         raise DataError("a polygon's points should be pairs of numbers")
     if len(array) < 3:
-        raise DataError(f"a polygon of {len(array)} points; it takes 3 or more")
+        raise DataError(f"a polygon with {len(array)} points; it needs at least 3")
     if not np.isfinite(array).all():
         raise DataError("a polygon with a point that is not a finite number")
     return array
@@ -54,7 +54,7 @@ def polygon(points: object) -> Float64Array:
 def polygon_of_flat(numbers: Sequence[object]) -> Float64Array:
     """Like `polygon`, from x1, y1, x2, y2, ... in one list."""
     if len(numbers) % 2:
-        raise DataError(f"a polygon of {len(numbers)} numbers; they should be pairs of x and y")
+        raise DataError(f"a polygon with {len(numbers)} numbers; they should be pairs of x and y")
     return polygon([numbers[place : place + 2] for place in range(0, len(numbers), 2)])
 
 
@@ -107,7 +107,7 @@ class Polygons:
     def _filled(self, outlines: Sequence[Float64Array], height: int, width: int) -> Region:
         for outline in outlines:
             if np.abs(outline).max() > _FAR * max(height, width) + 100:
-                raise DataError(f"a polygon with a point far outside of the image of {width}x{height}")
+                raise DataError(f"a polygon with a point far outside the image of {width}x{height}")
         flat = [outline.ravel().tolist() for outline in outlines]
         runs = coco_masks.frPyObjects(flat, height, width)  # pyright: ignore
         # Not its own decoder, which warns under NumPy 2.

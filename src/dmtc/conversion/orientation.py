@@ -12,7 +12,7 @@ from dmtc.data.opening import orientation_of
 
 
 def upright_copy(path: Path, stored: tuple[int, ...], labelled: tuple[int, int] | None) -> bytes | None:
-    """The image as a PNG without a tag, if its labels were drawn on the turned image; None to keep it as it is.
+    """The image as a PNG without a tag, if its labels were drawn on the rotated image; None to keep it as it is.
 
     Args:
         path: The image.

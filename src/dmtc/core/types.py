@@ -220,7 +220,7 @@ class StepInputs:
         progress: The done share of the phase, in [0, 1).
         processes: The processes whose rows together are the batch; None for a single one.
         teacher_maps: The teacher's maps of the images that the student sees, without gradient; None without a teacher
-            inside the step.
+            within the step.
         regions: Bool (B, R, H, W), regions of alike pixels of the images, or None.
         spread: (B, C, g, k), the logits spread by the correlation of cells, or None.
     """

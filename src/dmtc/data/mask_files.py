@@ -242,7 +242,7 @@ def _whole(
     if beyond.any():
         value = number_text(float(values[beyond][0]))
         raise FileFault(
-            f"{path}: value {value} ({np.count_nonzero(beyond)} pixels) stands for no class; if it means ignored, set"
+            f"{path}: value {value} ({np.count_nonzero(beyond)} pixels) is not a class; if it means ignored, set"
             f" dataset.ignore_value={value}",
             UNKNOWN_VALUE,
             {f"value {value}": int(np.count_nonzero(beyond))},

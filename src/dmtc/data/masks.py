@@ -165,7 +165,7 @@ class ColorMasks:
             pixels = {_color_text(int(values[place])): int(counts[place]) for place in order}
             color = next(iter(pixels))
             raise FileFault(
-                f"{path}: color {color} ({pixels[color]} pixels) stands for no class;"
+                f"{path}: color {color} ({pixels[color]} pixels) is not a class;"
                 f" {len(values)} colors in this mask are not in the class table",
                 UNLISTED_COLOR,
                 {f"color {color}": count for color, count in pixels.items()},

@@ -103,7 +103,7 @@ def _refuse_pictures(folder: Path) -> None:
         raise ConfigError(
             f"dataset.root={folder} holds {what}: are these your pictures? Set experiment=your_data dataset.root="
             f"{folder} (or dataset=folder, or what it is: voc, cityscapes, camvid); without, it is the built-in data"
-            " set, which draws pictures of its own"
+            " set, which draws its own pictures"
         )
 
 

@@ -158,7 +158,7 @@ def _own_pass_faults(config: Config, terms: Sequence[Term]) -> list[str]:
     if isinstance(parts := config["run"].get("accumulate"), int) and parts > 1:
         way = "run.gradient_checkpointing=true needs less memory, too"
         if not any(_spreads(term) for term in terms):
-            way = "teacher.mode=eval has a pass of its own"
+            way = "teacher.mode=eval has its own pass"
         return [
             f"run.accumulate should be 1 with teacher.mode=student, but is {parts}: labels come from the pass over a"
             f" whole batch; {way}"
@@ -167,7 +167,7 @@ def _own_pass_faults(config: Config, terms: Sequence[Term]) -> list[str]:
         return []
     return [
         f"teacher={config['teacher']['name']} labels by the student's pass over weak views, but views.passes has none:"
-        " choose views=strong_apart, or teacher.mode=eval for a pass of its own"
+        " choose views=strong_apart, or teacher.mode=eval for a separate pass"
     ]
 
 

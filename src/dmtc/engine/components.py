@@ -87,7 +87,7 @@ class Components:
                 run began with, using the data set raises an error.
 
         Raises:
-            ConfigError: A key in `places` is not a place, or the config was changed after the run began.
+            ConfigError: A key in `places` is not a place, or the config was changed after the run started.
             DataError: A file of the run is missing or damaged, or its parts do not come from one run.
         """
         config = settle_stored(folder.read_config(), folder.config_path)

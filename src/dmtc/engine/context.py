@@ -73,6 +73,6 @@ class RunContext:
         """What takes memory when whole images go through a network, and what to do about it."""
         return (
             f"run.label_batch={self.components.run.label_batch} whole images at once. Free the device of other"
-            f" programs and go on with: {self.folder.resume_command}; or start over with run.label_batch=1,"
+            f" programs and resume with: {self.folder.resume_command}; or start over with run.label_batch=1,"
             " which changes results by rounding"
         )

@@ -1,4 +1,4 @@
-"""Compares the labels of a teacher inside the step with the truth, where it is known. For reports only."""
+"""Compares the labels of a teacher within the step with the truth, where it is known. For reports only."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -25,7 +25,7 @@ class LabelScorer:
     """Has a step's teacher label some unlabelled images whose masks are known, and compares.
 
     The images are the same at every scoring of a run. No mask is opened if `run.score_pseudo_labels` is false, or if
-    nobody labels inside the step.
+    nobody labels within the step.
 
     Args:
         components: The recipe.
@@ -100,7 +100,7 @@ def values_of(scores: PseudoLabelScores) -> dict[str, float]:
 
 
 def scored_line(phase: Phase, step: int, values: Mapping[str, float]) -> str:
-    """A line about a scoring of a phase whose teacher labels inside the step."""
+    """A line about a scoring of a phase whose teacher labels within the step."""
 
     def share(name: str, text: str) -> list[str]:
         return [f"{values[name]:.1%} {text}"] if name in values else []

@@ -81,7 +81,7 @@ def showing_of(components: Components, phase: Phase) -> Showing:
 
 
 def _own_terms(components: Components, phase: Phase) -> list[ActiveTerm]:
-    """The phase's terms; those that learn as they go begin anew, and each student has its own."""
+    """The phase's terms; those that learn as they go start over, and each student has its own."""
     active = [
         term._replace(loss=copy.deepcopy(term.loss)) if isinstance(term.loss, nn.Module) else term
         for term in terms_of_stage(components.terms, phase.stage)

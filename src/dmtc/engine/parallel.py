@@ -19,7 +19,7 @@ def refuse_processes(components: Components) -> None:
             )
         if any(phase.together for phase in components.plan):
             raise ConfigError(
-                "run.parallel_students=true trains each network in a process of its own, but with"
+                "run.parallel_students=true trains each network in its own process, but with"
                 f" teacher={components.config['teacher']['name']} they learn in the same step"
             )
         return
@@ -35,6 +35,6 @@ def refuse_processes(components: Components) -> None:
         labelled, unlabelled = phase.labelled_batch, phase.pseudo_batch
         if phase.teacher is not None and min(labelled, unlabelled) < size:
             raise ConfigError(
-                f"{size} processes cannot share {labelled} labelled and {unlabelled} unlabelled images a step: each"
+                f"{size} processes cannot share {labelled} labelled and {unlabelled} unlabelled images per step: each"
                 f" needs one of both; use fewer, or raise schedule.{phase.stage}.labelled_batch and the unlabelled one"
             )

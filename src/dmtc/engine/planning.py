@@ -36,7 +36,7 @@ def checked_plan(
         if taught and phase.teacher is None and counts.unlabelled:
             raise ConfigError(
                 f"loss.{taught[0]}.target={next(term.rows.target for term in active if term.name == taught[0])} needs a"
-                f" teacher inside the step, such as teacher=average; phase {phase.name} has none"
+                f" teacher within the step, such as teacher=average; phase {phase.name} has none"
             )
         if takes_snapshots(active) and not labellers.snapshots and counts.unlabelled:
             those = ", ".join(f"loss.{term.name}" for term in active if takes_snapshots([term]))
@@ -58,7 +58,7 @@ def refuse_different_labels(plan: list[Phase], subsets: Mapping[str, Sequence[st
         if others:
             raise ConfigError(
                 f"teacher={phase.teacher} shows both networks the same images, but the split gives {phase.trainee} and"
-                f" {others[0].trainee} labelled images of their own; choose a split that gives both the same"
+                f" {others[0].trainee} different labelled images; choose a split that gives both the same"
             )
 
 

@@ -206,7 +206,7 @@ class Runner:
             "" if self.components.run.gradient_checkpointing else ", with run.gradient_checkpointing=true if need be"
         )
         return (
-            f"{images} crops of {height}x{width} pixels a step in {parts} part{'s' if parts > 1 else ''}. Free the "
+            f"{images} crops of {height}x{width} pixels per step in {parts} part{'s' if parts > 1 else ''}. Free the "
             f"device of other programs and resume{recompute}; or start over with run.accumulate={2 * parts}, a smaller "
             f"dataset.augment.crop or a smaller schedule.{phase.stage}.labelled_batch"
             f"{' or the batch of unlabelled images' if phase.pseudo_batch else ''}, all of which change results"

@@ -1,4 +1,4 @@
-"""Labels of a step's unlabelled images, by a teacher inside the step."""
+"""Labels of a step's unlabelled images, by a teacher within the step."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -44,7 +44,7 @@ class Teaching:
 
     Attributes:
         teacher: Whose labels they are.
-        share: Share of every class that is kept, the surest first, in (0, 1]; None keeps everything.
+        share: Share of every class that is kept, the most confident first, in (0, 1]; None keeps everything.
         context: How the whole image decides about each pixel's label; None: not at all.
         target: Which labels of labelled images the terms take.
         entropy: Whether the teacher's entropy is kept.

@@ -216,7 +216,7 @@ class Trainer:
                 self._log(phase, done, values)
 
     def _score_labels(self, index: int, done: int) -> dict[str, float]:
-        """Compare the labels of a teacher inside the step with the truth, where it is known."""
+        """Compare the labels of a teacher within the step with the truth, where it is known."""
         if (phase := self.phases[index]).teacher is None:
             return {}
         self.logs[index].pseudo = pseudo = self._labels.scores(index, min(done, phase.steps - 1) / phase.steps)
@@ -258,7 +258,7 @@ class Trainer:
         self._step_metrics = StepMetrics.restored(saved["step_metrics"])
         self._clock = Stopwatch(saved["seconds"])
         done = saved["step"]
-        self.context.progress.say(f"{self.name}: going on after step {done} of {self.phase.steps}")
+        self.context.progress.say(f"{self.name}: resuming after step {done} of {self.phase.steps}")
         self.context.progress.skip(done * len(self.phases))
         return done
 

@@ -37,7 +37,7 @@ class MetricValue:
 
 
 class ImageMetric(ABC):
-    """A metric that needs more than the confusion counts; it is made anew for every pass over the images.
+    """A metric that needs more than the confusion counts; it is built for every pass over the images.
 
     Its sums are added up over the processes that share the images. Sums of integers make the value independent of
     how the images are shared.
@@ -92,7 +92,7 @@ METRICS: Registry[MetricValue | ImageMetric] = Registry(
 )
 """The known metrics, as in `evaluation.metrics`: functions that take `counts`, float64 (C, C) with the truth in rows,
 and subclasses of `ImageMetric`. Both may take `absent: Absent`, `num_classes: int`, `classes: Sequence[str]` and
-options, which stand in `evaluation.metric_options`."""
+options, which are set in `evaluation.metric_options`."""
 
 Options = Mapping[str, Mapping[str, Any]]
 """Options of metrics by the name of the metric."""

@@ -44,7 +44,7 @@ class Sliding(Protocol):
 
     Used for full-size Cityscapes with windows of the training crop's size, two thirds of it apart: 801 in UniMatch, 798
     in UniMatch V2, 800 in CPS. The last window of a row or column is flush with the border, as in all of these but
-    UniMatch, where windows go on until none begins inside the image, and the border cuts them off. An image smaller
+    UniMatch, where windows continue until none starts inside the image, and the border cuts them off. An image smaller
     than a window is one smaller window (U2PL and CPS pad it). Deviation: U2PL and CPS add logits; UniMatch adds
     probabilities, as here. Any number of classes; UniMatch fixes 19.
 

@@ -144,7 +144,7 @@ def _input(description: Mapping[str, Any]) -> str:
         f"{letter}: mean {rule['mean']}, standard deviation {rule['std']}, channels {rule['channels']}"
         for letter, rule in description["normalization"].items()
     )
-    return f"Pictures go in as they are, 8-bit RGB; the normalization is inside ({rules}, of values in [0, 1]).{shown}"
+    return f"Images go in unchanged, as 8-bit RGB; the normalization is inside ({rules}, of values in [0, 1]).{shown}"
 
 
 def _scores(description: Mapping[str, Any]) -> str:
@@ -211,6 +211,6 @@ def _license(description: Mapping[str, Any]) -> str:
             known = start["license"] or "not recorded; see where they were published"
             lines.append(f"- network {letter} started from {start['source']}: {known}")
     lines.append(
-        "- The images and labels of the data set have terms of their own, which may extend to what is trained on them."
+        "- The images and labels of the data set have their own terms, which may extend to networks trained on them."
     )
     return "\n".join(lines)

@@ -212,7 +212,7 @@ def _write(
 @contextmanager
 def _patience(format: str, options: ExportOptions) -> Iterator[None]:
     """Warn after a while that the export may never finish, as with some architectures for images of any size."""
-    text = f"format={format} has been at work for {_LONG:.0f} s{_for(options)}; if it does not end, stop it and"
+    text = f"format={format} has been running for {_LONG:.0f} s{_for(options)}; if it does not end, stop it and"
     timer = threading.Timer(_LONG, lambda: log.warning("%s %s", text, _advice(format, options)))
     timer.daemon = True
     timer.start()

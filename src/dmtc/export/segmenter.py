@@ -127,7 +127,7 @@ class Segmenter(PredictsArrays):
         description = _read_description(folder / CONFIG)
         task = Task.from_json(description["task"])
         if not (folder / WEIGHTS).is_file():
-            raise DataError(f"{folder} holds no {WEIGHTS}: it is not written by job=export format=safetensors")
+            raise DataError(f"{folder} holds no {WEIGHTS}: job=export format=safetensors did not write it")
         remedy = "export it again, or download it again"
         require_sha256(folder / WEIGHTS, _sha256_of_weights(description, folder / CONFIG), remedy)
         del description[HASHES]
@@ -186,7 +186,7 @@ def _refuse_foreign(folder: Path) -> None:
             own = False
         if not own:
             raise ConfigError(
-                f"{folder / there[0]} is not of networks of dmtc and is left alone; choose another folder"
+                f"{folder / there[0]} does not belong to networks of dmtc and is left alone; choose another folder"
             )
 
 
@@ -197,9 +197,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         Task.from_json(description["task"])
         missing = {"networks", "models"} - description.keys()
     except FileNotFoundError:
-        raise DataError(
-            f"{path.parent} holds no {path.name}: it is not written by job=export format=safetensors"
-        ) from None
+        raise DataError(f"{path.parent} holds no {path.name}: job=export format=safetensors did not write it") from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from None
     if version != FORMAT_VERSION or missing:

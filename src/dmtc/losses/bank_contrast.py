@@ -14,7 +14,7 @@ from dmtc.losses.selection.base import between
 
 @LOSSES.register("memory_bank_contrast")
 class BankContrast(nn.Module):
-    """Contrast between sure pixels and keys that are surely of other classes; see `MemoryBankContrast`.
+    """Contrast between confident pixels and keys that are ruled out of their class; see `MemoryBankContrast`.
 
     Args:
         temperature: See `BankSettings`, as for the next six.
@@ -24,8 +24,8 @@ class BankContrast(nn.Module):
         low_rank: First rank of the classes that an unlabelled pixel is a key of, 0 the most probable.
         high_rank: The rank behind the last one.
         same_label: Whether an unlabelled key's pseudo-label must be the class that it is a key of.
-        start_share: Percentage of the unlabelled pixels that is sure, and of those that is unsure, at the start of the
-            phase, in [0, 100].
+        start_share: Percentage of the unlabelled pixels that count as confident, and that count as uncertain, at the
+            start of the phase, in [0, 100].
         end_share: The same at its end; linear in between.
         bank_size: The most keys kept of each class but the first.
         bank_size_of_first: The same of class 0, usually the background.
@@ -103,7 +103,7 @@ class BankContrast(nn.Module):
             is_pseudo: bool (B,), true where the label is a pseudo-label.
             generator: Random generator on the device of the maps.
             teacher_maps: The teacher's logits and embedding of the same images, of the student's sizes; None if nobody
-                labels inside the step.
+                labels within the step.
             progress: The done share of the phase, in [0, 1).
             processes: Those with the other rows of the batch.
 

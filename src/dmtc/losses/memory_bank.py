@@ -1,4 +1,4 @@
-"""Contrast with unreliable pixels (U2PL): what a pixel surely is not comes from a memory bank."""
+"""Contrast with unreliable pixels (U2PL): the negatives of a class come from a memory bank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,13 +49,13 @@ class BankSettings:
 
 
 class MemoryBankContrast(nn.Module):
-    """InfoNCE between sure pixels of a class, the mean of the class, and keys that are surely not of the class.
+    """InfoNCE between confident pixels of a class, the mean of the class, and keys that are ruled out of the class.
 
-    For every class with sure pixels, queries are drawn from those whose probability is above `min_probability`; the
-    positive key is the mean of the teacher's vectors of the sure pixels; the negatives are drawn from the class's bank.
-    The bank gets the teacher's vectors of unsure pixels: unlabelled ones for which the class is improbable, though not
-    the most improbable, and labelled ones of another class for which it is probable all the same. All draws are uniform
-    with replacement. Vectors are compared by cosine similarity, divided by the temperature.
+    For every class with confident pixels, queries are drawn from those whose probability is above `min_probability`;
+    the positive key is the mean of the teacher's vectors of the confident pixels; the negatives are drawn from the
+    class's bank. The bank gets the teacher's vectors of uncertain pixels: unlabelled ones for which the class is
+    improbable, though not the most improbable, and labelled ones of another class for which it is probable anyway.
+    All draws are uniform with replacement. Vectors are compared by cosine similarity, divided by the temperature.
 
     Args:
         settings: See there.
@@ -163,14 +163,14 @@ class MemoryBankContrast(nn.Module):
 def by_entropy(
     entropy: Tensor, label: Tensor, is_pseudo: Tensor, share: float, processes: Together | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sure and unsure pixels by the entropy of the teacher's probabilities; of labelled images every labelled pixel.
+    """Confident and uncertain pixels by the teacher's entropy; in labelled images both include every labelled pixel.
 
     Args:
         entropy: (B, H, W), in nats.
         label: int64 (B, H, W), 255 = ignored.
         is_pseudo: bool (B,), true where the label is a pseudo-label.
-        share: In [0, 1], of the pixels of lowest entropy, sure, and of highest entropy, unsure; U2PL goes from 0.2 to 0
-            in the course of the training.
+        share: In [0, 1], of the pixels with the lowest entropy, confident, and the highest, uncertain; in U2PL it
+            falls from 0.2 to 0 during training.
         processes: Those with the other rows of the batch.
 
     Returns:

@@ -112,7 +112,7 @@ class DynamicMutualLoss(PseudoLabelLoss):
 
     Args:
         gamma_agree: Exponent where the student agrees with the pseudo-label, at least 0; the larger, the less is
-            learned from pixels that the student is unsure of.
+            learned from pixels that the student is uncertain about.
         gamma_disagree: Exponent where the student predicts another class but is no more confident than the teacher,
             at least 0.
 

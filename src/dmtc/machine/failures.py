@@ -32,7 +32,7 @@ def explained(error: Exception, folder: Path, doing: str, memory: str, again: st
         do = "Make room" if error.errno in FULL else "Make it writable"
         return MachineError(
             f"{what}: {error.filename or folder} ({error.strerror}) while {doing}. Nothing that was saved is lost. "
-            f"{do}, then go on with: {resume}"
+            f"{do}, then resume with: {resume}"
         )
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in text else ""

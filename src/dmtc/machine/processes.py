@@ -175,6 +175,6 @@ def _reaching_others() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LostProcess(
-            "another process of this run has ended or cannot be reached; nothing that was saved is lost, go on with "
+            "another process of this run has ended or cannot be reached; nothing that was saved is lost; resume with "
             "resume=RUN_DIR"
         ) from error

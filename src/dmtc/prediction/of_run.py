@@ -161,7 +161,7 @@ def predict_run(
         progress.close()
     if done.turned and components.processes.is_first:
         log.warning(
-            "%s an orientation tag, which is ignored as in training; job.upright=true turns such images",
+            "%s an orientation tag, which is ignored as in training; job.upright=true rotates such images",
             "1 image has" if done.turned == 1 else f"{done.turned} images have",
         )
 

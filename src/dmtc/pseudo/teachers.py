@@ -1,6 +1,6 @@
-"""Who labels the unlabelled images: an earlier phase, or a teacher inside the step.
+"""Who labels the unlabelled images: an earlier phase, or a teacher within the step.
 
-A teacher inside the step is a choice of networks whose mean probabilities label the images: the student itself, its
+A teacher within the step is a choice of networks whose mean probabilities label the images: the student itself, its
 moving average, or the other networks that learn in the same step.
 """
 
@@ -130,7 +130,7 @@ class Teacher:
         raise NotImplementedError
 
     def for_stored_labels(self) -> "Teacher":
-        """The same average of the student, but no labels inside the step."""
+        """The same average of the student, but no labels within the step."""
         options = {name: getattr(self, name) for name in ("decay", "copy_steps", "warmup", "buffers", "score")}
         return Stored(**options, snapshots=None)
 
@@ -165,7 +165,7 @@ STORED = Stored(decay=None, copy_steps=0, warmup=True, buffers="average", score=
 
 @dataclass(frozen=True, kw_only=True)
 class InStep(Teacher):
-    """A teacher that labels inside the step.
+    """A teacher that labels within the step.
 
     Attributes:
         mode: Of its forward pass.

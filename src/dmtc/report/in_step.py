@@ -1,4 +1,4 @@
-"""What happens inside the steps of phases whose teacher labels there, in words."""
+"""What happens within the steps of phases whose teacher labels there, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,14 +19,14 @@ def step_lines(components: Components) -> list[str]:
             continue
         seen.add((phase.stage, bool(phase.label_ratio)))
         where = " + ".join(each.name for each in phases) if phase.stage == "online" else "the rounds"
-        lines += [f"inside the steps of {where}: {_labels(components, phase)}", f"  {_views(components)}"]
+        lines += [f"within the steps of {where}: {_labels(components, phase)}", f"  {_views(components)}"]
     return lines
 
 
 def _labels(components: Components, phase: Phase) -> str:
     teacher = components.config["teacher"]
     settings = _listed(teacher, [name for name in ("decay", "mode") if teacher.get(name) is not None])
-    of_class = "" if phase.label_ratio is None else ", the surest share of every class"
+    of_class = "" if phase.label_ratio is None else ", the most confident share of every class"
     parts = [f"labels by {teacher['name']}{settings}{of_class}", *_selections(components, phase)]
     if components.teacher.decay is not None:
         parts.append(f"scored: the {components.teacher.score}")

@@ -39,7 +39,7 @@ class Panels:
 
         Returns:
             Of at most `count` images that are the same after every phase, or of the last step of a long phase whose
-            teacher labels inside the step; and of at most as many whose pseudo-labels are the worst.
+            teacher labels within the step; and of at most as many whose pseudo-labels are the worst.
         """
         context = self._context
         with context.activity.during(f"drawing panels of {phase.name}", context.memory_of_whole_images()):

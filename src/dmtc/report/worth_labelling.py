@@ -1,4 +1,4 @@
-"""Which unlabelled images are worth labelling next: where the networks are unsure or disagree, over all classes."""
+"""Which unlabelled images are worth labelling next: where the networks are uncertain or disagree, over all classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def candidates_of(components: Components, predictors: Sequence[Predictor], progr
 
 
 def pick(candidates: Sequence[Candidate], count: int) -> list[Pick]:
-    """Pick images one after another, each the one that adds most to the sum over classes of the square root of doubt.
+    """Pick images one after another, each adding the most to the sum over classes of the square root of doubt.
 
     The doubt of a class is summed over the images picked so far. The square root lets a class count less the more of it
     is picked, so an image with doubt in other classes is preferred to one more of the same.

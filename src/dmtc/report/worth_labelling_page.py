@@ -134,7 +134,7 @@ def _how(several: bool) -> str:
         )
     return (
         f"{doubt} Doubt is summed by predicted class and divided by the pixels of the image. Each pick is the image"
-        " that adds most to the sum over classes of the square root of the doubt picked so far: its gain."
+        " that adds the most to the sum over classes of the square root of the doubt picked so far: its gain."
     )
 
 

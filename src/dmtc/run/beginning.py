@@ -35,8 +35,8 @@ def refuse_foreign(folder: RunFolder) -> None:
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise ConfigError(
-            f"{folder.path} holds files that are no run's ({foreign[0]}{more}): nothing is written there; choose a"
-            " folder that is new or empty, with hydra.run.dir=DIR"
+            f"{folder.path} holds files that do not belong to a run ({foreign[0]}{more}): nothing is written there;"
+            " choose a folder that is new or empty, with hydra.run.dir=DIR"
         )
 
 

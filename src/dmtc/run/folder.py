@@ -63,14 +63,14 @@ class RunFolder:
             raise DataError(f"no run folder {path}: there is no such folder")
         if not folder.config_path.is_file():
             raise DataError(
-                f"{path} is no run folder: it holds no {folder.config_path.name} (a run that was stopped before it"
+                f"{path} is not a run folder: it has no {folder.config_path.name} (a run that was stopped before it"
                 " wrote one has done nothing yet: start it again)"
             )
         return folder
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with the run."""
+        """What to type to resume the run."""
         return command(f"resume={self.path}")
 
     @property

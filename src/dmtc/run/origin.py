@@ -46,7 +46,7 @@ def require_own_settings(folder: RunFolder, config: Mapping[str, Any]) -> str:
     """
     recorded = folder.read_settings()
     path = folder.config_path
-    refuse_changes(recorded["settings"], settings_that_count(config), f"{path} was changed after the run began")
+    refuse_changes(recorded["settings"], settings_that_count(config), f"{path} was changed after the run started")
     return recorded["sha256"]
 
 
@@ -114,7 +114,7 @@ def load_network(folder: RunFolder, model: SegmentationModel, phase: str, which:
         WeightsError: The file is missing, damaged, or not the one the phase wrote.
     """
     path, record = folder.weights_path(phase, which), folder.read_phase(phase)
-    remedy = f"go on with: {folder.resume_command}"
+    remedy = f"resume with: {folder.resume_command}"
     if record is not None:
         remedy = f"put it back, or delete {path.parent} to train the phase again and {remedy}"
     load_own_weights(model, path, weights_sha256(record, which), remedy)

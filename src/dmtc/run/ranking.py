@@ -60,7 +60,8 @@ def images_of(folder: RunFolder, phase: Phase, unlabelled: Sequence[str]) -> Seq
     ranking = read_ranking(folder, phase.ranked_by)
     if ranking is None:
         raise DataError(
-            f"{folder.path}: phase {phase.ranked_by} has not ranked the images yet; go on with: {folder.resume_command}"
+            f"{folder.path}: phase {phase.ranked_by} has not ranked the images yet; resume with:"
+            f" {folder.resume_command}"
         )
     order = by_reliability(ranking["reliability"])
     chosen = set(order[: phase.share_of(len(order))])

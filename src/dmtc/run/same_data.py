@@ -39,6 +39,6 @@ def require_same_data(folder: RunFolder, dataset: Dataset) -> None:
     """
     if differing := differences_from_run(folder, dataset):
         raise DataError(
-            f"these are not the data that {folder.path} was begun with: {'; '.join(differing)}; put them back, name"
-            " their place (dataset.root=DIR and the like), or start a new run"
+            f"these are not the data that {folder.path} started with: {'; '.join(differing)}; put them back, say"
+            " where they are (dataset.root=DIR and the like), or start a new run"
         )

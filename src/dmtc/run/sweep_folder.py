@@ -90,8 +90,8 @@ class SweepFolder:
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
             raise ConfigError(
-                f"{self.path} holds files that are no sweep's ({foreign[0]}{more}): nothing is written there; choose a"
-                " folder that is new or empty, with hydra.sweep.dir=DIR"
+                f"{self.path} holds files that do not belong to a sweep ({foreign[0]}{more}): nothing is written"
+                " there; choose a folder that is new or empty, with hydra.sweep.dir=DIR"
             )
 
     def write_jobs(self, jobs: Sequence[Job]) -> None:

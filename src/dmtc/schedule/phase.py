@@ -24,7 +24,7 @@ class Phase:
         labelled_batch: Labelled images per step.
         pseudo_batch: Unlabelled images per step.
         evaluations: Number of times the validation images are scored, the last one after the last step.
-        teacher: Who labels the unlabelled images inside the step; None: nobody.
+        teacher: Who labels the unlabelled images within the step; None: nobody.
         together: Phases that take their steps together, this one included, because their networks teach each other;
             empty for a phase of its own.
         kept_after: Steps after which the weights are kept, too, so that a later phase can rank images by them.
@@ -60,7 +60,7 @@ class Phase:
 
     @property
     def rate_of(self) -> Stage:
-        """The part of `schedule` that sets its learning rate: a network that begins anew has that of the start."""
+        """The part of `schedule` that sets its learning rate: a network that starts over has that of the start."""
         return "start" if self.init_from is None and self.stage == "rounds" else self.stage
 
     def share_of(self, images: int) -> int:

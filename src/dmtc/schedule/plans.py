@@ -64,7 +64,7 @@ def mutual(*, recipe: Recipe) -> list[Phase]:
 
 @SCHEDULES.register("online")
 def online(*, recipe: Recipe) -> list[Phase]:
-    """One long phase, in which a teacher labels the images inside the step: of one network, or of a and b as peers.
+    """One long phase, in which a teacher labels the images within the step: of one network, or of a and b as peers.
 
     Source: the loops of FixMatch, UniMatch, mean teacher and CPS. Deviation: without a length of its own, the phase
     passes as many images forward and backward as `supervised_long`, so that methods are compared at equal cost.
@@ -87,7 +87,7 @@ def online_after_start(*, recipe: Recipe) -> list[Phase]:
 
 @SCHEDULES.register("st")
 def st(*, recipe: Recipe) -> list[Phase]:
-    """One network that labels all images once; it then learns from them, beginning anew.
+    """One network that labels all images once; it then starts over and learns from them.
 
     Source: Yang et al. 2022 (ST). Deviation: retraining takes as many steps as all rounds of `self_training`, so that
     methods are compared at equal cost.
@@ -168,7 +168,7 @@ def build_plan(spec: Mapping[str, Any], counts: Counts, labellers: Labellers = _
         return [_of_labelled(phase) for phase in plan if phase.stage != "rounds"]
     if labellers.teacher is None and any(phase.stage == "online" for phase in plan):
         raise ConfigError(
-            f"schedule={spec['name']} labels images inside the step: choose who labels them, such as teacher=average"
+            f"schedule={spec['name']} labels images within the step: choose what labels them, such as teacher=average"
         )
     if labellers.networks > 1 and all(len(phase.together) < labellers.networks for phase in plan):
         raise ConfigError(

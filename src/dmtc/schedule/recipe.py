@@ -36,7 +36,7 @@ class Labellers:
     """Who labels the unlabelled images, as far as a plan depends on it.
 
     Attributes:
-        teacher: Name of the teacher inside the step; None if an earlier phase labels all images.
+        teacher: Name of the teacher within the step; None if an earlier phase labels all images.
         networks: Number of networks that take their steps together.
         snapshots: Whether earlier states of the networks label, too.
         student_images: (labelled, unlabelled) images per step -> images that pass forward and backward in it.
@@ -126,7 +126,7 @@ class Recipe:
         )
 
     def online_phase(self, trainee: str, budget: int, after: str | None = None) -> Phase:
-        """Training of a network on labelled images and on those that a teacher labels inside the step.
+        """Training of a network on labelled images and on those that a teacher labels within the step.
 
         Args:
             trainee: Letter of the network.

@@ -38,7 +38,7 @@ class RoundSettings:
 
 @dataclass(frozen=True, slots=True)
 class OnlineSettings:
-    """Settings of a phase whose teacher labels inside the step; an epoch is a pass over the unlabelled images.
+    """Settings of a phase whose teacher labels within the step; an epoch is a pass over the unlabelled images.
 
     Without any length, the phase passes as many images forward and backward as the start and all rounds together.
     """

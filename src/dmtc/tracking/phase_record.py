@@ -17,7 +17,7 @@ class PhaseRecord:
         trainee: Letter of the trained network.
         round: Number of earlier phases of the network.
         label_from: Phase whose network made the pseudo-labels; None without any.
-        teacher: Who labelled inside the step; None: nobody.
+        teacher: Who labelled within the step; None: nobody.
         label_ratio: Share of every class that was kept; None if there is none.
         steps: Optimizer steps.
         pseudo: Scores of its pseudo-labels; None without any.

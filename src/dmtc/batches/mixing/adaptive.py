@@ -1,4 +1,4 @@
-"""A mixer that pastes labelled pixels where the teacher is unsure."""
+"""A mixer that pastes labelled pixels where the teacher is uncertain."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from dmtc.core.types import IGNORE_INDEX, Batch
 @MIXERS.register("adaptive")
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveMix(Mixer):
-    """Pastes a rectangle of a partner, into which labelled pixels were pasted before if the teacher is unsure of it.
+    """Pastes a rectangle of a partner, after pasting labelled pixels into it if the teacher is uncertain about it.
 
     The partners are a random order of the batch, in which a row may be its own. A partner receives a rectangle of a
     labelled image with a probability of 1 minus the teacher's confidence in the partner (see `image_confidence`). What

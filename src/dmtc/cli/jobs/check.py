@@ -23,4 +23,4 @@ def check_job(*, config: Config, shown: int, advice: bool, given: Sequence[str] 
         print(f"\n{suggested}", end="")
     if check.errors:
         count = len(check.errors)
-        raise DataError(f"{count} {'fault' if count == 1 else 'faults'} would stop training; see the list above")
+        raise DataError(f"{count} {'error' if count == 1 else 'errors'} would stop training; see the list above")

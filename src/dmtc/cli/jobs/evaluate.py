@@ -33,7 +33,7 @@ def evaluate_job(
     """Score the networks of a run and their ensemble with one or more protocols, on its own or other data."""
     require_checkpoint(checkpoint, "job.checkpoint")
     if parts is not None and (part != "auto" or not parts):
-        raise ConfigError(f"job.parts={parts}: name one part or more, in place of job.part={part}")
+        raise ConfigError(f"job.parts={parts}: name one or more parts, instead of job.part={part}")
     folder = RunFolder.existing(run_of(config, "evaluate"))
     data = data_to_score(folder, config, given, [part] if parts is None else parts)
     components = data[0].components

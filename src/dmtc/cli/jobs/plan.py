@@ -25,5 +25,5 @@ def _scored_line(components: Components) -> str | None:
     val, test = len(components.dataset.val), len(components.dataset.test)
     if not test:
         return None
-    when = "once, at the end" if components.run.test else "never, as run.test=false"
+    when = "once, at the end" if components.run.test else "never, because run.test=false"
     return f"scored: {val} validation images after each phase, {test} test images {when}"

@@ -72,7 +72,7 @@ def _read(task: dict[str, Any], where: str, files: InputFiles, labels: Labels, f
                 labels.left_out[f"Label Studio's {one.get('type')}, which has no area"] += 1
                 continue
             if one.get("image_rotation"):
-                raise DataError("the image was turned in Label Studio; turn it back and export again")
+                raise DataError("the image was rotated in Label Studio; rotate it back and export again")
             names = one["value"].get(one["type"]) or []
             if len(names) != 1:
                 raise DataError(f"it has {len(names)} classes; it should have one")

@@ -181,7 +181,7 @@ def _pair(places: Sequence[Place], pairing: Pairing, mask_suffixes: Sequence[str
                 remedy = (
                     "name as many folders in dataset.masks as in dataset.images, in the same order"
                     if len(targets) > 1
-                    else "a mask has one image: rename one, or change dataset.pairing"
+                    else "a mask belongs to one image: rename one, or change dataset.pairing"
                 )
                 raise DataError(f"{path} fits {few(fitting)}; {remedy}")
             if fitting:

@@ -23,7 +23,7 @@ def laboratory_panels(pseudo: PseudoLabel, student: Disagreement, palette: UInt8
     above = [Panel(pseudo.id, pseudo.image, is_photo=True), _kept(pseudo, palette), *_against_truth(pseudo, palette)]
     weight = np.where(kept, student.weight, 0).astype(np.float32)
     below = [
-        Panel("confidence: dark is unsure", gray(pseudo.confidence), is_photo=True),
+        Panel("confidence: dark is uncertain", gray(pseudo.confidence), is_photo=True),
         Panel("student", palette[student.label]),
         Panel(f"blue: disagrees, orange: wins {_share(wins, kept)}", opinions),
         Panel("weight in the loss", gray(weight / max(float(weight.max()), 1e-9)), is_photo=True),
@@ -37,7 +37,7 @@ def label_panels(pseudo: PseudoLabel, palette: UInt8Array) -> list[Panel]:
         Panel(pseudo.id, pseudo.image, is_photo=True),
         _kept(pseudo, palette),
         *_against_truth(pseudo, palette),
-        Panel("confidence: dark is unsure", gray(pseudo.confidence), is_photo=True),
+        Panel("confidence: dark is uncertain", gray(pseudo.confidence), is_photo=True),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Charts of what a teacher inside the step does over the steps of a run."""
+"""Charts of what a teacher within the step does over the steps of a run."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -52,7 +52,7 @@ def _scored(facts: RunFacts, network: str, key: str) -> tuple[list[float], list[
 
 
 def _lines_of(facts: RunFacts, network: str) -> list[dict]:
-    """The logged values of the phases of a network that a teacher inside the step labels for."""
+    """The logged values of the phases of a network that a teacher within the step labels for."""
     before = {
         phase.name: sum(earlier.steps for earlier in phases_before(phase, facts.plan))
         for phase in facts.plan

@@ -72,7 +72,7 @@ def _panels(seen: LookedAt, row: int, view: int, palette: UInt8Array) -> list[Pa
     return [
         *panels,
         Panel("label", palette[seen.label[view, row]]),
-        Panel("confidence: dark is unsure", gray(seen.confidence[view, row]), is_photo=True),
+        Panel("confidence: dark is uncertain", gray(seen.confidence[view, row]), is_photo=True),
         Panel(f"selected: {(weight > 0).mean():.0%}", _lit(mixed, weight), is_photo=True),
         Panel("student's prediction", palette[seen.prediction[view, row]]),
     ]

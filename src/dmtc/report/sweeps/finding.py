@@ -110,7 +110,7 @@ def _read_run(path: Path, name: str) -> RunRecord:
         )
         if not math.isfinite(results["miou"]["mean_last"]):
             results, state = {}, "failed"
-            reason = "its mIoU is NaN, as a class is absent and evaluation.absent=undefined"
+            reason = "its mIoU is NaN, because a class is absent and evaluation.absent=undefined"
     except UserError as error:
         results, state, reason = {}, "failed", str(error)
     except FileNotFoundError:

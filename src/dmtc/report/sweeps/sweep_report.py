@@ -114,10 +114,10 @@ def _cards(records: Sequence[RunRecord], rows: Sequence[Row]) -> list[tuple[str,
     gains = [(gain, row, name) for row in rows for name, gain in row.gains.items()]
     if gains:
         gain, row, name = max(gains, key=lambda one: one[0].mean)
-        cards += [(f"{100 * gain.mean:+.1f}", f"points at most: {row.name} over {name} at {row.ratio}")]
+        cards += [(f"{100 * gain.mean:+.1f}", f"points, the largest gain: {row.name} over {name} at {row.ratio}")]
     if rows:
         best = max((row for row in rows if not row.is_full), key=lambda row: row.mean, default=rows[0])
-        cards += [(f"{100 * best.mean:.1f} %", f"the best mIoU without all labels: {best.name}, {best.ratio}")]
+        cards += [(f"{100 * best.mean:.1f} %", f"the best mIoU with part of the labels: {best.name}, {best.ratio}")]
         hours = sum(sweep_tables.device_hours(run) for row in rows for run in row.runs.values())
         text = f"{hours:.1f}" if hours >= 1 else f"{60 * hours:.0f}"
         cards += [(text, f"{sweep_tables.device_kind(rows)}-{'hours' if hours >= 1 else 'minutes'} in all")]
