@@ -99,7 +99,7 @@ class Many(Processes):
 def test_processes_need_images_of_both_kinds(small):
     components = Components(settle(dmtc.compose([*small, "method=fixmatch_ema"])))
     components.__dict__["processes"] = Many(5)
-    with pytest.raises(ConfigError, match=r"5 processes cannot share 4 labelled and 4 unlabelled images a step"):
+    with pytest.raises(ConfigError, match=r"5 processes cannot share 4 labelled and 4 unlabelled images per step"):
         refuse_processes(components)
 
 
