@@ -50,7 +50,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "misspelt added option": (["+loss.mutual.gamma_agre=3"], ["gamma_agre", "gamma_agree"]),
     "misspelt choice": (["loss=dmtcc"], ["dmtcc", "Did you mean loss=dmtc?"]),
     "misspelt method": (["method=dmtcc"], ["dmtcc", "Did you mean method=dmtc?"]),
-    "misspelt group": (["methd=dmt"], ["Could not override 'methd'", "Did you mean method?"]),
+    "misspelt group": (["methd=dmt"], ["error: methd: dmtc has no such setting. Did you mean method?"]),
     "misspelt group of a group": (["mdel/backbone=resnet50"], ["Did you mean model/backbone?"]),
     "misspelt group of an option": (["shedule.online.steps=4"], ["Did you mean schedule.online.steps?"]),
     "option of another choice": (

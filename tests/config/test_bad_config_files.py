@@ -23,7 +23,10 @@ FILES = {
     "wrong": (HEAD + "split: [1]\n", "experiment/wrong"),
     "defaults": (HEAD + "defaults: 5\nseed: 1\n", "error: "),
     "more": (HEAD + "defaults:\n- [a]\n", "error: "),
-    "none": (HEAD + "defaults:\n- /loss: nothing\n", "Could not find 'loss/nothing'"),
+    "none": (
+        HEAD + "defaults:\n- /loss: nothing\n",
+        "error: experiment/none: loss=nothing: there is no such choice; choose from ",
+    ),
     "laughs": (HEAD + "a: &a [x,x]\n" + "".join(f"b{n}: &b{n} [{9 * f'*b{n - 1},'}]\n" for n in range(1, 9)), ""),
     "deep": (HEAD + "seed: " + 200 * "[" + "\n", "levels of nesting"),
 }

@@ -93,7 +93,7 @@ def test_sweeps_over_paths(tmp_path, monkeypatch):
 
 def test_every_path_is_an_option():
     composed = [["dataset=folder"], ["dataset=cityscapes"], ["split=files"], ["job=report"], ["job=predict"]]
-    composed += [["job=convert"], ["job=next"]]
+    composed += [["job=convert"], ["job=next"], ["logger=[wandb,mlflow]"]]
     known = {key for overrides in composed for key in known_keys(dmtc.compose(overrides))}
     known |= {"hydra.run.dir", "hydra.sweep.dir"}
     for one in (*PATHS, *(name for name in NAMED if not name.startswith(("logger", "job")))):

@@ -69,7 +69,7 @@ WITHOUT_EXAMPLE = {
     *("losses.Loss", "pseudo.PseudoLabel", "pseudo.PseudoLabels", "models.WeightsReport", "evaluation.Scores"),
     *("evaluation.MetricValue", "losses.BankContrast", "losses.PropagatedCrossEntropy"),
     *("evaluation.Evaluation", "tracking.Panel", "tracking.JsonLines", "tracking.RunLog", "tracking.CsvLogger"),
-    *("tracking.TensorBoardLogger", "tracking.WandbLogger"),
+    *("tracking.TensorBoardLogger", "tracking.MLflowLogger", "tracking.WandbLogger"),
     # Shown whole in docs/extending.md.
     *("models.Backbone", "models.SegmentationModel"),
     # Backbones and choices of the group model/tuning use them.

@@ -455,7 +455,7 @@ def test_sweep_from_the_command_line(command, tmp_path):
     code, out, err = command(*arguments)
     assert code == 2
     expected = [
-        r"not started: method=nonsense,split.ratio=1/8: In 'config': Could not find 'method/nonsense'.*",
+        r"not started: method=nonsense,split.ratio=1/8: method=nonsense: there is no such choice; choose from .*",
         r"not started: method=nonsense,split.ratio=1/1000: .*",
         r"\[1 of 2\] method=supervised,split.ratio=1/8: mIoU \d+\.\d in \d+ s; about \d+ s left",
         r"\[2 of 2\] method=supervised,split.ratio=1/1000: failed: split.ratio=1/1000 of 24 images .*",

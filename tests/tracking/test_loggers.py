@@ -11,20 +11,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 import dmtc
 from alike import what_came_of
 from dmtc.core.errors import ConfigError
-from dmtc.engine.runner import Runner
+from dmtc.engine.context import RunContext
+from dmtc.evaluation import evaluate
+from dmtc.machine.interruption import Interruption
 from dmtc.report.panels import _fitted
 from dmtc.tracking import LOGGERS, Panel, Tracker
+from dmtc.tracking.progress import Progress
+from stopping import stopped_and_resumed
 from wandb_files import history_of, records_of, values_of
 
 DOCS = (Path(__file__).parents[2] / "docs" / "wandb.md").read_text()
 LOGGED = [
-    *("logger=[csv,wandb,tensorboard]", "logger.wandb.mode=offline", "logger.wandb.artifacts=[code,report]"),
+    *("logger=[csv,wandb,tensorboard]", "logger.wandb.mode=offline", "logger.wandb.artifacts=[code,report,weights]"),
     "run.report=true",
 ]
 
@@ -46,18 +51,7 @@ def wandb_stays_here(tmp_path_factory):
 def logged(small, tmp_path_factory) -> dmtc.Run:
     """A run that was stopped before r1-b and gone on with, with all loggers."""
     folder = tmp_path_factory.mktemp("logged") / "run"
-    real = Runner._train
-
-    def stopping(self, phases, processes):
-        if phases[0].name == "r1-b":
-            raise KeyboardInterrupt
-        return real(self, phases, processes)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Runner, "_train", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            dmtc.train(dmtc.compose([*small, *LOGGED]), folder)
-    return dmtc.resume(folder)
+    return stopped_and_resumed(dmtc.compose([*small, *LOGGED]), folder, before="r1-b")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +77,7 @@ def test_loggers_change_no_results(logged, finished):
 
 def test_a_resumed_run_goes_on_under_the_same_id(logged, sessions):
     assert len(sessions) == 2
-    identity = (logged.folder.path / "wandb_id.txt").read_text()
+    identity = logged.results["environment"]["run_id"]
     for session in sessions:
         (run,) = only(session, "run")
         assert (run.run_id, run.project, run.job_type, run.display_name) == (identity, "dmtc", "train", "run")
@@ -198,12 +192,43 @@ def test_the_summary_is_the_results(logged, sessions):
     }
 
 
-def test_code_and_report_are_artifacts(logged, sessions):
+def test_final_scores_are_at_the_top_of_the_summary_and_are_logged(logged, history):
+    (final,) = (
+        {key: value for key, value in values.items() if "/" in key} for values in history if "final/miou" in values
+    )
+    miou = logged.results["miou"]
+    assert final == {
+        "final/miou": miou["mean_last"],
+        "final/miou_a": miou["a"]["last"],
+        "final/miou_b": miou["b"]["last"],
+        "final/miou_ensemble": miou["ensemble"],
+    }
+
+
+def test_the_ensemble_of_every_round_is_scored(logged, history):
+    scored = {values["round"]: values for values in history if "rounds/ensemble/miou_last" in values}
+    assert set(scored) == {0, 1, 2}
+    assert scored[2]["rounds/ensemble/miou_last"] == logged.results["miou"]["ensemble"]
+    assert scored[2]["rounds/ensemble/f1"] == logged.results["metrics"]["f1"]["ensemble"]
+    assert scored[2]["iou/ensemble/background"] == logged.results["per_class_iou"]["background"]
+
+    networks = {network: logged.model(network, f"r1-{network}") for network in "ab"}
+    context = RunContext(logged.components, logged.folder, Progress([], "off"), Interruption())
+    batches = context.whole_images(logged.dataset.val, with_mask=True)
+    with torch.inference_mode():
+        *_, ensemble = evaluate(networks, batches, logged.dataset.num_classes, logged.components.evaluation).values()
+    assert scored[1]["rounds/ensemble/miou_last"] == pytest.approx(ensemble.miou)
+    assert scored[1]["rounds/ensemble/miou_last"] != scored[2]["rounds/ensemble/miou_last"]
+
+
+def test_code_report_and_weights_are_artifacts(logged, sessions):
     artifacts = {artifact.type: artifact for artifact in only(sessions[-1], "artifact")}
     held = {kind: {content.path for content in artifact.manifest.contents} for kind, artifact in artifacts.items()}
     assert {"engine/trainer.py", "cli/main.py"} <= held["code"]
     assert {"report.html", "results.json", "results.txt", "config.yaml"} <= held["report"]
     assert any(path.startswith("pictures/") for path in held["report"])
+    assert {"config.yaml", "plan.json", "phases/r2-a/last.safetensors", "phases/r2-b/last.safetensors"} <= held["model"]
+    assert not [path for path in held["model"] if "r1-" in path or "best" in path]
 
 
 def test_documented_keys_are_sent(history):
@@ -366,7 +391,8 @@ def test_environment_variables_of_w_and_b_are_heeded(monkeypatch):
     ("options", "message"),
     [
         (["logger=wandb", "logger.wandb.mode=sometimes"], "online, offline or disabled"),
-        (["logger=wandb", "logger.wandb.artifacts=[weights]"], "code and report, but not 'weights'"),
+        (["logger=wandb", "logger.wandb.artifacts=[all]"], "code, report and weights, but not 'all'"),
+        (["logger=mlflow", "logger.mlflow.artifacts=[code]"], "report and weights, but not 'code'"),
     ],
 )
 def test_wrong_options_are_errors(small, tmp_path, options, message):
@@ -374,7 +400,7 @@ def test_wrong_options_are_errors(small, tmp_path, options, message):
         dmtc.train(dmtc.compose([*small, *options]), tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+@pytest.mark.parametrize("name", ["wandb", "tensorboard", "mlflow"])
 def test_a_missing_package_is_told(small, tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     if name == "tensorboard":

@@ -32,8 +32,10 @@ from dmtc.report import confusion_picture, gather_results, gather_test, opening_
 from dmtc.report.panels import Panels
 from dmtc.run import beginning as run_beginning
 from dmtc.run.folder import RunFolder
+from dmtc.run.identity import run_id
 from dmtc.run.moved import relocated
 from dmtc.run.origin import write_settings
+from dmtc.schedule.phase import phases_before
 from dmtc.tracking import LOGGERS, RunLog, Tracker
 from dmtc.tracking.progress import Progress
 
@@ -157,6 +159,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
             folder.tidy()
             folder.write_config(components.config)
             write_settings(folder, components.config, starting)
+            environment["run_id"] = run_id(folder)
             folder.write_environment(environment)
             folder.write_split(components.split, data, components.classes.counted)
             folder.write_task(components.dataset.task)
@@ -220,6 +223,8 @@ def _results(
         earlier = processes.broadcast(lambda: _earlier_test(components, folder))
         Runner(context, metrics, Panels(context)).run()
         *_, final = score_last(context, components.evaluation).values()
+        if len(components.networks) > 1:
+            metrics.ensemble(max(len(phases_before(phase, components.plan)) for phase in components.plan), final)
         test = _test_results(context) if earlier is None else earlier
         results = processes.broadcast(write)
         if components.run.report:

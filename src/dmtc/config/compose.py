@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmtc.config.folder import config_folder, forget_loaded, last_loaded
 from dmtc.config.hydra_errors import one_line
+from dmtc.config.hyphens import without_hyphens
 from dmtc.config.leftovers import drop_leftovers
 from dmtc.config.methods import with_method
 from dmtc.config.overrides import in_hydras_terms, literal
@@ -78,7 +79,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     forget_loaded()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            given = [in_hydras_terms(literal(one)) for one in with_method(overrides)]
+            given = [in_hydras_terms(literal(one)) for one in with_method(without_hyphens(overrides))]
             cfg = hydra_compose("config", overrides=given, return_hydra_config=True)
             choices = cfg.hydra.runtime.choices
             with open_dict(cfg):

@@ -36,9 +36,17 @@ def one_line(error: BaseException, known_keys: Callable[[], Iterable[str]] | Non
     text = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_HIDDEN)))
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
-    if (key := re.search(r"Could not override '([^'@]+)'", text)) and (missing := missing_part(key[1])):
-        return missing
-    return text + _suggestion(text, known_keys)
+    if "hydra/launcher/submitit" in text:
+        return f"{text}. It comes with: pip install 'dmtc[slurm]'"
+    if choice := re.search(r"Could not find '([^']+)' Available options in '([^']+)': (.+)", text):
+        place = re.search(r"In '([^']+)'", text)
+        where = f"{place[1]}: " if place and place[1] != "config" else ""
+        return where + _no_choice(choice[2], choice[1].removeprefix(f"{choice[2]}/"), choice[3].split())
+    if key := re.search(r"Could not override '([^']+)'", text):
+        return missing_part(key[1]) or _no_setting(key[1], known_keys)
+    if key := re.search(r"Could not delete (?:from config\. )?'([^'=]+)", text):
+        return f"~{key[1]}: dmtc has no such setting to leave out"
+    return text
 
 
 def _unparsed(override: str) -> str:
@@ -48,21 +56,24 @@ def _unparsed(override: str) -> str:
     return f"{key}: Hydra cannot read the value {value}; put it in two kinds of quotes: '{key}=\"VALUE\"'"
 
 
-def _suggestion(text: str, known_keys: Callable[[], Iterable[str]] | None) -> str:
-    if "hydra/launcher/submitit" in text:
-        return ". It comes with: pip install 'dmtc[slurm]'"
-    if choice := re.search(r"Could not find '([^']+)' Available options in '([^']+)': (.+)", text):
-        wrong, group, options = choice[1], choice[2], choice[3].split()
-        return _other_choice(group, wrong.removeprefix(f"{group}/"), options)
-    if key := re.search(r"Could not override '[^']+@(model_[a-z])\.", text):
-        return f". Choose the head of that network too, such as {key[1]}=deeplabv2"
-    if "Could not override 'evaluation." in text:
-        return ". Choose the protocol too, such as evaluation=original, or set job.flip, scales, absent or metrics"
-    if key := re.search(r"Could not override '([^']+)'", text):
-        if homes := _homes(key[1]):
-            return f". It is an option of {' and '.join(homes)}"
-        return "" if known_keys is None else _other_option(key[1], [*groups(), *known_keys()])
-    return ""
+def _no_setting(key: str, known_keys: Callable[[], Iterable[str]] | None) -> str:
+    """One line about an option or a group that the config lacks."""
+    typed = re.sub(r"^model(/\w+)?@(model_[a-z])(?:\.\w+)?$", r"\2\1", key)  # before it was put in Hydra's terms
+    unknown = f"{typed}: dmtc has no such setting"
+    if part := re.match(r"model/\w+@(model_[a-z])\.", key):
+        return f"{unknown}. Choose the head of that network too, such as {part[1]}=deeplabv2"
+    if key.startswith("evaluation."):
+        protocol = "Choose the protocol too, such as evaluation=original"
+        return f"{unknown}. {protocol}, or set job.flip, scales, absent or metrics"
+    if homes := _homes(key):
+        return f"{typed}: it is an option of {' and '.join(homes)}, and not of what is chosen here"
+    return unknown + ("" if known_keys is None else _other_option(typed, [*groups(), *known_keys()]))
+
+
+def _no_choice(group: str, name: str, options: Sequence[str]) -> str:
+    """One line about a choice that its group lacks."""
+    others = _other_choice(group, name, options) or f"; choose from {', '.join(options)}"
+    return f"{group}={name}: there is no such choice{others}"
 
 
 def _other_choice(group: str, name: str, options: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from dmtc.config.folder import config_folder
+from dmtc.config.hyphens import without_hyphens
 from dmtc.config.methods import with_method
 from dmtc.config.places import DATA_PLACES, LIST_PLACES
 from dmtc.core.errors import UserError
@@ -37,7 +38,17 @@ PATHS = (
 )
 """Options whose value is a file or folder, or a bracketed list of them."""
 
-NAMES = ("tag", "dataset.classes", "job.license", "job.push", "logger.wandb.project", "logger.wandb.group")
+NAMES = (
+    "tag",
+    "dataset.classes",
+    "job.license",
+    "job.push",
+    "logger.wandb.project",
+    "logger.wandb.group",
+    "logger.mlflow.tracking_uri",
+    "logger.mlflow.experiment",
+    "logger.mlflow.group",
+)
 """Options whose value is free text, or a list of it: quoted like `PATHS`, but without `~` and interpolations."""
 
 SHORT = ("runs", "input", "output", "format", "count")
@@ -52,8 +63,12 @@ def translate(arguments: Sequence[str]) -> list[str]:
 
     `run=DIR` is the folder of an earlier run unless it is a choice of the group `run`. `runs=`, `input=`, `output=` and
     `format=` are options of the job. Paths and names may hold any character. A resumed run writes into its own folder.
-    `model_b` is a group like `model`.
+    `model_b` is a group like `model`. `--seed=1` is `seed=1`.
+
+    Raises:
+        ConfigError: See `without_hyphens`.
     """
+    arguments = without_hyphens(arguments)
     swept = any(argument in ("-m", "--multirun") for argument in arguments)
     translated = []
     for argument in [*_groups_of_run(arguments), *with_method(arguments)]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dmtc.engine.collapse import fallen_score, lost_classes
 from dmtc.engine.context import RunContext
 from dmtc.engine.phase_log import PhaseLog
+from dmtc.engine.scoring import score_after_round
 from dmtc.engine.stored_labels import StoredLabels
 from dmtc.engine.trainer import Trainer
 from dmtc.evaluation.quality import score_pseudo_labels
@@ -15,7 +16,7 @@ from dmtc.pseudo import PseudoLabelStore
 from dmtc.run.origin import origin_of
 from dmtc.run.ranking import images_of
 from dmtc.schedule import Phase
-from dmtc.schedule.phase import independent_phases, phases_before, trainings_of
+from dmtc.schedule.phase import completed_round, independent_phases, phases_before, trainings_of
 from dmtc.tracking import Panel, RunLog
 from dmtc.tracking.phase_record import PhaseRecord
 
@@ -57,6 +58,7 @@ class Runner:
             self.context.interruption.check(f"before phase {phases[0].name}")
             self._label_for(phases)
             records = self._train(phases, self.processes)
+            self._score_ensemble(phases)
             self.processes.broadcast(lambda phases=phases, records=records: self._keep(phases, records))
 
     def _run_side_by_side(self, phases: list[Phase]) -> None:
@@ -68,6 +70,7 @@ class Runner:
         rank = self.processes.rank
         own = self._train([phases[rank]], ALONE) if rank < len(phases) else []
         records = [record for of_one in self.processes.all_gather(own) for record in of_one]
+        self._score_ensemble(phases)
         self.processes.broadcast(lambda: self._keep(phases, records))
 
     def _is_done(self, phases: list[Phase]) -> bool:
@@ -157,6 +160,15 @@ class Runner:
         trainer.processes.broadcast(lambda: self.folder.write_weights_report(phase.name, dataclasses.asdict(report)))
         self.progress.say(f"network {phase.trainee}: {report.summary()}")
         return model
+
+    def _score_ensemble(self, phases: list[Phase]) -> None:
+        """Score the ensemble after a round, if a logger wants it; that of the last round belongs to the results."""
+        number = completed_round(phases, self.components.plan)
+        if number is None or phases[-1] is self.components.plan[-1] or len(self.components.networks) == 1:
+            return
+        if self.processes.broadcast(lambda: self.metrics.wants_ensemble):
+            scores = score_after_round(self.context, number)
+            self.metrics.ensemble(number, scores)
 
     def _keep(self, phases: list[Phase], records: list[PhaseRecord]) -> None:
         """Write the records of finished phases."""

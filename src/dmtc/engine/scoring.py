@@ -6,6 +6,8 @@ from dmtc.core.types import Batch
 from dmtc.engine.context import RunContext
 from dmtc.evaluation import Evaluation, Predictor, Scores, evaluate
 from dmtc.machine.processes import Processes
+from dmtc.schedule import Phase
+from dmtc.schedule.phase import phases_before
 
 
 def score_networks(
@@ -54,7 +56,34 @@ def score_last(
         what: Title of the progress bar.
         ids: Images to score; by default the validation images.
     """
-    last = {phase.trainee: phase.name for phase in context.components.plan}
+    return _score_after(context, context.components.plan, evaluation, which, what, ids)
+
+
+def score_after_round(context: RunContext, number: int) -> Scores:
+    """Scores of the ensemble on the validation images with the weights that the networks have after a round.
+
+    Args:
+        context: The run's context, whose folder has these weights.
+        number: The round; see `completed_round`.
+    """
+    plan = context.components.plan
+    phases = [phase for phase in plan if len(phases_before(phase, plan)) <= number]
+    *_, ensemble = _score_after(
+        context, phases, context.components.evaluation, "last", f"scoring round {number}", None
+    ).values()
+    return ensemble
+
+
+def _score_after(
+    context: RunContext,
+    phases: Sequence[Phase],
+    evaluation: Evaluation,
+    which: str,
+    what: str,
+    ids: Sequence[str] | None,
+) -> dict[str, Scores]:
+    """Scores of each network after the last of its phases, and of their ensemble."""
+    last = {phase.trainee: phase.name for phase in phases}
     networks = context.networks
     predictors = {
         letter: networks.predictor(networks.after(last[letter], which)) for letter in context.components.networks

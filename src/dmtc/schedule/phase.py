@@ -119,6 +119,18 @@ def phases_before(phase: Phase, plan: list[Phase]) -> list[Phase]:
     return of_network[: of_network.index(phase)]
 
 
+def completed_round(phases: list[Phase], plan: list[Phase]) -> int | None:
+    """The round that some phases of a plan complete, if no later phase belongs to it or to an earlier one.
+
+    Args:
+        phases: Phases that take their steps together or side by side.
+        plan: The plan, in its order.
+    """
+    number = max(len(phases_before(phase, plan)) for phase in phases)
+    later = plan[max(plan.index(phase) for phase in phases) + 1 :]
+    return number if all(len(phases_before(phase, plan)) > number for phase in later) else None
+
+
 def plan_to_json(plan: list[Phase]) -> list[dict[str, Any]]:
     """Convert a plan to plain dictionaries, for plan.json."""
     return [dataclasses.asdict(phase) for phase in plan]

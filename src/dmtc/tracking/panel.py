@@ -1,6 +1,9 @@
 """One image as a network and its teacher see it after a phase, for loggers to draw."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from dmtc.core.types import Float32Array, UInt8Array
 
@@ -29,3 +32,17 @@ class Panel:
     confidence: Float32Array | None = None
     weight: Float32Array | None = None
     wrong: float | None = None
+
+    def in_a_row(self, colored: Callable[[UInt8Array], UInt8Array]) -> UInt8Array:
+        """Image, truth, pseudo-label, prediction, confidence and weight from left to right, as far as there are any.
+
+        Args:
+            colored: Colors a label, (H, W) to (H, W, 3); `Dataset.colored`.
+        """
+        labels = [label for label in (self.truth, self.pseudo_label, self.prediction) if label is not None]
+        shades = [_gray(values) for values in (self.confidence, self.weight) if values is not None]
+        return np.concatenate([self.image, *map(colored, labels), *shades], axis=1)
+
+
+def _gray(values: Float32Array) -> UInt8Array:
+    return np.repeat((np.clip(values, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)

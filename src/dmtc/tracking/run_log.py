@@ -8,6 +8,7 @@ from typing import Any
 
 from dmtc.core.errors import ConfigError
 from dmtc.core.types import UInt8Array
+from dmtc.evaluation.scores import Scores
 from dmtc.tracking.json_lines import JsonLines, read_records
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.phase_record import PhaseRecord
@@ -68,6 +69,15 @@ class RunLog:
     def phase(self, record: PhaseRecord, panels: Sequence[Panel], worst: Sequence[Panel]) -> None:
         """Log the record of a phase; see `Tracker.phase`."""
         self._call_all(lambda tracker: tracker.phase(record, panels[: tracker.panels], worst[: tracker.panels]))
+
+    @property
+    def wants_ensemble(self) -> bool:
+        """Whether a logger wants the ensemble scored after every round."""
+        return any(tracker.wants_ensemble for tracker in self._loggers.values())
+
+    def ensemble(self, number: int, scores: Scores) -> None:
+        """Log the scores of the ensemble after a round; see `Tracker.ensemble`."""
+        self._call_all(lambda tracker: tracker.ensemble(number, scores))
 
     @property
     def pictures(self) -> bool:

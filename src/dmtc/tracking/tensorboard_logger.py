@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dmtc.core.errors import ConfigError
-from dmtc.core.types import Float32Array, UInt8Array
+from dmtc.core.types import UInt8Array
 from dmtc.data import Dataset
+from dmtc.evaluation.scores import Scores
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.phase_record import PhaseRecord
-from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
+from dmtc.tracking.tracker import LOGGERS, Record, Tracker
+from dmtc.tracking.values import ensemble_values, phase_values
 
 
 @LOGGERS.register("tensorboard")
@@ -26,9 +26,10 @@ class TensorBoardLogger(Tracker):
         config: Resolved config.
         dataset: Names and colors of the classes.
         panels: How many fixed and how many worst images to show after every phase; 0 for none.
+        ensemble: Whether to score the ensemble of several networks after every round.
     """
 
-    def __init__(self, *, folder: Path, config: dict[str, Any], dataset: Dataset, panels: int) -> None:
+    def __init__(self, *, folder: Path, config: dict[str, Any], dataset: Dataset, panels: int, ensemble: bool) -> None:
         try:
             from torch.utils.tensorboard.writer import SummaryWriter  # needs an optional package
         except ImportError:
@@ -36,6 +37,7 @@ class TensorBoardLogger(Tracker):
         self._dataset = dataset
         self._config = config
         self.panels = panels
+        self.wants_ensemble = ensemble
         self._writer = SummaryWriter(str(folder / "tensorboard"))
         self._writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
 
@@ -53,6 +55,11 @@ class TensorBoardLogger(Tracker):
             self._draw(f"images/{record.trainee}/{panel.id}", panel, record.round)
         for place, panel in enumerate(worst, 1):
             self._draw(f"worst/{record.trainee}/{place}", panel, record.round)
+
+    def ensemble(self, number: int, scores: Scores) -> None:
+        """Write the scores of the ensemble against the round."""
+        for name, value in ensemble_values(scores, self._dataset.classes).items():
+            self._writer.add_scalar(name, value, number)
 
     def picture(self, name: str, image: UInt8Array) -> None:
         """Write a picture of the finished run as `final/NAME`."""
@@ -74,12 +81,4 @@ class TensorBoardLogger(Tracker):
         self._writer.close()
 
     def _draw(self, tag: str, panel: Panel, at: int) -> None:
-        """Draw image, truth, pseudo-label, prediction, confidence and weight from left to right, as available."""
-        labels = [panel.truth, panel.pseudo_label, panel.prediction]
-        parts = [panel.image, *(self._dataset.colored(label) for label in labels if label is not None)]
-        parts += [_gray(values) for values in (panel.confidence, panel.weight) if values is not None]
-        self._writer.add_image(tag, np.concatenate(parts, axis=1), at, dataformats="HWC")
-
-
-def _gray(values: Float32Array) -> UInt8Array:
-    return np.repeat((np.clip(values, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        self._writer.add_image(tag, panel.in_a_row(self._dataset.colored), at, dataformats="HWC")

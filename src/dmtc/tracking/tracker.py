@@ -1,10 +1,11 @@
-"""Base class of loggers, and the values of a phase that all loggers show."""
+"""Base class of loggers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmtc.core.registry import Registry
 from dmtc.core.types import UInt8Array
+from dmtc.evaluation.scores import Scores
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.phase_record import PhaseRecord
 
@@ -17,6 +18,8 @@ class Tracker:
 
     Attributes:
         panels: How many images of a fixed set, and how many of the worst images, it wants after every phase.
+        wants_ensemble: Whether it wants the ensemble of several networks scored after every round, which takes one more
+            pass over the validation images. The ensemble of the last round is scored in any case.
 
     Examples:
         >>> class Printer(Tracker):
@@ -27,6 +30,7 @@ class Tracker:
     """
 
     panels: int = 0
+    wants_ensemble: bool = False
 
     def log(self, record: Record) -> None:
         """Log one record during training."""
@@ -39,6 +43,14 @@ class Tracker:
             panels: A fixed set of images, the same after every phase; at most `self.panels`.
             worst: Images with the largest share of wrong pseudo-labels, worst first; at most `self.panels`, and none if
                 the truth is unknown.
+        """
+
+    def ensemble(self, number: int, scores: Scores) -> None:
+        """Log the scores of the networks' ensemble on the validation images after a round.
+
+        Args:
+            number: The round, as in `PhaseRecord.round`.
+            scores: Of the last weights.
         """
 
     def picture(self, name: str, image: UInt8Array) -> None:
@@ -58,31 +70,3 @@ class Tracker:
 
 LOGGERS: Registry[Tracker] = Registry("logger", runtime=["folder", "config", "environment", "dataset"])
 """Builders may take `folder: Path` (of the run), `config: dict` (resolved), `environment: dict`, `dataset: Dataset`."""
-
-
-def phase_values(record: PhaseRecord, classes: Sequence[str]) -> dict[str, float]:
-    """The known numbers of a phase's record under flat names, `SECTION/NETWORK/NAME`.
-
-    Args:
-        record: As in `phases` of results.json.
-        classes: Class names.
-
-    Returns:
-        Section `rounds` has one value per name, including `label_ratio` (requested) and `pseudo_coverage` (realized);
-        sections `iou`, `precision`, `recall`, `threshold` and `realized` have one value per class.
-    """
-    network, pseudo = record.trainee, record.pseudo
-    names = ("miou_last", "miou_best", "label_ratio", "seconds", "train_images_per_s", "label_images_per_s")
-    values = {f"rounds/{network}/{name}": getattr(record, name) for name in (*names, "peak_memory_bytes")}
-    values |= {f"rounds/{network}/{name}": value for name, value in record.metrics_last.items()}
-    of_classes: dict[str, Sequence[float | None] | None] = {"iou": record.iou_last}
-    if pseudo is not None:
-        values |= {
-            f"rounds/{network}/pseudo_{name}": getattr(pseudo, name) for name in ("coverage", "accuracy", "miou")
-        }
-        values[f"rounds/{network}/pseudo_calibration_error"] = (pseudo.calibration or {}).get("error")
-        of_classes |= {"precision": pseudo.precision, "recall": pseudo.recall}
-        of_classes |= {"threshold": pseudo.thresholds, "realized": pseudo.realized}
-    for section, of_class in of_classes.items():
-        values |= {f"{section}/{network}/{name}": of for name, of in zip(classes, of_class or (), strict=False)}
-    return {name: value for name, value in values.items() if value is not None}

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,18 +12,19 @@ import numpy as np
 
 import dmtc
 from dmtc.core.errors import ConfigError
-from dmtc.core.files import read_regular, write_atomically
 from dmtc.core.types import IGNORE_INDEX, Float32Array, UInt8Array
 from dmtc.data import Dataset
+from dmtc.evaluation.scores import Scores
+from dmtc.tracking.artifacts import report_files, require_known_artifacts, weights_files
 from dmtc.tracking.panel import Panel
 from dmtc.tracking.part_scores import part_scores
 from dmtc.tracking.phase_record import PhaseRecord
-from dmtc.tracking.tracker import LOGGERS, Record, Tracker, phase_values
+from dmtc.tracking.tracker import LOGGERS, Record, Tracker
+from dmtc.tracking.values import ensemble_values, final_values, phase_values
 
 log = logging.getLogger(__name__)
 
-_ARTIFACTS = ("code", "report")
-_REPORT = ("report.html", "results.json", "results.txt", "config.yaml", "environment.json", "plan.json", "split.json")
+_ARTIFACTS = ("code", "report", "weights")
 _ADDRESS = ("phase", "network", "step", "total_step")
 _BY_ROUND = ("rounds", "iou", "precision", "recall", "threshold", "realized", "images", "worst")
 _TENTHS = {i: f"{i / 10:.1f} to {(i + 1) / 10:.1f}" for i in range(10)}
@@ -40,7 +40,7 @@ class WandbLogger(Tracker):
     Args:
         folder: The run's folder; W&B keeps its files there.
         config: Resolved config.
-        environment: Versions and machine, shown as `environment` in the W&B config.
+        environment: Versions, machine, and the run's id, which is W&B's as well; shown as `environment` in W&B.
         dataset: Names of the classes.
         project: W&B project.
         entity: W&B user or team; null for the default.
@@ -49,7 +49,8 @@ class WandbLogger(Tracker):
         job_type: Kind of run.
         tags: Any words.
         panels: How many fixed images to show and how many worst images to list after every phase; 0 for none.
-        artifacts: Artifacts to upload at the end: "code", "report".
+        ensemble: Whether to score the ensemble of several networks after every round.
+        artifacts: Artifacts to upload at the end: "code", "report", "weights".
         timeout: Seconds to wait for the server at the start, and for uploads at the end.
     """
 
@@ -67,13 +68,13 @@ class WandbLogger(Tracker):
         job_type: str | None,
         tags: list[str],
         panels: int,
+        ensemble: bool,
         artifacts: list[str],
         timeout: float,
     ) -> None:
         if mode not in ("online", "offline", "disabled"):
             raise ConfigError(f"logger.wandb.mode should be online, offline or disabled, but is {mode!r}")
-        if unknown := [name for name in artifacts if name not in _ARTIFACTS]:
-            raise ConfigError(f"logger.wandb.artifacts may hold {' and '.join(_ARTIFACTS)}, but not {unknown[0]!r}")
+        require_known_artifacts("wandb", artifacts, _ARTIFACTS)
         try:
             import wandb  # heavy and optional
         except ImportError:
@@ -85,6 +86,7 @@ class WandbLogger(Tracker):
         self._classes = dataset.classes
         self._artifacts = artifacts
         self.panels = panels
+        self.wants_ensemble = ensemble
         settings = wandb.Settings(
             console="off",  # keeps progress bars out of the log
             silent=True,  # the message that matters is below
@@ -105,7 +107,7 @@ class WandbLogger(Tracker):
                     tags=tags,
                     name=folder.name,
                     # One W&B run per run folder, so a resumed run continues it.
-                    id=_run_id(folder),
+                    id=environment["run_id"],
                     resume="allow",
                     reinit="create_new",  # leave a run that the user has open alone
                     settings=settings,
@@ -141,6 +143,10 @@ class WandbLogger(Tracker):
             values[f"worst/{network}"] = self._wandb.Table(columns=["phase", "id", "wrong", "image"], data=rows)
         self._run.log(values)
 
+    def ensemble(self, number: int, scores: Scores) -> None:
+        """Send the scores of the ensemble against the round."""
+        self._run.log({"round": number, **ensemble_values(scores, self._classes)})
+
     def picture(self, name: str, image: UInt8Array) -> None:
         """Send a picture of the finished run as `final/NAME`."""
         self._run.log({f"final/{name}": self._wandb.Image(image)})
@@ -151,6 +157,7 @@ class WandbLogger(Tracker):
         if test := results.get("test"):
             summary["test"] = {key: value for key, value in test.items() if key != "confusion"}
         self._run.summary.update(summary)
+        self._run.log(final_values(results))  # logged, as sweeps follow no value that is only in the summary
         if rows := part_scores(results):
             data: list[Any] = [list(row) for row in rows]
             table = self._wandb.Table(columns=["score", "of", "validation", "test"], data=data)
@@ -159,7 +166,9 @@ class WandbLogger(Tracker):
             source = Path(dmtc.__file__).parent
             self._run.log_code(str(source), f"code-{self._run.id}", lambda path: path.endswith((".py", ".yaml")))
         if "report" in self._artifacts:
-            self._run.log_artifact(self._report())
+            self._run.log_artifact(self._artifact("report", "report", report_files(self._folder)))
+        if "weights" in self._artifacts:
+            self._run.log_artifact(self._artifact("weights", "model", weights_files(self._folder, results)))
         self._run.finish()
 
     def close(self) -> None:
@@ -184,12 +193,10 @@ class WandbLogger(Tracker):
             masks["weight"] = {"mask_data": weight, "class_labels": _WEIGHTS}
         return self._wandb.Image(panel.image, masks=masks, caption=f"{phase} {panel.id}")
 
-    def _report(self) -> Any:
-        artifact = self._wandb.Artifact(f"report-{self._run.id}", type="report")
-        files = [self._folder / name for name in _REPORT]
-        for path in [*files, *sorted(self._folder.glob("pictures/*"))]:
-            if path.is_file():
-                artifact.add_file(str(path), str(path.relative_to(self._folder)))
+    def _artifact(self, name: str, kind: str, files: Sequence[Path]) -> Any:
+        artifact = self._wandb.Artifact(f"{name}-{self._run.id}", type=kind)
+        for path in files:
+            artifact.add_file(str(path), str(path.relative_to(self._folder)))
         return artifact
 
 
@@ -206,10 +213,3 @@ def _without_keyboard() -> Iterator[None]:
         yield
     finally:
         sys.stdin = keyboard
-
-
-def _run_id(folder: Path) -> str:
-    path = folder / "wandb_id.txt"
-    if not path.exists():
-        write_atomically(path, secrets.token_hex(8))
-    return read_regular(path).decode()
