@@ -71,6 +71,7 @@ class DmtcSweeper(BasicSweeper):
         from dmtc.config.compose import fault_of_composing
         from dmtc.core.ownership import require_folder
         from dmtc.core.system_errors import explain_os_error
+        from dmtc.core.terminal import show
 
         assert self.config is not None and self.hydra_context is not None  # noqa: PT018
         try:
@@ -78,13 +79,15 @@ class DmtcSweeper(BasicSweeper):
             with suppress(OmegaConfBaseException):  # a name of the user's own may need what only a job knows
                 name_of_folder = config.hydra.sweep.subdir
                 require_folder(Path(config.hydra.sweep.dir, name_of_folder).absolute(), "hydra.sweep.subdir")
+        except HydraException as error:  # a choice that is not there is an OSError as well
+            fault = str(fault_of_composing(error))
         except OSError as error:
             fault, _ = explain_os_error(error)
         except Exception as error:
             fault = str(fault_of_composing(error))
         else:
             return None
-        print(f"not started: {name}: {fault}", file=sys.stderr)
+        show(f"not started: {name}: {fault}", sys.stderr)
         return fault
 
 

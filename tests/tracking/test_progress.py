@@ -3,7 +3,9 @@
 import logging
 import re
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from dmtc.schedule import Phase
 from dmtc.tracking import progress as module
@@ -157,3 +159,19 @@ def test_what_the_library_logs_is_shown_once(capsys, display, expected):
     finally:
         logger.level, logger.handlers = level, handlers
     assert capsys.readouterr().err == expected
+
+
+def test_a_notebook_has_bars():
+    """Of widgets, as `tqdm.auto` chooses them in a kernel."""
+    cell = """
+from dmtc.tracking.progress import Progress
+progress = Progress([], "auto")
+progress.begin("scoring", 4, "image")
+progress.advance(4)
+progress.end()
+progress.close()
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    kinds = [set(output.get("data", {})) for output in notebook.cells[0].outputs]
+    assert any("application/vnd.jupyter.widget-view+json" in kind for kind in kinds), notebook.cells[0].outputs

@@ -81,4 +81,4 @@ def test_values_of_python_are_understood():
     assert config.split.fold is None
     assert config.schedule.rounds.learning_rate == 1e-05
     assert config.logger.wandb.tags == ["a", "b"]
-    assert config.model.backbone.arch == "resnet50"
+    assert config.model.backbone.name == "resnet50"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from dmtc.checking.examination import NO_VALID_PIXEL, Examined, Finding, Role, examine
 from dmtc.core.errors import UserError

@@ -7,8 +7,9 @@ stopped by SIGTERM or SIGUSR1.
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ from dmtc.core.errors import ConfigError, TrainingError, UserError
 from dmtc.core.files import read_regular
 from dmtc.core.markup import in_one_line
 from dmtc.core.system_errors import explain_os_error
+from dmtc.core.terminal import show
 from dmtc.core.version import __version__
 from dmtc.machine.interruption import JobStopped, RunStopped, ended_in_order
 from dmtc.machine.torchrun import started_together
@@ -62,7 +64,8 @@ def _main(arguments: Sequence[str]) -> int:
         if started_together():
             _join_others()
         # One of several processes may be waiting for the others where no signal handler runs: it must end at once.
-        with nullcontext() if started_together() else ended_in_order():
+        ending = nullcontext() if started_together() else ended_in_order()
+        with ending, _fitted_help() if {"--help", "-h"} & set(sys.argv) else nullcontext():
             task()
     except (RunStopped, JobStopped) as stopped:
         return stopped.exit_code
@@ -78,6 +81,17 @@ def _main(arguments: Sequence[str]) -> int:
     finally:
         remove_what_is_empty()
     return 0
+
+
+@contextmanager
+def _fitted_help() -> Iterator[None]:
+    """Print what Hydra prints, fitted to the terminal."""
+    stream, text = sys.stdout, StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        show(text.getvalue(), stream, end="")
 
 
 _began = False
@@ -143,7 +157,7 @@ def _task(cfg: DictConfig) -> float | None:
         reports, code = _ending(stopped.exit_code if isinstance(stopped, RunStopped) else 130)
         if reports:
             hint = f"; resume with: {command(f'resume={folder}')}" if (folder / "config.yaml").is_file() else ""
-            print(f"\n{str(stopped) or 'stopped'}{hint}", file=sys.stderr)
+            show(f"\n{str(stopped) or 'stopped'}{hint}", sys.stderr)
         if _is_launched_elsewhere():
             _stopped_job = JobStopped(code)
             raise _stopped_job from None
@@ -219,7 +233,7 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
         settle(cfg, JOBS)["logger"] if any(key.partition(".")[0] == "logger" for key in keys) else None,
         {key: value for key, value in after.items() if is_place(key)},
     )
-    print(read_regular(run.folder.path / "results.txt").decode())
+    show(read_regular(run.folder.path / "results.txt").decode())
     return run.results["miou"]["mean_last"]
 
 
@@ -255,7 +269,7 @@ def _report(error: BaseException) -> int:
     if reports and text is None:
         traceback.print_exception(error)
     elif reports:
-        print(f"error: {in_one_line(str(text))}", file=sys.stderr)
+        show(f"error: {in_one_line(str(text))}", sys.stderr)
     return code
 
 

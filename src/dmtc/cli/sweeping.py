@@ -22,6 +22,7 @@ from dmtc.cli.output_folder import look_at_folder_of_run, look_at_folder_of_swee
 from dmtc.config.hydra_errors import one_line
 from dmtc.core.errors import TrainingError, UserError
 from dmtc.core.system_errors import explain_os_error
+from dmtc.core.terminal import show
 from dmtc.machine.interruption import JobStopped
 from dmtc.run.sweep_folder import Job, Status, SweepFolder, read_status, write_status
 
@@ -54,7 +55,7 @@ class SweepCallback(Callback):
         result, name = job_return._return_value, config.hydra.job.override_dirname or "defaults"
         if not _is_counted(config):
             if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
-                print(f"failed: {name}: {reason_of(result)}", file=sys.stderr, flush=True)
+                show(f"failed: {name}: {reason_of(result)}", sys.stderr)
             return
         before = read_status(_folder(config))
         began = before.began if before else time.time()
@@ -69,7 +70,7 @@ class SweepCallback(Callback):
         if _may_be_ours(_folder(config)):
             write_status(_folder(config), status)
         sweep = SweepFolder(config.hydra.sweep.dir)
-        print(_line(name, status, sweep.read_jobs(), sweep.statuses()), file=sys.stderr, flush=True)
+        show(_line(name, status, sweep.read_jobs(), sweep.statuses()), sys.stderr)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write a report on all runs in the sweep's folder."""
@@ -85,7 +86,7 @@ class SweepCallback(Callback):
         try:
             JOBS.build(report["job"], "job", config=report)
         except (UserError, OSError) as error:  # for example if no run got far enough; its own line says why
-            print(f"no report: {reason_of(error)}", file=sys.stderr)
+            show(f"no report: {reason_of(error)}", sys.stderr)
 
 
 def reason_of(error: BaseException) -> str:

@@ -7,11 +7,15 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from dmtc.core.terminal import fitted, width_of
 from dmtc.schedule import Phase
 
 Display = Literal["auto", "bars", "lines", "off"]
+
+_IN_NOTEBOOK = any(base.__name__ == "tqdm_notebook" for base in tqdm.__mro__)
+"""Whether `tqdm.auto` has chosen the bars of notebooks."""
 
 _LINES_EVERY = 30
 """Seconds between two progress lines."""
@@ -26,7 +30,7 @@ class Progress:
 
     Args:
         plan: Every phase of the run, for the total; empty if nothing is trained.
-        display: "bars", "lines", "off", or "auto": bars if standard error is a terminal, otherwise lines.
+        display: "bars", "lines", "off", or "auto": bars on a terminal and in a notebook, otherwise lines.
         silent: Show nothing at all, because another process does.
     """
 
@@ -35,7 +39,7 @@ class Progress:
         if silent:
             display = "off"
         if display == "auto":
-            display = "bars" if sys.stderr.isatty() else "lines"
+            display = "bars" if sys.stderr.isatty() or _IN_NOTEBOOK else "lines"
         self._display = display
         self._pace = _Pace(plan)
         self._parts: list[_Part] = []
@@ -45,13 +49,13 @@ class Progress:
     def say(self, text: str) -> None:
         """Show one line of text, above the bars if there are any."""
         if self._display != "off":
-            tqdm.write(text, file=sys.stderr)
+            _write(text)
             self._line_at = time.monotonic()
 
     def warn(self, text: str) -> None:
         """Show a warning, even with display "off"."""
         if not self._silent:
-            tqdm.write(f"WARNING: {text}", file=sys.stderr)
+            _write(f"WARNING: {text}")
 
     def skip(self, steps: int) -> None:
         """Count steps done by an earlier run, without including them in the speed."""
@@ -206,7 +210,12 @@ def show_messages(display: Display) -> None:
 class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "WARNING: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+        _write(prefix + record.getMessage())
+
+
+def _write(text: str) -> None:
+    """Write lines above the bars, fitted to the terminal."""
+    tqdm.write(fitted(text, width_of(sys.stderr)), file=sys.stderr)
 
 
 def _clock(seconds: float | None) -> str:

@@ -9,6 +9,7 @@ from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError
 from dmtc.core.files import write_json
 from dmtc.core.ownership import require_own_file
+from dmtc.core.terminal import show
 from dmtc.cost import measure_cost
 from dmtc.machine.environment import describe_environment
 from dmtc.report import (
@@ -42,7 +43,7 @@ def benchmark_job(
     facts, precision = describe_environment(components.device), str(components.precision).removeprefix("torch.")
     cpu = f"{facts['processor']}, threads: {facts['threads']}"
     device = facts["device"] if components.device.type == "cuda" else cpu
-    print(cost_page(cost, f"{device}; {precision}"), end="")
+    show(cost_page(cost, f"{device}; {precision}"), end="")
     if output is not None:
         write_json(Path(output), cost.to_json() | {"precision": precision, "environment": facts})
     return cost.seconds

@@ -7,6 +7,7 @@ from dmtc.cli.jobs.common import components_to_look_at
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.errors import DataError
+from dmtc.core.terminal import show
 
 
 @JOBS.register("check")
@@ -18,9 +19,9 @@ def check_job(*, config: Config, shown: int, advice: bool, given: Sequence[str] 
     """
     components = components_to_look_at(config, given)
     check = check_data(components)
-    print(summary(check, shown), end="")
+    show(summary(check, shown), end="")
     if advice and (suggested := advise(components, check)) is not None:
-        print(f"\n{suggested}", end="")
+        show(f"\n{suggested}", end="")
     if check.errors:
         count = len(check.errors)
         raise DataError(f"{count} {'error' if count == 1 else 'errors'} would stop training; see the list above")

@@ -7,6 +7,7 @@ from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.conversion import Conversion, conversion_summary, convert
 from dmtc.core.errors import ConfigError
+from dmtc.core.terminal import show
 from dmtc.tracking.progress import Progress
 
 
@@ -43,4 +44,4 @@ def convert_job(
         converted = convert(conversion, progress)
     finally:
         progress.close()
-    print(conversion_summary(converted, conversion.output))
+    show(conversion_summary(converted, conversion.output))

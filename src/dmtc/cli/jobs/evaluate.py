@@ -10,6 +10,7 @@ from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError
 from dmtc.core.files import write_json
+from dmtc.core.terminal import show
 from dmtc.evaluation import Absent, Scores, title_of
 from dmtc.machine.environment import describe_environment
 from dmtc.report import confusion_of, metrics_table, protocols_table, scores_table
@@ -50,7 +51,7 @@ def evaluate_job(
 
     scores = score_parts(data, folder, evaluations, checkpoint)
     if data[0].place is not None or data[0].part != "val" or len(data) > 1:
-        print(*(of_part.text() for of_part in data), sep="\n", end="\n\n")
+        show("\n".join(of_part.text() for of_part in data), end="\n\n")
     _print_scores(scores, components.dataset.classes)
     environment = describe_environment(components.device)
     for of_part in data:
@@ -69,11 +70,11 @@ def _print_scores(scores: Mapping[str, Mapping[str, Mapping[str, Scores]]], clas
             names = [*([title] if len(of_part) > 1 or len(scores) == 1 else []), *([part] if len(scores) > 1 else [])]
             flat[" on ".join(names)] = of
     *_, whose = next(iter(flat.values()))
-    print(protocols_table(flat, "mIoU on" if len(scores) > 1 else "mIoU under"), end="\n\n")
+    show(protocols_table(flat, "mIoU on" if len(scores) > 1 else "mIoU under"), end="\n\n")
     if len(flat) == 1:
-        print(f"scores of {whose}", metrics_table(next(iter(flat.values()))[whose], classes), sep="\n")
+        show(f"scores of {whose}\n{metrics_table(next(iter(flat.values()))[whose], classes)}")
     else:
-        print(f"IoU of {whose}", scores_table({title: of[whose] for title, of in flat.items()}, classes), sep="\n")
+        show(f"IoU of {whose}\n{scores_table({title: of[whose] for title, of in flat.items()}, classes)}")
 
 
 def _record(

@@ -6,6 +6,7 @@ from dmtc.api.runs import Run
 from dmtc.cli.jobs.common import run_of
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
+from dmtc.core.terminal import show
 from dmtc.export import ExportOptions, export_run
 
 
@@ -35,4 +36,4 @@ def export_job(
         license=license,
     )
     exported = export_run(run, format, None if output is None else Path(output), options, push=push, private=private)
-    print(exported.text())
+    show(exported.text())

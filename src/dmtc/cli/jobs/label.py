@@ -7,6 +7,7 @@ from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.command import command
 from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.terminal import show
 from dmtc.prediction import PredictionOptions, prediction_summary
 from dmtc.prediction.label_files import Format, Labelled, label_files
 from dmtc.prediction.outputs import Existing
@@ -55,7 +56,7 @@ def label_job(
     )
     done = labelled.done
     if components.processes.is_first:
-        print(_summary(labelled, inputs, Path(output), threshold))
+        show(_summary(labelled, inputs, Path(output), threshold))
     if done.skipped:
         raise DataError(f"{len(done.skipped)} of {len(done.skipped) + done.images} files could not be read; see above")
 

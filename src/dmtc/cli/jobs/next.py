@@ -5,6 +5,7 @@ from pathlib import Path
 from dmtc.cli.jobs.common import components_of_run, run_of
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
+from dmtc.core.terminal import show
 from dmtc.report import write_next
 
 
@@ -22,5 +23,5 @@ def next_job(*, config: Config, count: int, networks: str | None, checkpoint: st
         checkpoint=checkpoint,
         evaluation=config.get("evaluation") or components.config["evaluation"],
     )
-    print(text)
-    print(f"\nwritten to {target / 'next.html'}, next.csv and next.json")
+    show(text)
+    show(f"\nwritten to {target / 'next.html'}, next.csv and next.json")

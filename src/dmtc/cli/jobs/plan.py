@@ -6,6 +6,7 @@ from dmtc.cli.jobs.common import components_to_look_at
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.methods import method_title
 from dmtc.config.schema import Config
+from dmtc.core.terminal import show
 from dmtc.engine.components import Components
 from dmtc.report import plan_table, step_lines
 
@@ -17,7 +18,7 @@ def plan_job(*, config: Config, given: Sequence[str] = ()) -> None:
     _ = components.evaluation  # refuses metrics that do not fit the classes
     method, scored = method_title(components.config), _scored_line(components)
     notes = [*step_lines(components), *components.choices]
-    print(plan_table(method, components.plan, components.split, notes, scored), end="")
+    show(plan_table(method, components.plan, components.split, notes, scored), end="")
 
 
 def _scored_line(components: Components) -> str | None:

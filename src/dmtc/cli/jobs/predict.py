@@ -6,6 +6,7 @@ from dmtc.cli.jobs.common import components_of_run, given_only, run_of
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError, DataError
+from dmtc.core.terminal import show
 from dmtc.prediction import Outputs, PredictionOptions, predict_run, prediction_summary
 from dmtc.prediction.outputs import Existing
 
@@ -46,7 +47,7 @@ def predict_job(
     )
     done = predict_run(components, folder, inputs, outputs, options)
     if components.processes.is_first:
-        print(prediction_summary(done, outputs.folder))
+        show(prediction_summary(done, outputs.folder))
     if done.skipped:
         raise DataError(
             f"{len(done.skipped)} of {len(done.skipped) + done.images + done.videos} files could not be read; see above"

@@ -6,6 +6,7 @@ from dmtc.cli.jobs.common import components_of_run
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.errors import ConfigError
+from dmtc.core.terminal import show
 from dmtc.report import (
     write_run_report,
     write_sweep_report,
@@ -22,8 +23,8 @@ def report_job(
         raise ConfigError("job=report needs run=RUN_DIR, for one run, or runs=DIR, for all runs below a folder")
     if runs is not None:
         text, page = write_sweep_report(Path(runs), over, baselines, target)
-        print(text)
+        show(text)
     else:
         own, *others = (components_of_run(folder, config) for folder in [run, *beside])
         page = write_run_report(*own, others, target)
-    print(f"written to {page} and {page.parent / 'report'}")
+    show(f"written to {page} and {page.parent / 'report'}")

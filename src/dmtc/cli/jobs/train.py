@@ -9,6 +9,7 @@ from dmtc.api.launch import train
 from dmtc.cli.jobs.registry import JOBS
 from dmtc.config.schema import Config
 from dmtc.core.files import read_regular
+from dmtc.core.terminal import show
 
 
 @JOBS.register("train")
@@ -17,6 +18,6 @@ def train_job(*, config: Config, folder: Path) -> float:
     run = train(config, folder)
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return run.results["miou"]["mean_last"]  # a sweep prints one line per run and a final report instead
-    print(read_regular(run.folder.path / "results.txt").decode())
-    print(f"written to {run.folder.path}")
+    show(read_regular(run.folder.path / "results.txt").decode())
+    show(f"written to {run.folder.path}")
     return run.results["miou"]["mean_last"]
