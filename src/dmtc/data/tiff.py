@@ -81,7 +81,7 @@ def facts_of_tiff(content: Content) -> TiffFacts:
     Raises:
         TiffFault: The tags cannot be read.
     """
-    with _opened(content) as file:
+    with opened_tiff(content) as file:
         return _facts(file)
 
 
@@ -99,7 +99,7 @@ def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
         TiffFault: Data is missing or damaged.
     """
     assert facts.is_plain
-    with _opened(content) as file:
+    with opened_tiff(content) as file:
         page = _first(file)
         pieces = zip(page.dataoffsets, page.databytecounts, strict=True)
         if any(start + size > len(content) or size == 0 for start, size in pieces):
@@ -112,7 +112,7 @@ def read_tiff(content: bytes, facts: TiffFacts) -> np.ndarray:
 
 
 @contextmanager
-def _opened(content: Content) -> Iterator["TiffFile"]:
+def opened_tiff(content: Content) -> Iterator["TiffFile"]:
     """Open a TIFF and turn every error into a `TiffFault`: damaged files raise many kinds of exceptions."""
     from tifffile import TiffFile  # slow to import, and most data sets hold no TIFF
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from dmtc.core.types import UInt8Array
+from dmtc.data.georeference import Georeference, geotiff
 from dmtc.prediction.arrays import Prediction
 
 _JPEG_QUALITY = 95
@@ -17,6 +18,11 @@ def png(array: UInt8Array) -> bytes:
     return _encoded(".png", array)
 
 
+def rgb_png(image: UInt8Array) -> bytes:
+    """A PNG of uint8 (H, W, 3), RGB."""
+    return _encoded(".png", image[..., ::-1])
+
+
 def palette_png(label: UInt8Array, palette: UInt8Array) -> bytes:
     """A PNG of indices uint8 (H, W) with a palette of colors uint8 (N, 3), N at most 256."""
     picture = Image.fromarray(label)
@@ -24,6 +30,14 @@ def palette_png(label: UInt8Array, palette: UInt8Array) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def as_geotiff(content: bytes, georeference: Georeference) -> bytes:
+    """A PNG of `png` or `palette_png` as a GeoTIFF with the same values and palette."""
+    with Image.open(io.BytesIO(content)) as picture:
+        colors = picture.getpalette() if picture.mode == "P" else None
+        palette = None if colors is None else np.array(colors, np.uint8).reshape(-1, 3)
+        return geotiff(np.asarray(picture), palette, georeference)
 
 
 def jpeg(picture: UInt8Array) -> bytes:

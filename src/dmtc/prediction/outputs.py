@@ -29,6 +29,9 @@ SUFFIXES = {
     "probabilities": ".npz",
     "masks": ".png",
 }
+GEOTIFF = ".tif"
+"""Suffix in place of `.png` for images that are georeferenced."""
+
 _FRAME = re.compile(r"frame_\d{6,}\.(png|npz)")
 
 KINDS = ("index", "palette", "overlay", "confidence", "probabilities")
@@ -83,6 +86,8 @@ class Outputs:
     def targets(self, sources: Sequence[Source]) -> dict[Source, dict[str, Path]]:
         """Files of each source by kind; for a video, its overlay, and folders with one file per frame.
 
+        What would be a PNG is a GeoTIFF for an image with a georeference.
+
         Raises:
             ConfigError: The layout is for other classes.
             DataError: The layout is for images with other names.
@@ -95,6 +100,7 @@ class Outputs:
 
     def _target(self, source: Source, kind: str) -> Path:
         suffix = SUFFIXES[kind] if not source.is_video else ".mp4" if kind == "overlay" else ""
+        suffix = GEOTIFF if suffix == ".png" and source.is_georeferenced else suffix
         return self.folder / kind / f"{source.name}{suffix}"
 
     @property

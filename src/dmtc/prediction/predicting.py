@@ -19,12 +19,14 @@ from dmtc.core.files import replacing_folder, write_atomically
 from dmtc.core.types import UInt8Array
 from dmtc.data import Dataset
 from dmtc.data.faults import FileFault
+from dmtc.data.georeference import Georeference, georeference_of
 from dmtc.data.masks import IndexMasks
 from dmtc.data.opening import has_orientation
 from dmtc.data.task import Task
 from dmtc.evaluation import Predictor
 from dmtc.prediction.arrays import Prediction, read_off
-from dmtc.prediction.outputs import SUFFIXES, Outputs, frame_names
+from dmtc.prediction.image_files import as_geotiff
+from dmtc.prediction.outputs import GEOTIFF, SUFFIXES, Outputs, frame_names
 from dmtc.prediction.sources import Source
 from dmtc.prediction.videos import UNREADABLE_VIDEO, Video, writing_video
 from dmtc.tracking.progress import Progress
@@ -124,7 +126,10 @@ class FilePredictor:
 
         def write(source: Source, image: UInt8Array, prediction: Prediction) -> bool:
             for kind, path in targets[source].items():
-                write_atomically(path, encoders[kind](image, prediction))
+                content = encoders[kind](image, prediction)
+                if kind in SUFFIXES and path.suffix == GEOTIFF:
+                    content = as_geotiff(content, georeference_of(source.path) or Georeference(()))
+                write_atomically(path, content)
             return not self._upright and has_orientation(source.path)
 
         def count(turned: bool) -> None:

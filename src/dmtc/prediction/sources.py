@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 
 from dmtc.core.errors import ConfigError, DataError
@@ -11,6 +12,7 @@ from dmtc.core.files import require_regular
 from dmtc.core.ownership import is_inside
 from dmtc.data.dataset import few
 from dmtc.data.folder.unread import unread_text
+from dmtc.data.georeference import georeference_of
 from dmtc.data.listed import IMAGE_SUFFIXES, files_below
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
@@ -18,7 +20,7 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpe
 _WILD = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property
 class Source:
     """A file to predict.
 
@@ -34,6 +36,11 @@ class Source:
     def is_video(self) -> bool:
         """Whether it is a video."""
         return _is_video(self.path)
+
+    @cached_property
+    def is_georeferenced(self) -> bool:
+        """Whether it is a GeoTIFF that says where it lies on the map."""
+        return self.path.suffix.lower() in (".tif", ".tiff") and georeference_of(self.path) is not None
 
 
 def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
