@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dmtc.api.runs import Run
     from dmtc.api.sweeps import Sweep
     from dmtc.config.compose import compose
+    from dmtc.conversion.pairs import write_pairs
     from dmtc.core import errors, registry, types
     from dmtc.export import Segmenter
 
@@ -39,6 +40,7 @@ __all__ = [
     "tracking",
     "train",
     "types",
+    "write_pairs",
 ]
 
 _HOMES = {"compose": "config.compose", "train": "api.launch", "resume": "api.launch"}
@@ -49,6 +51,7 @@ _HOMES |= {
     "Segmenter": "export",
     "Sweep": "api.sweeps",
 }
+_HOMES |= {"write_pairs": "conversion.pairs"}
 _HOMES |= dict.fromkeys(("errors", "registry", "types"), "core")
 
 
