@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from dmtc.conversion import FORMATS
+from marks import slow_but
 from tool_exports import BOXES, COLORS, EMPTY, NAMES, SIZE, WRITERS, coco_content, truth, write_images, write_json
 
 FEW_STEPS = [
     "dataset.augment.crop=[32,32]",
+    "model=deeplabv2",
     "model/backbone=tiny",
     "model.backbone.width=8",
     "model.weights={a: null, b: null}",
@@ -59,8 +61,12 @@ def test_every_format_has_an_export():
     assert set(FORMATS.names()) <= WRITERS.keys()
 
 
-@pytest.mark.parametrize("tool", WRITERS)
-def test_an_export_is_converted_checked_and_trained_on(command, tmp_path, tool):
+SIX = ["coco", "labelme", "cvat", "label_studio", "supervisely", "labelmap"]
+"""One of each tool."""
+
+
+@pytest.mark.parametrize("tool", slow_but(WRITERS, quick=SIX))
+def test_an_export_is_converted_checked_trained_on_and_predicted(command, tmp_path, tool):
     WRITERS[tool](tmp_path / "export")
     code, out, err = convert(command)
     assert code == 0, out + err
@@ -78,6 +84,12 @@ def test_an_export_is_converted_checked_and_trained_on(command, tmp_path, tool):
     assert "6 images (3 labelled, 2 unlabelled, 1 validation), 3 classes" in out
     code, out, err = command(*given, "method=supervised", "hydra.run.dir=run", *FEW_STEPS, small_run=False)
     assert code == 0, out + err
+    predict = ("job=predict", "run=run", "input=out/images", "output=predicted", "job.write=[index]")
+    code, out, err = command(*predict, "run.device=cpu", "run.progress=off", small_run=False)
+    assert code == 0, out + err
+    predicted = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "predicted/index").rglob("*.png")}
+    assert predicted.keys() == {*NAMES, *EMPTY}
+    assert all(mask.shape == (SIZE, SIZE) and mask.max() < 3 for mask in predicted.values())
 
 
 def test_a_zip_archive_is_converted_like_its_folder(command, tmp_path):
