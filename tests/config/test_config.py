@@ -34,7 +34,7 @@ from dmtc.losses.selection import SELECTIONS
 from dmtc.losses.terms import _OF_EVERY_TERM, term_specs
 from dmtc.machine.settings import RunSettings
 from dmtc.models import BACKBONES, MODELS, TUNINGS
-from dmtc.models.base import head_options
+from dmtc.models.building import head_options
 from dmtc.models.perturbation import PERTURBATIONS
 from dmtc.pseudo.teachers import TEACHERS
 from dmtc.schedule import OPTIMIZERS, RATES, SCHEDULES

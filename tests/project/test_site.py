@@ -248,6 +248,33 @@ def test_the_network_of_the_page(command, written):
     assert run.predict(np.zeros((48, 40, 3), np.uint8)).shape == (48, 40)
 
 
+def test_the_module_of_the_page(command, written):
+    write_folder(written / "pictures")
+    (arguments,) = given("network")
+    settings = [one for one in OWN[1:] if "backbone" not in one]
+    code, _, err = command(*arguments, *settings, "method=supervised", small_run=False)
+    assert code == 0, err
+    (config,) = (written / "outputs").rglob("config.yaml")
+    assert dmtc.Run.load(config.parent).predict(np.zeros((48, 40, 3), np.uint8)).shape == (48, 40)
+    (text,) = [text for text in EXTENDING if file_of(text) == "my_network.py"]
+    assert len(text.strip().splitlines()) <= 13
+
+
+def test_the_pairs_of_the_page(written, small, monkeypatch):
+    settings = [one for one in small if "dataset." not in one or "crop" in one]
+    tiny = ["model/backbone=tiny", "model.weights={a: null, b: null}", "schedule.rounds.label_ratios=[1.0]"]
+    train = dmtc.train
+    monkeypatch.setattr(dmtc, "train", lambda overrides: train([*overrides, *tiny, *settings]), raising=False)
+    module = importlib.import_module("my_pairs")
+    assert module.mask.shape == (48, 48)
+    assert module.run.results["split"]["unlabelled"] == 8
+
+
+def test_networks_of_smp_on_the_page_compose():
+    shown = [shlex.split(command) for command in commands("extending.md") if "model=smp" in command]
+    assert [settle(dmtc.compose(arguments))["model"]["arch"] for arguments in shown] == ["unet", "fpn"]
+
+
 def test_the_data_set_of_the_page(command, written):
     root = write_folder(written / "pictures")
     val = (root / "val.txt").read_text().split()

@@ -20,6 +20,7 @@ from dmtc.engine.checks import check, settle, settle_stored
 from dmtc.engine.components import Components
 from dmtc.engine.context import Activity, RunContext
 from dmtc.engine.inputs import refuse_among_inputs
+from dmtc.engine.networks import try_starting_weights
 from dmtc.engine.parallel import refuse_processes
 from dmtc.engine.runner import Runner
 from dmtc.engine.scoring import score_last
@@ -134,7 +135,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
 
         def prepare() -> list[str]:
             starting = {
-                phase.trainee: components.try_starting_weights(phase.trainee).sha256
+                phase.trainee: try_starting_weights(components, phase.trainee).sha256
                 for phase in plan
                 if phase.init_from is None and folder.read_phase(phase.name) is None
             }

@@ -216,6 +216,7 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
     """Resume a run; options given along with `resume=` must not change its results."""
     from dmtc.api.launch import resume
     from dmtc.cli.jobs import JOBS
+    from dmtc.config.imports import import_modules
     from dmtc.engine.checks import settle
     from dmtc.run.changes import refuse_changes
     from dmtc.run.folder import RunFolder
@@ -223,6 +224,7 @@ def _resume(cfg: DictConfig, overrides: Sequence[str]) -> float:
 
     stored = RunFolder.existing(cfg.resume).read_config()
     requested = resolved(cfg)
+    import_modules(requested.get("imports", ()))  # they may register what the run was trained with from Python
     named = zip(given_keys(overrides), overrides, strict=True)
     keys = [key for key, override in named if key != "resume" and not _names_own(override, stored)]
     before, after = ({key: _selected(config, key) for key in keys} for config in (stored, requested))

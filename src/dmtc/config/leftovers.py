@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from dmtc.config.folder import LoadedFile, loaded_files, remember_loaded, without_values
 from dmtc.config.methods import KEYS as METHOD_KEYS
 from dmtc.config.methods import LABELLING
+from dmtc.config.own_backbones import keep_own_backbones
 
 _RECIPES = ("experiment", "method")
 """Groups whose files set options of the parts that they pick."""
@@ -49,6 +50,7 @@ def drop_leftovers(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[s
     for group in [group for group in groups if group in places]:
         if _is_turned_off(_file_of(group, choices, files), places[group]):
             _put(cfg, places[group], None)
+    keep_own_backbones(cfg, overrides, choices, files)
     remember_loaded(files)
 
 

@@ -1,5 +1,6 @@
 """Checks a config against the components it names before building any of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,15 @@ def settle_stored(config: Config, path: Path) -> Config:
 
     Raises:
         ConfigError: One of the user's modules is missing.
-        DataError: The config is damaged.
+        DataError: The config is damaged, or names a component of the user's that is not registered.
     """
     import_modules(config["imports"])
     try:
         check(config)
     except ConfigError as error:
-        raise DataError(f"{path} is damaged, or of another version of dmtc: {error}") from None
+        needs_module = re.search(r": unknown (?!option\b)", str(error)) is not None
+        own = ", or needs a module of yours (import it first, or imports=[MODULE])" if needs_module else ""
+        raise DataError(f"{path} is damaged, or of another version of dmtc{own}: {error}") from None
     return config
 
 

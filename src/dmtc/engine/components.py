@@ -291,14 +291,6 @@ class Components:
             correlation=needs_correlation(self.terms),
         )
 
-    def try_starting_weights(self, network: str) -> WeightsReport:
-        """Build a throwaway network and load its weights, to find faults early.
-
-        Network b may start hours after a: too late to learn of a wrong file name, or of a head that does not fit its
-        backbone.
-        """
-        return self.load_starting_weights(self.model(network), network)
-
     def load_starting_weights(self, model: SegmentationModel, network: str) -> WeightsReport:
         """Load the weights that `model.weights` names for a network, with its `model.normalization`."""
         spec: dict[str, dict[str, Any]] = self.config["model"]

@@ -13,6 +13,18 @@ from dmtc.run.origin import load_network
 from dmtc.schedule import Phase
 
 
+def try_starting_weights(components: Components, network: str) -> WeightsReport:
+    """Build a throwaway network and load its weights, to find faults early.
+
+    Network b may start hours after a: too late to learn of a wrong file name, of a head that does not fit its backbone,
+    or of features that cannot be perturbed.
+    """
+    model = components.model(network)
+    if components.views.perturbation is not None:
+        model.try_perturbing()
+    return components.load_starting_weights(model, network)
+
+
 class Networks:
     """The networks of a run.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmtc.core.markup import in_markdown
+from dmtc.models import network_title
 
 _USE = {
     "onnx": """```python
@@ -182,9 +183,8 @@ def _making(description: Mapping[str, Any]) -> str:
     results = description["results"]
     lines = [f"- method: {description['method']}"]
     for letter, spec in description["models"].items():
-        backbone = spec["backbone"].get("arch", spec["backbone"]["name"])
         start = description["starting_weights"][letter]
-        lines.append(f"- network {letter}: {spec['name']} on {backbone}, started from {_start(start)}")
+        lines.append(f"- network {letter}: {network_title(spec)}, started from {_start(start)}")
     if results is not None:
         split = results["split"]
         lines += [

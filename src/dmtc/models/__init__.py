@@ -1,7 +1,9 @@
 """Networks: backbones, heads and weights."""
 
 from dmtc.models import backbones, heads  # noqa: F401  (importing registers them)
-from dmtc.models.base import BACKBONES, MODELS, Backbone, Level, SegmentationModel, build_model, model_faults
+from dmtc.models.base import BACKBONES, MODELS, Backbone, Level, SegmentationModel
+from dmtc.models.building import build_model, model_faults, network_title
+from dmtc.models.external import NETWORKS
 from dmtc.models.normalization import Normalization
 from dmtc.models.perturbation import PERTURBATIONS, Perturbation
 from dmtc.models.projection import Projection
@@ -12,6 +14,7 @@ from dmtc.models.weights import WeightsReport, load_weights, read_weights, save_
 __all__ = [
     "BACKBONES",
     "MODELS",
+    "NETWORKS",
     "PERTURBATIONS",
     "TUNINGS",
     "Backbone",
@@ -25,6 +28,7 @@ __all__ = [
     "build_model",
     "load_weights",
     "model_faults",
+    "network_title",
     "read_weights",
     "recompute_blocks",
     "save_weights",

@@ -1,22 +1,18 @@
 """Parts of a network: backbone, decoder, classifier, and a projection head for a contrastive loss."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmtc.core.errors import ConfigError
-from dmtc.core.registry import Registry, raise_faults
+from dmtc.core.registry import Registry
 from dmtc.core.types import Maps
-from dmtc.models.correlation import CorrelationHead, correlation_faults
+from dmtc.models.correlation import CorrelationHead
 from dmtc.models.layers import at_least_float32
 from dmtc.models.normalization import Normalization
-from dmtc.models.projection import projection_faults, projection_of
-from dmtc.models.tuning import TUNINGS, Group, Tuning
+from dmtc.models.tuning import Group, Tuning
 
 
 class Level(NamedTuple):
@@ -105,10 +101,12 @@ class SegmentationModel(nn.Module):
     Attributes:
         correlation: Correlates the cells of the deepest map; None unless a loss needs it.
         every_level: Whether a subclass needs more of its backbone than the deepest map.
+        own_backbone: Whether a subclass builds its backbone itself; then its spec has none.
         tuning: How the weights are trained.
     """
 
     every_level: ClassVar[bool] = False
+    own_backbone: ClassVar[bool] = False
     tuning: Tuning
 
     def __init__(
@@ -170,8 +168,30 @@ class SegmentationModel(nn.Module):
         """Set training or evaluation mode; a frozen backbone stays in evaluation mode to keep its statistics."""
         super().train(mode)
         if self.tuning.freezes_backbone:
-            self.backbone.eval()
+            self.extractor.eval()
         return self
+
+    @property
+    def extractor(self) -> nn.Module:
+        """The part that pretraining made: what `frozen` keeps, and what may have a learning rate of its own."""
+        return self.backbone
+
+    def require_features(self, what: str) -> None:
+        """Refuse what needs feature maps apart from the logits, if the network offers none. Every backbone does.
+
+        Args:
+            what: What needs them, for the message.
+
+        Raises:
+            ConfigError: There are none; the message says what is missing.
+        """
+
+    def try_perturbing(self) -> None:
+        """Refuse perturbed features, if the rest of the network cannot go on from them. Every decoder can.
+
+        Raises:
+            ConfigError: It cannot, or there are no features.
+        """
 
     def parameter_groups(self) -> list[nn.Parameter] | list[Group]:
         """The parameters to train, or groups of them with `lr_scale`, a factor on the learning rate."""
@@ -179,12 +199,7 @@ class SegmentationModel(nn.Module):
 
     def _features(self, images: Tensor, perturb: Callable[..., list[Tensor]] | None) -> tuple[Tensor, Tensor]:
         """The deepest map, and what the decoder makes of all."""
-        # Resize, don't pad: logits of padded cells would be stretched over the image.
-        multiple = self.backbone.multiple
-        if multiple > 1:
-            # Not -(-extent // multiple): graph exporters get floor division of negative numbers wrong.
-            height, width = ((extent + multiple - 1) // multiple * multiple for extent in images.shape[-2:])
-            images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=True)
+        images = self._enlarged(images)
         if self.tuning.freezes_backbone:
             with torch.no_grad():
                 levels = self._levels_of(images)
@@ -196,6 +211,16 @@ class SegmentationModel(nn.Module):
             levels = uncompiled(levels)
         return levels[-1], levels[-1] if self.decoder is None else self.decoder(levels)
 
+    def _enlarged(self, images: Tensor) -> Tensor:
+        """Images whose height and width are multiples of what the backbone asks for."""
+        # Resize, don't pad: logits of padded cells would be stretched over the image.
+        multiple = self.backbone.multiple
+        if multiple == 1:
+            return images
+        # Not -(-extent // multiple): graph exporters get floor division of negative numbers wrong.
+        height, width = ((extent + multiple - 1) // multiple * multiple for extent in images.shape[-2:])
+        return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=True)
+
     def _levels_of(self, images: Tensor) -> list[Tensor]:
         return [self.backbone(images)] if self.levels is None else self.backbone.features(images, self.levels)
 
@@ -205,96 +230,3 @@ BACKBONES: Registry[Backbone] = Registry("backbone", runtime=("every_level",))
 
 MODELS: Registry[SegmentationModel] = Registry("model", runtime=("num_classes", "backbone", "projection"))
 """The registered networks, chosen by `model`. `projection` is a `Projection`, or None if no loss needs it."""
-
-_PARTS = ("backbone", "tuning", "projection", "correlation", "weights", "normalization")
-"""Keys of a spec besides the head's name and options."""
-
-_PLAIN = {"name": "full", "backbone_rate": 1.0}
-"""The tuning of a spec that names none: all weights at one rate."""
-
-
-def model_faults(spec: Mapping[str, Any], where: str, correlation: bool = False) -> list[str]:
-    """List every error in the spec of a network, one sentence each, without building anything.
-
-    Args:
-        spec: See `build_model`; `weights` and `normalization` are ignored.
-        where: The spec's place in the config, for messages, for example "model".
-        correlation: Whether a loss needs the correlation of cells.
-
-    Examples:
-        >>> import dmtc
-        >>> spec = {"name": "linear", "levels": None, "dropout": 0.1, "embedding_channels": 8}
-        >>> dmtc.models.model_faults(spec | {"backbone": {"name": "tiny"}}, "model")
-        ["model.backbone: missing option 'width'"]
-    """
-    faults = MODELS.faults(head_options(spec), where)
-    for part, registry in (("backbone", BACKBONES), ("tuning", TUNINGS)):
-        inner = spec.get(part, _PLAIN if part == "tuning" else None)
-        if isinstance(inner, Mapping):
-            faults += registry.faults(inner, f"{where}.{part}")
-        else:
-            faults.append(f"{where}.{part} should be a mapping with `name:`, but is {inner!r}")
-    return faults + projection_faults(spec, where) + correlation_faults(spec, where, correlation)
-
-
-def head_options(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Name and options of the head, without the other parts of the spec."""
-    return {key: value for key, value in spec.items() if key not in _PARTS}
-
-
-def build_model(
-    spec: Mapping[str, Any],
-    num_classes: int,
-    projection: bool,
-    seed: int,
-    where: str = "model",
-    correlation: bool = False,
-) -> SegmentationModel:
-    """Build a network with random initial weights that depend only on the spec and the seed.
-
-    Args:
-        spec: The `model` part of the config as a plain mapping: `name`, its options, `backbone`, `tuning` (default: all
-            weights at one rate), `projection` (default: `PUBLISHED`), `correlation`, and what `load_weights` handles.
-        num_classes: Number of classes C.
-        projection: Whether a loss needs an embedding.
-        seed: Seed of the initial weights. The global random state is not changed.
-        where: The spec's place in the config, for messages.
-        correlation: Whether a loss needs the correlation of cells; the other weights do not depend on it.
-
-    Raises:
-        ConfigError: A part of the spec is unknown, missing, of the wrong type, or impossible; or the head does not fit
-            the backbone.
-
-    Examples:
-        >>> backbone = {"name": "tiny", "width": 8}
-        >>> head = {"name": "deeplabv2", "aspp_rates": [1, 2], "aspp_branches": 2, "embedding_channels": 4}
-        >>> model = build_model(head | {"backbone": backbone}, num_classes=3, projection=True, seed=0)
-        >>> images = torch.zeros(1, 3, 32, 48, dtype=torch.uint8)
-        >>> model(images).shape, model.maps(images).embedding.shape
-        (torch.Size([1, 3, 32, 48]), torch.Size([1, 4, 8, 12]))
-    """
-    raise_faults(model_faults(spec, where, correlation))
-    every_level = getattr(MODELS.builder(spec["name"]), "every_level", False)
-    # Always on the CPU, so that CPU and GPU runs start from equal weights, and one random state has to be restored.
-    with torch.random.fork_rng(devices=[]), _naming(where):
-        tuning = TUNINGS.build(spec.get("tuning", _PLAIN), where=f"{where}.tuning")
-        torch.default_generator.manual_seed(seed)
-        backbone = BACKBONES.build(spec["backbone"], where=f"{where}.backbone", every_level=every_level)
-        runtime = {"num_classes": num_classes, "projection": projection_of(spec) if projection else None}
-        model = MODELS.build(head_options(spec), where=where, backbone=backbone, **runtime)
-        if correlation:
-            options = spec["correlation"]
-            model.correlation = CorrelationHead(in_channels=backbone.channels, num_classes=num_classes, **options)
-    model.tuning = tuning
-    if tuning.freezes_backbone:
-        backbone.requires_grad_(False)
-    return model.train()
-
-
-@contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """Replace `model` in error messages by the spec's place in the config, such as `model_b`."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(re.sub(r"\bmodel(?=[./=])", where, str(error))) from error

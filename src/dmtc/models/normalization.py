@@ -60,5 +60,10 @@ def caffe() -> Normalization:
     return Normalization(mean=(122.675 / 255, 116.669 / 255, 104.008 / 255), std=(1 / 255,) * 3, bgr=True)
 
 
-NORMALIZATIONS = {"imagenet": imagenet, "caffe": caffe}
+def unit() -> Normalization:
+    """No normalization but to [0, 1], for networks that have their own inside."""
+    return Normalization(mean=(0, 0, 0), std=(1, 1, 1))
+
+
+NORMALIZATIONS = {"imagenet": imagenet, "caffe": caffe, "unit": unit}
 """Choices of `model.normalization`, for weights that do not include their own normalization."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from dmtc.config.methods import method_title
 from dmtc.engine.components import Components
+from dmtc.models import network_title
 
 
 def opening_lines(components: Components, folder: Path, environment: Mapping[str, Any]) -> list[str]:
@@ -44,10 +45,9 @@ def _networks(components: Components) -> str:
     letters: dict[str, list[str]] = {}
     for letter in components.networks:
         spec = components.model_spec(letter)
-        backbone = spec["backbone"]
         tuning = (spec.get("tuning") or {}).get("name", "full")
         how = "" if tuning == "full" else f", {tuning}"
-        letters.setdefault(f"{spec['name']} on {backbone.get('arch', backbone['name'])}{how}", []).append(letter)
+        letters.setdefault(f"{network_title(spec)}{how}", []).append(letter)
     return "; ".join(f"{' and '.join(same)}: {text}" for text, same in letters.items())
 
 
