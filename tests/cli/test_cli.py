@@ -192,7 +192,7 @@ def test_users_own_loss(command, tmp_path, monkeypatch):
     """The short example of docs/extending.md, word for word."""
     page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
     (tmp_path / "my_robust.py").write_text(page.split("```python\n# my_robust.py\n")[1].split("```")[0])
-    (given,) = re.findall(r"^(?:python run.py|dmtc) (imports=\[my_robust\].*)$", page, re.MULTILINE)
+    (given,) = re.findall(r"^dmtc (imports=\[my_robust\].*)$", page, re.MULTILINE)
     exit_code, _, err = command(*shlex.split(given))
     assert exit_code == 0, err
     metrics = next((tmp_path / "outputs").rglob("metrics.jsonl")).read_text()
