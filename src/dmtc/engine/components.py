@@ -13,7 +13,6 @@ from dmtc.batches.mixing import MIXERS, Mixer, NoMixing
 from dmtc.batches.views import Views, build_views
 from dmtc.config.schema import Config, without
 from dmtc.core.class_counts import ClassCounts
-from dmtc.core.errors import ConfigError
 from dmtc.core.randomness import seed_of
 from dmtc.data import DATASETS, Dataset
 from dmtc.data.augment import Augment
@@ -202,8 +201,7 @@ class Components:
 
     @property
     def _counts(self) -> Counts:
-        labelled = {network: len(ids) for network, ids in self.split.subsets.items()}
-        return Counts(labelled, len(self.split.unlabelled))
+        return Counts({network: len(ids) for network, ids in self.split.subsets.items()}, len(self.split.unlabelled))
 
     @property
     def _labellers(self) -> Labellers:
@@ -219,8 +217,7 @@ class Components:
     @cached_property
     def context(self) -> ImageContext | None:
         """How the whole image decides about each pixel's label; counts the classes of the labelled images."""
-        strength = self.teacher.context_strength
-        return ImageContext.of_labelled(self.classes.counts(), strength) if strength else None
+        return self.teacher.image_context(self.classes.counts)
 
     @cached_property
     def mixer(self) -> Mixer:
@@ -240,18 +237,16 @@ class Components:
     @cached_property
     def classes(self) -> LabelledClasses:
         """The classes and what the masks of the labelled images hold of them, counted when asked for."""
-
-        def count() -> ClassCounts:
-            return count_classes(self.dataset, self.split.labelled, self.processes, self.on_error)
-
-        return LabelledClasses(self.task.num_classes, count, self._class_counts)
+        return LabelledClasses(
+            self.task.num_classes,
+            lambda: count_classes(self.dataset, self.split.labelled, self.processes, self.on_error),
+            self._class_counts,
+        )
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """How validation images are scored, checked against the classes."""
-        if not self.config.get("evaluation"):
-            raise ConfigError("evaluation: no protocol chosen; choose one, such as evaluation=original")
-        evaluation = build_evaluation(self.config["evaluation"], "evaluation")
+        evaluation = build_evaluation(self.config.get("evaluation") or {}, "evaluation")
         evaluation.check_metrics(self.task.classes)
         return evaluation
 

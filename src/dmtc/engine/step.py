@@ -149,9 +149,8 @@ class Step:
                 part = part_of(blocks, part_number, self._parts, ahead)
                 places = rows.places.part(part_number, self._parts, ahead)
                 seen = early if self._early else Outputs()
-                generator = self._seeded(
-                    student, batch, number, self.processes.rank + self.processes.size * part_number
-                )
+                place = self.processes.rank + self.processes.size * part_number
+                generator = self._seeded(student, batch, number, place)
                 with self._autocast(batch):
                     theirs = self._seen_by_teacher(index, part)
                     self._show(student, self._passes[self._early :], part, seen, draw, places)

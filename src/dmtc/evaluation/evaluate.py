@@ -102,6 +102,8 @@ def build_evaluation(spec: Mapping[str, Any], where: str) -> Evaluation:
         >>> build_evaluation(spec, "evaluation").protocol.crop
         [801, 801]
     """
+    if not spec:
+        raise ConfigError(f"{where}: no protocol chosen; choose one, such as {where}=original")
     protocol, others = _halves(spec)
     raise_faults(argument_faults(Evaluation, _without_metrics(others), where, runtime=["protocol"]))
     raise_faults(metric_faults(others.get("metrics", ()), others.get("metric_options", {}), where))

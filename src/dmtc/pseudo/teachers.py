@@ -4,14 +4,16 @@ A teacher within the step is a choice of networks whose mean probabilities label
 moving average, or the other networks that learn in the same step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import Registry, argument_faults, raise_faults
 from dmtc.models import SegmentationModel
+from dmtc.pseudo.context import ImageContext
 from dmtc.pseudo.snapshots import SnapshotRule
 
 Pass = Literal["eval", "train", "student"]
@@ -120,10 +122,9 @@ class Teacher:
         """Scales at which a pass of its own sees every image, and whether it also sees the mirror images."""
         return (1.0,), False
 
-    @property
-    def context_strength(self) -> float:
-        """How far the whole image decides about each pixel's label; see `dmtc.pseudo.context`."""
-        return 0.0
+    def image_context(self, counts: Callable[[], ClassCounts]) -> ImageContext | None:
+        """How the whole image decides about each pixel's label, by what the labelled masks hold; None: not at all."""
+        return None
 
     def voters(self, student: int, students: int) -> Sequence[Voter]:
         """The networks whose mean probabilities label the images of a student, out of so many students."""
@@ -207,10 +208,9 @@ class InStep(Teacher):
         """See `Teacher`."""
         return self.scales, self.flip
 
-    @property
-    def context_strength(self) -> float:
+    def image_context(self, counts: Callable[[], ClassCounts]) -> ImageContext | None:
         """See `Teacher`."""
-        return self.context
+        return ImageContext.of_labelled(counts(), self.context) if self.context else None
 
 
 @TEACHERS.register("self")

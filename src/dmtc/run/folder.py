@@ -230,14 +230,7 @@ class RunFolder:
         Raises:
             DataError: It is missing or damaged.
         """
-        path = self.path / "split.json"
-        content = stored.read_mapping(path)
-        if "data" not in content:
-            raise DataError(f"{path} is damaged, or of another version of dmtc: it has no record of the data")
-        try:
-            return DataRecord.from_json(content["data"])
-        except (LookupError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+        return stored.read_data(self.path / "split.json")
 
     def write_plan(self, plan: list[Phase]) -> None:
         """Write the phases."""

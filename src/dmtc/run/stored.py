@@ -16,6 +16,7 @@ from dmtc.core.class_counts import ClassCounts
 from dmtc.core.errors import DataError
 from dmtc.core.registry import argument_faults
 from dmtc.core.yaml_files import read_text, read_yaml
+from dmtc.data.record import DataRecord
 from dmtc.data.task import Task
 from dmtc.schedule import Phase
 from dmtc.schedule.phase import plan_from_json
@@ -48,6 +49,21 @@ def read_config(path: Path) -> dict[str, Any]:
     if faults := shape_faults(config, optional=()):
         raise DataError(f"{path} is damaged, or of another version of dmtc: {'; '.join(faults)}")
     return config
+
+
+def read_data(path: Path) -> DataRecord:
+    """The record of the data files beside a split.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    content = read_mapping(path)
+    if "data" not in content:
+        raise DataError(f"{path} is damaged, or of another version of dmtc: it has no record of the data")
+    try:
+        return DataRecord.from_json(content["data"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
 
 def read_class_counts(path: Path) -> ClassCounts | None:
