@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 from dmtc.config.folder import config_folder
 from dmtc.core.errors import ConfigError
 from dmtc.models import SegmentationModel, build_model
+from dmtc.models.backbones.tiny import Tiny
+from dmtc.models.base import Backbone
 from dmtc.schedule import OPTIMIZERS
 
 # The smallest of each family; timm's `test_` networks have the layout of their family at a few channels.
@@ -93,8 +95,20 @@ def test_a_head_that_needs_a_pyramid_refuses_a_plain_transformer_in_one_line(fam
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("head", ["segformer", "upernet"])
+def test_the_maps_of_the_smallest_backbone_suit_a_head_that_merges(head: str) -> None:
+    backbone = {"name": "tiny", "width": 8}
+    model = build("vit", head, backbone=backbone)
+    assert model.maps(images(32, 48)).logits.shape == (2, 5, 8, 12)
+    tiny = model.eval().backbone
+    maps = tiny.features(images(32, 48).float(), range(5))
+    assert [(each.shape[1], 32 // each.shape[2]) for each in maps] == [tuple(level) for level in tiny.levels]
+    assert torch.equal(maps[-1], tiny(images(32, 48).float()))
+
+
 @pytest.mark.parametrize("head", ["deeplabv3plus", "dpt", "upernet", "segformer"])
-def test_a_head_that_needs_levels_refuses_a_backbone_with_one(head: str) -> None:
+def test_a_head_that_needs_levels_refuses_a_backbone_with_one(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tiny, "levels", Backbone.levels)
     with pytest.raises(
         ConfigError, match=f"^model={head} needs .*the backbone Tiny has .*choose another model/backbone"
     ):

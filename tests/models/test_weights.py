@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dmtc.core.errors import WeightsError
-from dmtc.models import SegmentationModel, WeightsReport, build_model, load_weights, save_weights
+from dmtc.models import TUNINGS, SegmentationModel, WeightsReport, build_model, load_weights, save_weights
 from dmtc.models.normalization import caffe, imagenet
 
 MOBILENET = Path(__file__).parents[3] / "shared" / "weights"
@@ -46,6 +46,14 @@ def test_no_source_keeps_the_fresh_weights() -> None:
     assert report == WeightsReport(None)
     assert report.summary() == "fresh weights"
     assert not report.complete
+
+
+def test_a_backbone_that_keeps_random_weights_is_told() -> None:
+    model = make()
+    model.tuning = TUNINGS.build({"name": "frozen"}, "model.tuning")
+    assert load_weights(model, None).summary() == (
+        "fresh weights, which the backbone keeps, as model/tuning=frozen; model/tuning=full trains it, too"
+    )
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -1,9 +1,11 @@
 """A small convolutional backbone for the built-in data set, tests and quick trials on a CPU."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from dmtc.core.errors import ConfigError
-from dmtc.models.base import BACKBONES, Backbone
+from dmtc.models.base import BACKBONES, Backbone, Level
 from dmtc.models.normalization import imagenet
 
 
@@ -25,6 +27,8 @@ class ResidualBlock(nn.Module):
 @BACKBONES.register("tiny")
 class Tiny(Backbone):
     """A stem of stride 4, then residual blocks of increasing dilation.
+
+    Both halves of the stem and every block give a map.
 
     Args:
         width: Channels of the feature map, a positive even number.
@@ -54,9 +58,21 @@ class Tiny(Backbone):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def levels(self) -> Sequence[Level]:
+        """One of stride 2, and four of stride 4."""
+        return [Level(self.channels // 2, 2), *[Level(self.channels, 4)] * (1 + len(self.blocks))]
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalized (B, 3, H, W) to (B, width, h, w), h = ceil(H / 4)."""
         return self.blocks(self.stem(images))
+
+    def features(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        """Normalized (B, 3, H, W) to one map (B, channels, h, w) per level."""
+        maps, half = [], 3  # layers of the first half of the stem
+        for part in (self.stem[:half], self.stem[half:], *self.blocks):
+            maps.append(part(maps[-1] if maps else images))
+        return [maps[level] for level in levels]
 
     def depths(self) -> dict[str, int]:
         """The stem is 0; each block is one layer."""

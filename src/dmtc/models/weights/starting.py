@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 IMAGENET = "imagenet"
 """The source that means downloading a backbone's published weights, most of which come from ImageNet."""
 
+_FROZEN = ", which the backbone keeps, as model/tuning=frozen; model/tuning=full trains it, too"
+"""What to say of a backbone whose random weights do not learn."""
+
 _HEADS = {
     "classifier.0.convs.": "classifier.convs.",  # DMT and DMTC
     "rep.representation.": "projection.",  # DMTC
@@ -50,6 +53,7 @@ class WeightsReport:
         mismatched: Tensors whose shape differs, with both shapes; they keep their random weights.
         backbone_tensors: Number of tensors of the backbone.
         backbone_matched: Number of backbone tensors that were loaded.
+        frozen: Whether the backbone keeps the random weights that it has without a source.
     """
 
     source: str | None
@@ -60,6 +64,7 @@ class WeightsReport:
     mismatched: tuple[str, ...] = ()
     backbone_tensors: int = 0
     backbone_matched: int = 0
+    frozen: bool = False
 
     @property
     def complete(self) -> bool:
@@ -69,7 +74,7 @@ class WeightsReport:
     def summary(self) -> str:
         """Summarize in one line, for the log."""
         if self.source is None:
-            return "fresh weights"
+            return "fresh weights" + _FROZEN * self.frozen
         counts = f"{self.backbone_matched} of {self.backbone_tensors} backbone tensors matched"
         parts = [f"{Path(self.source).name}: {counts}"]
         for title in ("missing", "mismatched", "unexpected"):
@@ -111,7 +116,7 @@ def load_weights(model: SegmentationModel, source: str | None, normalization: st
     if normalization is not None:
         model.backbone.normalization.load_state_dict(NORMALIZATIONS[normalization]().state_dict())
     if source is None:
-        return WeightsReport(None)
+        return WeightsReport(None, frozen=model.tuning.freezes_backbone)
     found = _download(model) if source == IMAGENET else read_weights(source)
     report, assigned = _fit(model, source, found)
     if not _suits(report) and (converted := model.backbone.converted(found)) is not None:
