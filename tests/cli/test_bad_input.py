@@ -57,7 +57,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["modle.backbone.arch=x"],
         ["Did you mean model.backbone.arch? It is an option of model/backbone="],
     ),
-    "option without its group": (["backbone=resnet50"], ["Did you mean model/backbone?"]),
+    "option without its group": (["backbone=resnet50"], ["Did you mean model/backbone"]),
     "choice of another group": (["split=dpt"], ["It is a choice of another group: model=dpt"]),
     "misspelt choice of another group": (["method=dptt"], ["Did you mean model=dpt?"]),
     "misspelt averaged teacher": (["method=fixmatch_emma"], ["Did you mean method=fixmatch_ema?"]),

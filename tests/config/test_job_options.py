@@ -172,9 +172,9 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
             ["job=predict", "run={run}", "input=x", "output=y", "hydra.run.dir=new"],
             "hydra.run.dir is where job=train writes",
         ),
-        (["job=plan", "job.opset=20"], "It is an option of job=export"),
-        (["runs={run}"], "It is an option of job=report"),
-        (["job=plan", "dataset.images=x"], "It is an option of dataset=folder"),
+        (["job=plan", "job.opset=20"], "it is an option of job=export"),
+        (["runs={run}"], "it is an option of job=report"),
+        (["job=plan", "dataset.images=x"], "it is an option of dataset=folder"),
     ],
 )
 def test_what_a_job_does_not_read_is_refused(command, finished, tmp_path, arguments, told):

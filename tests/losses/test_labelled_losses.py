@@ -223,7 +223,7 @@ def test_pixels_are_counted_once_and_only_when_needed():
         loss(torch.zeros(1, 2, 2, 2), torch.zeros(1, 4, 4, dtype=torch.long))
         assert loss.weights_of_classes() == [0.5, 1.5]
     assert calls == [1]
-    assert classes.counted == [30, 10]
+    assert classes.counted == ClassCounts(1, [30, 10], [1, 1])
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,17 @@ class Showing:
         unlabelled: Unlabelled images in a whole batch, which come first in it; 0 for a batch that is not divided.
         teacher: Who labels them.
         share: Share of every class that is kept of a teacher's labels in the step; None keeps everything.
-        context: How the whole image decides about each pixel's label; None: not at all.
         views: Which views students see, in which passes.
         mixer: Mixes the images of strong views.
+        context: How the whole image decides about each pixel's label; None: not at all.
     """
 
     unlabelled: int = 0
     teacher: Teacher = STORED
     share: float | None = None
-    context: ImageContext | None = None
     views: Views = WEAK_VIEWS
     mixer: Mixer = NO_MIXING
+    context: ImageContext | None = None
 
     @property
     def extra_rows(self) -> ExtraRows | None:
