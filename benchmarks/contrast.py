@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from common import LENT, Contender, answer, apart, arguments, keep_freed_memory, write
 from published_dmtc import CHECKOUT, contrast_of_maps
 
-from dmtc.losses import RegionalContrast
+from dmtc.losses import RegionalContrast, SharedContrast
 
 SETTING = {
     **{"batch": 8, "channels": 150, "label": 321, "features": 41, "classes": 21},
     **{"queries": 256, "negatives": 512, "temperature": 0.5, "strong_threshold": 0.97},
 }
+OURS = {"ours": RegionalContrast, "ours, shared keys": SharedContrast}
 
 
 def main() -> None:
@@ -29,11 +30,11 @@ def main() -> None:
     if given.reco:
         published["ReCo"] = lambda: reco(given.reco)
     if name := given.contender:
-        if name == "ours" or name.endswith(LENT):
+        if name in OURS or name.endswith(LENT):
             keep_freed_memory()
-        answer(ours() if name == "ours" else published[name.removesuffix(LENT)]())
+        answer(ours(OURS[name]) if name in OURS else published[name.removesuffix(LENT)]())
         return
-    names = ["ours", *published, *(name + LENT for name in published)]
+    names = [*OURS, *published, *(name + LENT for name in published)]
     measured, peaks = apart(names, given.repeats)
     write("contrast", SETTING, measured, peak_bytes=peaks)
 
@@ -50,10 +51,10 @@ def maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return embedding.requires_grad_(), logits, label
 
 
-def ours() -> Contender:
+def ours(contrast: type[RegionalContrast]) -> Contender:
     """This library's loss."""
     keys = ("temperature", "queries", "negatives", "strong_threshold")
-    loss = RegionalContrast(**{key: SETTING[key] for key in keys}, min_confidence=0.0)
+    loss = contrast(**{key: SETTING[key] for key in keys})
     embedding, logits, label = maps()
     return lambda: loss(embedding, logits, label, torch.Generator().manual_seed(1)).loss.backward()
 

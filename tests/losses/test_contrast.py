@@ -10,11 +10,17 @@ import torch.nn.functional as F
 
 from dmtc.core.errors import ConfigError
 from dmtc.core.types import IGNORE_INDEX
-from dmtc.losses import RegionalContrast
+from dmtc.losses import RegionalContrast, SharedContrast
 from dmtc.losses.sampling import PixelsByClass
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "reco_loss.npz")
 SETTINGS = {"temperature": 0.5, "queries": 16, "negatives": 32, "strong_threshold": 0.97, "min_confidence": 0.0}
+
+
+@pytest.fixture(params=[RegionalContrast, SharedContrast])
+def Contrast(request):
+    """Both ways to draw negative keys."""
+    return request.param
 
 
 def generator(seed=0):
@@ -45,9 +51,10 @@ def sectors(classes, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("case", ["thr0.97_temp0.5_q64_n128", "thr0.6_temp0.25_q32_n64"])
-def test_golden_means_of_value_and_gradient(case):
+def test_golden_means_of_value_and_gradient(case, Contrast):
+    """Keys that queries share change neither mean, and single draws vary no more than the tolerance allows."""
     threshold, temperature, queries, negatives = map(float, re.findall(r"[\d.]+", case))
-    loss = RegionalContrast(
+    loss = Contrast(
         temperature=temperature,
         queries=int(queries),
         negatives=int(negatives),
@@ -73,8 +80,8 @@ def test_equals_a_plain_reference_on_the_same_draws(monkeypatch):
     def recorded(name):
         original, calls = getattr(PixelsByClass, name), []
 
-        def record(*arguments):
-            calls.append(original(*arguments))
+        def record(*arguments, **options):
+            calls.append(original(*arguments, **options))
             return calls[-1]
 
         monkeypatch.setattr(PixelsByClass, name, record)
@@ -102,33 +109,33 @@ def test_equals_a_plain_reference_on_the_same_draws(monkeypatch):
 
 
 @pytest.mark.parametrize("classes", [(0, 1), (5, 2), (3, 0, 4)])
-def test_constant_features_have_no_sampling_noise(classes):
+def test_constant_features_have_no_sampling_noise(classes, Contrast):
     """Orthonormal features: every query has cosine 1 to its own class and 0 to all others, whatever their names."""
-    loss = RegionalContrast(**SETTINGS)
+    loss = Contrast(**SETTINGS)
     expected = np.log1p(SETTINGS["negatives"] * np.exp(-1 / SETTINGS["temperature"]))
     for seed in range(3):
         assert loss(*sectors(classes), generator(seed)).loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_length_of_the_features_does_not_matter():
+def test_the_length_of_the_features_does_not_matter(Contrast):
     embedding, logits, label = golden_inputs()
-    loss = RegionalContrast(**SETTINGS)
+    loss = Contrast(**SETTINGS)
     first = loss(embedding, logits, label, generator())
     torch.testing.assert_close(loss(100 * embedding, logits, label, generator()).loss, first.loss)
 
 
-def test_a_class_without_hard_pixels_adds_nothing_but_counts():
+def test_a_class_without_hard_pixels_adds_nothing_but_counts(Contrast):
     embedding, logits, label = sectors((0, 1))
-    both = RegionalContrast(**SETTINGS)(embedding, logits, label)
+    both = Contrast(**SETTINGS)(embedding, logits, label)
     logits[:, 0, :, :2] = 50  # sure of class 0 all over its stripe
-    one = RegionalContrast(**SETTINGS)(embedding, logits, label)
+    one = Contrast(**SETTINGS)(embedding, logits, label)
     torch.testing.assert_close(one.loss, both.loss / 2)
     assert both.logs["hard"] == 1
     assert one.logs["hard"] == 0.5
 
 
 @pytest.mark.parametrize("case", ["one class", "all ignored", "nothing hard"])
-def test_nothing_to_contrast_gives_zero_with_zero_gradient(case):
+def test_nothing_to_contrast_gives_zero_with_zero_gradient(case, Contrast):
     embedding, logits, label = sectors((0, 1))
     if case == "one class":
         label[label == 1] = IGNORE_INDEX
@@ -136,18 +143,18 @@ def test_nothing_to_contrast_gives_zero_with_zero_gradient(case):
         label[:] = IGNORE_INDEX
     else:
         logits = F.one_hot(torch.tensor([0, 0, 1, 1]), 6).T.reshape(1, 6, 1, 4).expand(1, 6, 4, 4) * 50.0
-    value, gradient = value_and_gradient(RegionalContrast(**SETTINGS), embedding, logits, label)
+    value, gradient = value_and_gradient(Contrast(**SETTINGS), embedding, logits, label)
     assert value.loss == 0
     assert torch.equal(gradient, torch.zeros_like(embedding))
     assert all(torch.isfinite(log) and log.ndim == 0 for log in value.logs.values())
 
 
-def test_ignored_pixels_are_neither_keys_nor_queries():
+def test_ignored_pixels_are_neither_keys_nor_queries(Contrast):
     embedding, logits, label = golden_inputs()
     label[:, :13] = IGNORE_INDEX  # covers every pixel that the cells of the first rows reach
     poisoned = embedding.clone()
     poisoned[:, :, :3] = 1e6
-    loss = RegionalContrast(**SETTINGS)
+    loss = Contrast(**SETTINGS)
     value, gradient = value_and_gradient(loss, embedding, logits, label, generator())
     same, same_gradient = value_and_gradient(loss, poisoned, logits, label, generator())
     assert value.loss > 0
@@ -156,8 +163,8 @@ def test_ignored_pixels_are_neither_keys_nor_queries():
     assert gradient[:, :, :3].abs().max() == 0
 
 
-def test_the_generator_decides_the_draws():
-    inputs, loss = golden_inputs(), RegionalContrast(**SETTINGS)
+def test_the_generator_decides_the_draws(Contrast):
+    inputs, loss = golden_inputs(), Contrast(**SETTINGS)
     first, second = (value_and_gradient(loss, *inputs, generator(7)) for _ in range(2))
     assert first[0].loss == second[0].loss
     assert torch.equal(first[1], second[1])
@@ -168,9 +175,9 @@ def test_the_generator_decides_the_draws():
     assert torch.isfinite(loss(*inputs).loss)
 
 
-def test_half_precision_maps_are_computed_in_full_precision():
+def test_half_precision_maps_are_computed_in_full_precision(Contrast):
     embedding, logits, label = golden_inputs(torch.bfloat16)
-    loss = RegionalContrast(**SETTINGS)
+    loss = Contrast(**SETTINGS)
     with torch.autocast("cpu", torch.bfloat16):
         value, gradient = value_and_gradient(loss, embedding, logits, label, generator())
     assert value.loss.dtype == torch.float32
@@ -178,19 +185,19 @@ def test_half_precision_maps_are_computed_in_full_precision():
     assert gradient.dtype == torch.bfloat16
 
 
-def test_only_the_embedding_gets_gradient():
+def test_only_the_embedding_gets_gradient(Contrast):
     embedding, logits, label = golden_inputs()
     logits.requires_grad_()
-    _, gradient = value_and_gradient(RegionalContrast(**SETTINGS), embedding, logits, label)
+    _, gradient = value_and_gradient(Contrast(**SETTINGS), embedding, logits, label)
     assert gradient.abs().max() > 0
     assert logits.grad is None
     with torch.no_grad():
-        assert not RegionalContrast(**SETTINGS)(embedding, logits, label).loss.requires_grad
+        assert not Contrast(**SETTINGS)(embedding, logits, label).loss.requires_grad
 
 
-def test_all_zero_features_stay_finite():
+def test_all_zero_features_stay_finite(Contrast):
     embedding, logits, label = golden_inputs()
-    value, gradient = value_and_gradient(RegionalContrast(**SETTINGS), embedding * 0, logits, label)
+    value, gradient = value_and_gradient(Contrast(**SETTINGS), embedding * 0, logits, label)
     assert torch.isfinite(value.loss)
     assert torch.isfinite(gradient).all()
 
@@ -204,19 +211,24 @@ def test_impossible_settings_are_refused(option, value):
         RegionalContrast(**SETTINGS | {option: value})
 
 
+def test_confidence_is_not_read_unless_asked():
+    settings = {name: value for name, value in SETTINGS.items() if name != "min_confidence"}
+    assert RegionalContrast(**settings) == RegionalContrast(**SETTINGS)
+
+
 def test_the_smallest_settings_are_fine():
     assert RegionalContrast(**SETTINGS | {"queries": 1, "negatives": 1, "strong_threshold": 1.0}).queries == 1
 
 
-def test_an_unsure_pixel_is_neither_key_nor_query():
+def test_an_unsure_pixel_is_neither_key_nor_query(Contrast):
     embedding, logits, label = golden_inputs()
     confidence = torch.rand(label.shape, generator=generator(1))
-    loss = RegionalContrast(**SETTINGS | {"min_confidence": 0.7})
+    loss = Contrast(**SETTINGS | {"min_confidence": 0.7})
     masked = label.where(confidence >= 0.7, IGNORE_INDEX)
-    expected, gradient = value_and_gradient(RegionalContrast(**SETTINGS), embedding, logits, masked, generator())
+    expected, gradient = value_and_gradient(Contrast(**SETTINGS), embedding, logits, masked, generator())
     value, found = value_and_gradient(loss, embedding, logits, label, generator(), confidence)
     assert torch.equal(value.loss, expected.loss)
     assert torch.equal(found, gradient)
     assert torch.equal(value.logs["hard"], expected.logs["hard"])
-    everything = value_and_gradient(RegionalContrast(**SETTINGS), embedding, logits, label, generator(), confidence)
+    everything = value_and_gradient(Contrast(**SETTINGS), embedding, logits, label, generator(), confidence)
     assert not torch.equal(everything[0].loss, value.loss), "0 keeps all"

@@ -3,7 +3,7 @@
 from dmtc.losses.bank_contrast import BankContrast
 from dmtc.losses.base import LOSSES, Loss, evaluate_loss, inputs_of, masked_mean, upsample
 from dmtc.losses.consistency import KLDivergence, MeanSquaredError
-from dmtc.losses.contrast import RegionalContrast
+from dmtc.losses.contrast import RegionalContrast, SharedContrast
 from dmtc.losses.cross_entropy import CrossEntropy
 from dmtc.losses.dice import Dice
 from dmtc.losses.focal import Focal
@@ -34,6 +34,7 @@ __all__ = [
     "PropagatedCrossEntropy",
     "RegionalContrast",
     "SelectedCrossEntropy",
+    "SharedContrast",
     "SmoothedCrossEntropy",
     "WeightedCrossEntropy",
     "evaluate_loss",
