@@ -1,7 +1,7 @@
 """Keeps scores of runs on voc_animals in results/voc_animals, and makes the tables of README.md and docs/results.md.
 
-python benchmarks/voc_animals.py FOLDER ...   adds the finished runs below these folders, then makes the tables
-python benchmarks/voc_animals.py              makes the tables
+python benchmarks/voc_animals.py FOLDER ...   adds the finished runs below these folders, then makes tables and picture
+python benchmarks/voc_animals.py              makes tables and picture
 
 A row is one run: method, ratio, fold and seed, mIoU on the test and the validation images by the last weights (mean of
 the networks), and CPU-minutes. A run that is there already is replaced.
@@ -10,20 +10,24 @@ the networks), and CPU-minutes. A run that is there already is replaced.
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dmtc.report.chart_style import INK, method_colors, method_marker
 from dmtc.report.results import mean_test
 from dmtc.report.sweeps.finding import RunRecord, read_runs
-from dmtc.report.sweeps.paired import paired_gain
+from dmtc.report.sweeps.paired import Gain, paired_gain
 from dmtc.report.sweeps.sweep_tables import gain_text, markdown, spread
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "voc_animals"
 BEGIN, END = "<!-- made by benchmarks/voc_animals.py -->", "<!-- end -->"
-PAGES = ("README.md", "docs/results.md")
+PICTURE = ROOT / "docs" / "pictures" / "voc_animals.png"
 BASELINE = "supervised_long views=strong_both"
 """Training on the labelled images alone, for as many images and with the same strong views."""
 
@@ -38,8 +42,12 @@ def main(folders: Sequence[str]) -> None:
     for ratio, rows in groupby((kept[key] for key in sorted(kept)), key=lambda row: row["ratio"]):
         path = RESULTS / f"{ratio.replace('/', '_')}.json"
         path.write_text(json.dumps(list(rows), indent=1) + "\n", "utf-8")
-    for page in (ROOT / name for name in PAGES):
-        page.write_text(with_tables(page.read_text("utf-8"), read()), "utf-8")
+    rows = read()
+    for name, make in PAGES.items():
+        page = ROOT / name
+        page.write_text(with_part(page.read_text("utf-8"), make(rows)), "utf-8")
+    if len({row["labelled"] for row in rows}) > 1:
+        draw(rows, PICTURE)
 
 
 def row_of(run: RunRecord) -> Row:
@@ -80,36 +88,78 @@ def read() -> list[Row]:
     return [row for path in sorted(RESULTS.glob("*.json")) for row in json.loads(path.read_text("utf-8"))]
 
 
-def with_tables(page: str, rows: Sequence[Row]) -> str:
-    """The page with its part between the marks made anew, if it has one."""
-    before, mark, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables(rows)}\n{END}{rest.partition(END)[2]}" if mark else page
+def with_part(page: str, part: str) -> str:
+    """The page with the part between the marks replaced."""
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{part}\n{END}{rest.partition(END)[2]}"
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """One table: a line for each method, two columns for each number of labels; and with what it was measured."""
+    counts = sorted({row["labelled"] for row in rows})
+    groups = {count: _by_method([row for row in rows if row["labelled"] == count]) for count in counts}
+    ratios = {row["labelled"]: row["ratio"] for row in rows}
+    header = ["mIoU on test images"]
+    for count in counts:
+        header += [f"{count:,} labels ({ratios[count]})", "CPU-minutes"]
+    fewest = groups[counts[0]]
+    others = [name for name in dict.fromkeys(row["method"] for row in rows) if name not in fewest]
+    lines = []
+    for name in [*fewest, *others]:
+        line = [name]
+        for count in counts:
+            own, baseline = groups[count].get(name, {}), groups[count].get(BASELINE, {})
+            gain = _gain(own, baseline)
+            text = spread([_test(row) for row in own.values()]) if own else ""
+            line += [
+                f"{text}, {gain_text(gain).partition(' p ')[0]}" if gain and name != BASELINE else text,
+                _minutes(own),
+            ]
+        lines.append(line)
+    how = f"Behind the comma: the gain over {BASELINE} in points, over the same folds [95 % confidence interval]."
+    return f"{markdown((header, lines))}\n{how} {made_with(rows, gains=False)}"
 
 
 def tables(rows: Sequence[Row]) -> str:
     """A table for each number of labels, and with what it was measured."""
-    if not rows:
-        return "Nothing is measured yet.\n"
     by_labels = sorted(rows, key=lambda row: row["labelled"])
     parts = [table(list(same)) for _, same in groupby(by_labels, key=lambda row: row["labelled"])]
-    return "\n".join([*parts, made_with(rows)])
+    picture = f"![Test mIoU against the number of labelled images](pictures/{PICTURE.name})\n"
+    return "\n".join([*([picture] if len(parts) > 1 else []), *parts, made_with(rows, gains=True)])
+
+
+PAGES = {"README.md": overview, "docs/results.md": tables}
+"""The pages, and what is made of the rows for each."""
 
 
 def table(rows: Sequence[Row]) -> str:
     """Methods from the lowest to the highest: mean and spread, paired gain over the baseline, CPU-minutes, folds."""
     (ratio,), (labelled,) = ({row[key] for row in rows} for key in ("ratio", "labelled"))
-    methods = {method: {_pair(row): row for row in rows if row["method"] == method} for method in _names(rows)}
+    methods = _by_method(rows)
     baseline = methods.get(BASELINE, {})
     header = [f"{labelled} labels ({ratio})", "test mIoU", f"over {BASELINE}", "val mIoU", "CPU-minutes", "folds"]
     lines = []
     for name, own in methods.items():
-        differences = [_test(row) - _test(baseline[pair]) for pair, row in own.items() if pair in baseline]
-        gain = gain_text(paired_gain(differences)) if differences and name != BASELINE else ""
-        minutes = statistics.fmean(row["cpu_minutes"] for row in own.values())
+        gain = _gain(own, baseline) if name != BASELINE else None
         val = spread([row["val"]["miou"] for row in own.values()])
         folds = " ".join(str(row["fold"]) for row in own.values())
-        lines.append([name, spread([_test(row) for row in own.values()]), gain, val, f"{minutes:.0f}", folds])
+        test = spread([_test(row) for row in own.values()])
+        lines.append([name, test, gain_text(gain) if gain else "", val, _minutes(own), folds])
     return markdown((header, lines))
+
+
+def _by_method(rows: Sequence[Row]) -> dict[str, dict[tuple[int, int], Row]]:
+    """The rows of each method by fold and seed, from the lowest to the highest score."""
+    return {method: {_pair(row): row for row in rows if row["method"] == method} for method in _names(rows)}
+
+
+def _gain(own: Mapping[tuple[int, int], Row], baseline: Mapping[tuple[int, int], Row]) -> Gain | None:
+    differences = [_test(row) - _test(baseline[pair]) for pair, row in own.items() if pair in baseline]
+    return paired_gain(differences) if differences else None
+
+
+def _minutes(rows: Mapping[tuple[int, int], Row]) -> str:
+    return f"{statistics.fmean(row['cpu_minutes'] for row in rows.values()):.0f}" if rows else ""
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
@@ -125,18 +175,54 @@ def _test(row: Row) -> float:
     return row["test"]["miou"]
 
 
-def made_with(rows: Sequence[Row]) -> str:
-    """Machine and versions."""
+def made_with(rows: Sequence[Row], *, gains: bool) -> str:
+    """What the figures are, machine and versions."""
     facts = set()
     for row in rows:
         versions = f"Python {row['versions']['python']}, torch {row['versions']['torch']}"
         facts.add(f"{row['processor']}, threads: {row['threads']}, {versions}")
-    return (
-        "mIoU in percent by the last weights, mean of the networks, ± standard deviation over folds; gains in points:"
-        " mean over the same folds [95 % confidence interval], p of a paired t-test, folds won. Measured on "
-        + "; ".join(sorted(facts))
-        + ".\n"
+    paired = (
+        "; gains in points: mean over the same folds [95 % confidence interval], p of a paired t-test, folds won"
+        if gains
+        else ""
     )
+    return (
+        "mIoU in percent by the last weights, mean of the networks, ± standard deviation over folds"
+        f"{paired}. Measured on {'; '.join(sorted(facts))}.\n"
+    )
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Write a PNG: one line per method, with the standard deviation over folds; methods named at the right.
+
+    Args:
+        rows: With `method`, `labelled` and `test.miou`; at least two numbers of labels.
+        path: The file.
+    """
+    figure = Figure(figsize=(6.4, 4.0), dpi=120, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    colors = method_colors([name.partition(" ")[0] for name in names])
+    for name in names:
+        method = name.partition(" ")[0]
+        counts = sorted({row["labelled"] for row in rows if row["method"] == name})
+        scores = [[100 * r["test"]["miou"] for r in rows if (r["method"], r["labelled"]) == (name, n)] for n in counts]
+        means = [statistics.fmean(of) for of in scores]
+        spreads = [statistics.stdev(of) if len(of) > 1 else 0.0 for of in scores]
+        style: dict[str, Any] = {"color": colors[method], "marker": method_marker(method), "markersize": 6}
+        axes.errorbar(counts, means, spreads, capsize=3, elinewidth=1, linewidth=1.8, label=name, **style)
+    labels = sorted({row["labelled"] for row in rows})
+    axes.set_xscale("log")
+    axes.set_xticks(labels, [f"{count:,}" for count in labels])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("labelled images", color=INK)
+    axes.set_ylabel("mIoU on test images, %", color=INK)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(True, color="#e6e6e6", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.savefig(path, metadata={"Software": None})
 
 
 if __name__ == "__main__":
