@@ -235,6 +235,17 @@ def test_weights_that_were_published_are_told_with_their_license(finished, monke
     assert "/home/me" not in card
 
 
+@pytest.mark.parametrize("recipe", ["dmtc_voc_1_8", None])
+def test_the_card_names_the_recipe_and_nothing_else_of_the_command(finished, monkeypatch, recipe):
+    words = ["run.py", *([f"experiment={recipe}"] if recipe else []), "dataset.root=/home/me/voc"]
+    monkeypatch.setattr(type(finished.folder), "read_environment", lambda self: {"command": words})
+    description = segmenter_of(finished, "a", "last").description
+    assert description["recipe"] == recipe
+    card = model_card(description, "onnx")
+    assert (f"- recipe: `experiment={recipe}`" in card) == (recipe is not None)
+    assert "/home/me" not in json.dumps(description) + card
+
+
 def test_license_of_published_weights(finished, monkeypatch):
     monkeypatch.setattr(type(finished.folder), "read_weights_report", lambda self, phase: {"source": "imagenet"})
     start = segmenter_of(finished, "a", "last").description["starting_weights"]["a"]

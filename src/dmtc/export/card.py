@@ -181,7 +181,8 @@ def _classes(description: Mapping[str, Any]) -> str:
 
 def _making(description: Mapping[str, Any]) -> str:
     results = description["results"]
-    lines = [f"- method: {description['method']}"]
+    recipe = description.get("recipe")
+    lines = [f"- method: {description['method']}", *([f"- recipe: `experiment={recipe}`"] if recipe else [])]
     for letter, spec in description["models"].items():
         start = description["starting_weights"][letter]
         lines.append(f"- network {letter}: {network_title(spec)}, started from {_start(start)}")

@@ -73,8 +73,8 @@ def describe(
     Returns:
         `networks`, `checkpoint`, `averaged` (whether the weights are the moving average over the steps), `task` (data
         set, classes, colors, reduction), `models` (what each network is built from), `normalization` of each,
-        `starting_weights` of each, `license`, `method`, `config`, `results` (from results.json; None for an unfinished
-        run), `version`, `format_version`.
+        `starting_weights` of each, `license`, `method`, `recipe` (`experiment=` of the command line, or None), `config`,
+        `results` (from results.json; None for an unfinished run), `version`, `format_version`.
     """
     results = folder.read_results()
     config = _without_folders({k: v for k, v in components.config.items() if k not in _OF_THE_MACHINE})
@@ -91,6 +91,7 @@ def describe(
         "starting_weights": {letter: _start(components, folder, letter, models[letter]) for letter in models},
         "license": license,
         "method": method_title(components.config),
+        "recipe": _recipe(folder),
         "config": config,
         "results": None if results is None else {key: results[key] for key in _OF_RESULTS if key in results},
     }
@@ -105,6 +106,11 @@ def architecture(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The config a network is built from, without its starting weights and what only training uses."""
     training = ("weights", "normalization", "tuning", "correlation")
     return {key: value for key, value in spec.items() if key not in training}
+
+
+def _recipe(folder: RunFolder) -> str | None:
+    given = [str(word).partition("=") for word in folder.read_environment().get("command", ())]
+    return next((value for name, _, value in given if name == "experiment"), None)
 
 
 def _normalization(model: SegmentationModel) -> dict[str, Any]:

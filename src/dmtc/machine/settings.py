@@ -130,6 +130,12 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
+def multiplies_in_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them, bfloat16 is slower than float32."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
 def pick_workers(workers: int | str, device: torch.device, processes: Processes) -> int:
     """Number of dataloader workers for this process: 0 on the CPU, where they would take cores from training."""
     if workers == "auto":

@@ -217,6 +217,22 @@ def test_advice_on_recipes_with_lengths_of_their_own_and_on_large_pictures(tmp_p
     assert "shrink images (masks with nearest neighbor)" in str(given)
 
 
+@pytest.mark.parametrize(
+    ("tuning", "precision", "has", "told"),
+    [
+        ("frozen", "auto", True, True),
+        ("frozen", "bfloat16", True, False),
+        ("frozen", "auto", False, False),
+        ("full", "auto", True, False),
+    ],
+)
+def test_bfloat16_is_suggested_where_it_is_faster(tmp_path, monkeypatch, tuning, precision, has, told):
+    monkeypatch.setattr("dmtc.checking.advice.multiplies_in_bfloat16", lambda: has)
+    given = advice(write_folder(tmp_path), monkeypatch, None, f"model/tuning={tuning}", f"run.precision={precision}")
+    assert ("run.precision=bfloat16" in given.overrides) == told
+    assert ("precision: this processor" in str(given)) == told
+
+
 def test_no_advice_where_settings_are_at_fault(tmp_path):
     root = write_folder(tmp_path, unmasked=0)
     components = parts_of(*TINY, f"dataset.root={root}", "split.ratio=1/100")
