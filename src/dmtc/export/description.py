@@ -73,7 +73,7 @@ def describe(
     Returns:
         `networks`, `checkpoint`, `averaged` (whether the weights are the moving average over the steps), `task` (data
         set, classes, colors, reduction), `models` (what each network is built from), `normalization` of each,
-        `starting_weights` of each, `license`, `method`, `recipe` (`experiment=` of the command line, or None), `config`,
+        `starting_weights` of each, `license`, `method`, `recipe` (the `experiment=` that was typed), `config`,
         `results` (from results.json; None for an unfinished run), `version`, `format_version`.
     """
     results = folder.read_results()
