@@ -31,6 +31,7 @@ CASES = (
     "upernet convnext_tiny",
     "upernet swin_tiny",
     "segformer mit_b0",
+    "segformer tf_efficientnet_lite0",
     "linear dinov2_small",
     "dpt dinov2_small",
     "linear dinov3_small",
@@ -46,7 +47,10 @@ TASK = Task(dataset="none", classes=("sky", "road", "car"), palette=np.eye(3, dt
 def segmenter(case: str) -> Segmenter:
     """A network with fresh weights."""
     model, backbone = case.split()
-    composed = dmtc.compose([f"model={model}", f"model/backbone={backbone}"])
+    named = [f"model/backbone={backbone}"]
+    if backbone == "tf_efficientnet_lite0":  # of experiment=your_data, and of timm's networks padded as TensorFlow does
+        named = ["model/backbone=timm", f"model.backbone.arch={backbone}", "model.backbone.output_stride=32"]
+    composed = dmtc.compose([f"model={model}", *named])
     spec: Any = OmegaConf.to_container(composed.model, resolve=True)
     network = build_model(spec, TASK.num_classes, projection=False, seed=0).eval()
     with torch.inference_mode():

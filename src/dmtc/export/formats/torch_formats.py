@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dmtc.core.files import write_atomically
 from dmtc.export.formats.base import FORMATS, FileFormat, Reading, Size
 from dmtc.export.module import INPUT, ExportedModule
+from dmtc.export.same_padding import with_simple_padding
 from dmtc.export.segmenter import Segmenter
 
 DESCRIPTION = "dmtc.json"
@@ -41,7 +42,8 @@ def exported_program(module: nn.Module, size: Size) -> torch.export.ExportedProg
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about internals of PyTorch and timm; the outputs are compared later
-        return torch.export.export(module, (example(size),), dynamic_shapes=dynamic_shapes(size))
+        followed = module if size else with_simple_padding(module)
+        return torch.export.export(followed, (example(size),), dynamic_shapes=dynamic_shapes(size))
 
 
 @FORMATS.register("torchscript")

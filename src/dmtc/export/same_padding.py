@@ -1,0 +1,47 @@
+"""TensorFlow's "same" padding, written so that exporters of images of any size can follow it."""
+
+import copy
+from typing import TypeGuard
+
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+
+
+class HalvingConv(nn.Module):
+    """A convolution of stride 2 and odd kernel whose padding depends on nothing but whether a side is odd.
+
+    timm computes the same padding by a maximum of several terms. An exporter carries it as a formula of the image's
+    size, nested once per halving, and did not finish within ten minutes.
+    """
+
+    def __init__(self, conv: Conv2dSame) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, D, ceil(H / 2), ceil(W / 2)), the same values as timm's."""
+        height, width = images.shape[-2:]
+        bottom, right = (side // 2 for side in self.conv.kernel_size)
+        padded = F.pad(images, (right - 1 + width % 2, right, bottom - 1 + height % 2, bottom))
+        conv = self.conv
+        return F.conv2d(padded, conv.weight, conv.bias, conv.stride, (0, 0), conv.dilation, conv.groups)
+
+
+def with_simple_padding(module: nn.Module) -> nn.Module:
+    """The module itself, or a copy with `HalvingConv` wherever that computes what timm's convolution does."""
+    if not any(_halves(part) for part in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        for name, part in parent.named_children():
+            if _halves(part):
+                setattr(parent, name, HalvingConv(part))
+    return module
+
+
+def _halves(module: nn.Module) -> TypeGuard[Conv2dSame]:
+    if not isinstance(module, Conv2dSame):
+        return False
+    odd = all(side % 2 == 1 for side in module.kernel_size)
+    return odd and module.stride == (2, 2) and module.dilation == (1, 1)
