@@ -15,7 +15,7 @@ class HalvingConv(nn.Module):
     size, nested once per halving, and did not finish within ten minutes.
     """
 
-    def __init__(self, conv: Conv2dSame) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
 
@@ -40,8 +40,8 @@ def with_simple_padding(module: nn.Module) -> nn.Module:
     return module
 
 
-def _halves(module: nn.Module) -> TypeGuard[Conv2dSame]:
-    if not isinstance(module, Conv2dSame):
+def _halves(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    if not (isinstance(module, Conv2dSame) and isinstance(module, nn.Conv2d)):
         return False
     odd = all(side % 2 == 1 for side in module.kernel_size)
     return odd and module.stride == (2, 2) and module.dilation == (1, 1)
