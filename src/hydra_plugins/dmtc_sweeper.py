@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,6 +36,7 @@ class DmtcSweeper(BasicSweeper):
             Exception: A job's error that nobody foresaw, as it is.
         """
         from dmtc.core.files import write_atomically
+        from dmtc.machine.cores import release_threads
         from dmtc.run.sweep_folder import Job, SweepFolder
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # noqa: PT018
@@ -54,6 +56,8 @@ class DmtcSweeper(BasicSweeper):
             folder.write_jobs(jobs)
         faulty = {job.overrides for job in jobs if job.refused is not None}
         returned: list[Sequence[JobReturn]] = []
+        if not isinstance(self.launcher, BasicLauncher):
+            release_threads(os.environ)  # joblib and Slurm give each job its share
         for batch in batches:
             started = [job for job in batch if tuple(job) not in faulty]
             if started:

@@ -1,11 +1,15 @@
 """Checks before a run starts or resumes in a folder: everything there must come from this run and its data."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 from dmtc.core.errors import ConfigError, DataError
 from dmtc.data.record import DataRecord, record_data
 from dmtc.engine.components import Components
+from dmtc.machine.cores import free_cores, threads_are_chosen
 from dmtc.run.changes import refuse_changes
 from dmtc.run.folder import RunFolder
 from dmtc.run.origin import fingerprint, require_one_run, require_own_settings
@@ -21,6 +25,25 @@ def other_device(folder: RunFolder, environment: Mapping[str, Any]) -> list[str]
         f"resuming on {environment['device']} instead of {earlier}: rounding differs, so the results will match "
         "neither device alone"
     ]
+
+
+def keep_threads(folder: RunFolder, device: torch.device) -> list[str]:
+    """Resume on the CPU with as many threads as the run began with, unless someone chose their number.
+
+    Returns:
+        A line if the number differs from before, or is changed to what it was.
+    """
+    before, now = folder.read_environment().get("threads"), torch.get_num_threads()
+    if device.type != "cpu" or before in (None, now) or not any(folder.path.glob("phases/*/*")):
+        return []
+    if threads_are_chosen(os.environ) or before > free_cores():
+        return [f"resuming with {_threads(now)} instead of {_threads(before)}: rounding differs"]
+    torch.set_num_threads(before)
+    return [f"resuming with {_threads(before)}, as before"]
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def require_same_run(components: Components, folder: RunFolder) -> DataRecord:

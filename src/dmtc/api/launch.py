@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
-from dmtc.api.continuing import other_device, require_same_run
+from dmtc.api.continuing import keep_threads, other_device, require_same_run
 from dmtc.api.runs import Run
 from dmtc.config.completing import whole
 from dmtc.core.command import command
@@ -131,6 +132,8 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
     if components.device.type == "cpu":
         keep_freed_memory()
     with ExitStack() as at_the_end:
+        at_the_end.callback(torch.set_num_threads, torch.get_num_threads())
+        threads = keep_threads(folder, components.device)
         environment = describe_environment(components.device)
 
         def prepare() -> list[str]:
@@ -155,7 +158,7 @@ def _carry_out(components: Components, folder: RunFolder) -> Run:
                 raise
 
         def write(starting: Mapping[str, str | None]) -> list[str]:
-            remarks = other_device(folder, environment)
+            remarks = [*threads, *other_device(folder, environment)]
             data = require_same_run(components, folder)
             folder.tidy()
             folder.write_config(components.config)

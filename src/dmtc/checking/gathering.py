@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import sys
 import warnings
 from collections import defaultdict
@@ -19,6 +18,7 @@ from dmtc.core.errors import UserError
 from dmtc.core.types import IGNORE_INDEX, Batch
 from dmtc.data import Dataset
 from dmtc.engine.components import Components
+from dmtc.machine.cores import free_cores
 from dmtc.splits import Split
 from dmtc.tracking.progress import Display
 
@@ -109,7 +109,7 @@ def _examine_all(
     dataset: Dataset, roles: Mapping[str, Role], workers: int | str, display: Display
 ) -> Iterator[Examined]:
     # Threads, as decoding releases the GIL: two read twice as fast as one, and nothing is copied between processes.
-    threads = min(8, os.cpu_count() or 1) if workers == "auto" else max(1, int(workers))
+    threads = min(8, free_cores()) if workers == "auto" else max(1, int(workers))
     shown = display == "bars" or (display == "auto" and sys.stderr.isatty())
     with (
         warnings.catch_warnings(),

@@ -33,6 +33,7 @@ from dmtc.core.markup import in_one_line
 from dmtc.core.system_errors import explain_os_error
 from dmtc.core.terminal import show
 from dmtc.core.version import __version__
+from dmtc.machine.cores import limit_threads
 from dmtc.machine.interruption import JobStopped, RunStopped, ended_in_order
 from dmtc.machine.torchrun import started_together
 from dmtc.machine.waiting import wait_passively
@@ -53,7 +54,8 @@ def _main(arguments: Sequence[str]) -> int:
     if "--version" in arguments:
         print(f"dmtc {__version__}")  # Hydra's own option prints the version of Hydra
         return 0
-    wait_passively()  # before torch is imported
+    wait_passively()  # before torch is imported, as the next line
+    limit_threads(os.environ)
     _began = False
     forget_loaded()
     # Otherwise Hydra prints its own traceback and always exits with 1.

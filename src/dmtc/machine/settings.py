@@ -1,7 +1,6 @@
 """The `run` config group: how a run uses the machine."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import torch
 
 from dmtc.core.errors import ConfigError
 from dmtc.core.registry import argument_faults
+from dmtc.machine.cores import free_cores
 from dmtc.machine.processes import Processes
 
 
@@ -139,10 +139,5 @@ def multiplies_in_bfloat16() -> bool:
 def pick_workers(workers: int | str, device: torch.device, processes: Processes) -> int:
     """Number of dataloader workers for this process: 0 on the CPU, where they would take cores from training."""
     if workers == "auto":
-        return min(8, max(1, _cores() // processes.local_size)) if device.type == "cuda" else 0
+        return min(8, max(1, free_cores() // processes.local_size)) if device.type == "cuda" else 0
     return int(workers)
-
-
-def _cores() -> int:
-    """Number of cores that this process may use; a cluster may give a job only some of the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

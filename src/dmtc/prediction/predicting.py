@@ -24,6 +24,7 @@ from dmtc.data.masks import IndexMasks
 from dmtc.data.opening import has_orientation
 from dmtc.data.task import Task
 from dmtc.evaluation import Predictor
+from dmtc.machine.cores import free_cores
 from dmtc.prediction.arrays import Prediction, read_off
 from dmtc.prediction.image_files import as_geotiff
 from dmtc.prediction.outputs import GEOTIFF, SUFFIXES, Outputs, frame_names
@@ -229,7 +230,7 @@ def _in_threads(work: Callable[..., bool], done: Callable[[bool], None]) -> Iter
         work: Called in a thread.
         done: Called in this thread with each result of `work`, in the order of submission.
     """
-    threads = min(4, os.cpu_count() or 1)
+    threads = min(4, free_cores())
     waiting: deque[Future[bool]] = deque()
     with ThreadPoolExecutor(threads) as pool:
 

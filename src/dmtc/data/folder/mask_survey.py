@@ -1,6 +1,5 @@
 """Surveys how masks are stored: layout, values and colors. `mask_kinds` decides what they mean."""
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from dmtc.core.types import IGNORE_INDEX
 from dmtc.data.folder.smoothing import Areas, areas_of
 from dmtc.data.mask_files import Layout, MaskFile, read_mask
 from dmtc.data.masks import color_codes
+from dmtc.machine.cores import free_cores
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def survey_masks(paths: Sequence[Path], ignored: Collection[float] = (), kept: C
     Raises:
         DataError: No mask can be read; the message gives the reason for the first.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, free_cores())) as pool:
         results = list(pool.map(lambda path: _facts_or_fault(path, ignored, kept), paths))
     facts = [result for result in results if isinstance(result, MaskFacts)]
     if not facts:
