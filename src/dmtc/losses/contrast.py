@@ -144,6 +144,17 @@ class SharedContrast(RegionalContrast):
     takes far less time, as no query is compared with every cell of the map.
 
     Source: none; a change of ReCo's sampling, measured in docs/benchmarks.md.
+
+    Examples:
+        The case of `RegionalContrast`, whose keys are all alike:
+
+        >>> import torch
+        >>> from dmtc.losses import SharedContrast
+        >>> embedding = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+        >>> logits, label = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
+        >>> loss = SharedContrast(temperature=0.5, queries=4, negatives=8, strong_threshold=0.97)
+        >>> round(loss(embedding, logits, label).loss.item(), 4)
+        0.7337
     """
 
     def _negative_scores(self, view: FullSizeView, query: Tensor, draw: Callable[[tuple[int, int]], Tensor]) -> Tensor:
