@@ -74,8 +74,15 @@ def row_of(run: RunRecord) -> Row:
         "commit": results["commit"],
         "processor": environment["processor"],
         "threads": environment["threads"],
+        "precision": _precision(run),
         "versions": {"python": environment["python"], "torch": environment["packages"]["torch"]},
     }
+
+
+def _precision(run: RunRecord) -> str:
+    asked = str(run.settings["run.precision"])
+    on_cpu = str(run.results["device"]).startswith("cpu")
+    return asked if asked != "auto" else "float32" if on_cpu else "bfloat16"
 
 
 def key_of(row: Row) -> tuple[str, ...]:
@@ -186,9 +193,11 @@ def made_with(rows: Sequence[Row], *, gains: bool) -> str:
         if gains
         else ""
     )
+    counts = {kind: sorted({r["labelled"] for r in rows if r["precision"] == kind}) for kind in ("float32", "bfloat16")}
+    of = [f"{kind} with {' and '.join(f'{n:,}' for n in labels)} labels" for kind, labels in counts.items() if labels]
     return (
         "mIoU in percent by the last weights, mean of the networks, ± standard deviation over folds"
-        f"{paired}. Measured on {'; '.join(sorted(facts))}.\n"
+        f"{paired}. Computed in {' and in '.join(of)}. Measured on {'; '.join(sorted(facts))}.\n"
     )
 
 

@@ -27,6 +27,7 @@ def row(method: str, fold: int, miou: float, labelled: int = 100) -> dict:
         "cpu_minutes": 12.4,
         "processor": "P",
         "threads": 1,
+        "precision": "float32",
         "versions": {"python": "3.11", "torch": "2.15"},
     }
 
@@ -82,6 +83,7 @@ def test_a_run_becomes_a_row(tmp_path):
     assert row["test"] == {"miou": run.results["test"]["miou"]["a"]}
     assert row["val"] == {"miou": run.results["miou"]["a"]["last"]}
     assert row["cpu_minutes"] * 60 == pytest.approx(run.results["cpu_seconds"])
+    assert row["precision"] == "float32"
     assert str(tmp_path) not in json.dumps(row), "no path of a machine"
     assert MAKING["tables"]([row]).count("crescendo") == 1
 
