@@ -53,6 +53,7 @@ def tables(records: Mapping[str, Record]) -> str:
         rows = [[*row, letters[name]] for name, record in compared.items() for row in rows_of(name, record)]
         blocks += [markdown([*columns, "by"], rows), *notes(compared)]
     blocks += [online_note(record, letters[name]) for name, record in records.items() if "cost" in record]
+    blocks += [bare_table(records["bare"], letters["bare"])] if "bare" in records else []
     blocks += [recipe_table(recipes, letters)] if recipes else []
     blocks.append(gpu_line(records))
     blocks += [scaling_table(records["scaling"])] if "scaling" in records else []
@@ -93,6 +94,19 @@ def online_note(record: Record, letter: str) -> str:
         f"A step of `fixmatch_ema` takes {cost['over_supervised']:.2f} times as long as one of `supervised` with the "
         f"same number of student images ({setting_text(setting)}; {letter}): the teacher's pass is"
         f" {percent(cost['teacher'])} of it, mixing and colors {percent(cost['mixing_and_colors'])}."
+    )
+
+
+def bare_table(record: Record, letter: str) -> str:
+    """Whole training over a plain loop."""
+    columns = ["training", "precision", "backbone", "images/s", "plain loop, images/s", "ratio"]
+    rows = []
+    for row in record["rows"]:
+        figures = [f"{row[name]:.1f}" for name in ("library_images_per_s", "bare_images_per_s")]
+        backbone = "trained" if row["tuning"] == "full" else row["tuning"]
+        rows.append([row["method"], row["precision"], backbone, *figures, f"{row['ratio']:.2f}"])
+    return (
+        f"Whole training and a plain loop ({setting_text(record['setting'])}; {letter}):\n\n{markdown(columns, rows)}"
     )
 
 

@@ -9,9 +9,15 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def scaling(monkeypatch):
+def benchmark(monkeypatch):
+    """The names in a file of benchmarks."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))  # its files import each other
-    return runpy.run_path(str(BENCHMARKS / "scaling.py"))
+    return lambda name: runpy.run_path(str(BENCHMARKS / f"{name}.py"))
+
+
+@pytest.fixture
+def scaling(benchmark):
+    return benchmark("scaling")
 
 
 def test_reading_is_of_pictures_in_a_folder(scaling, tmp_path):
@@ -22,3 +28,23 @@ def test_reading_is_of_pictures_in_a_folder(scaling, tmp_path):
 def test_labelling_fills_a_store(scaling, tmp_path):
     scaling["labelling"](tmp_path, images=8, side=41, classes=3)()
     assert len(list(tmp_path.glob("labels-*/*.zst"))) == 8
+
+
+def test_the_plain_loop_trains_the_network_of_the_run_beside_it(benchmark, tmp_path):
+    bare = benchmark("bare")
+    options = ["method=fixmatch_ema", "run.precision=bfloat16", "model/tuning=frozen"]
+    small = ["model.backbone.width=8", "model/backbone=tiny", "schedule.limit_steps=1"]
+    root = bare["write_pictures"](tmp_path / "data")
+    bare["measured"].__globals__.update(STEPS=1, CROP=32, NETWORK=["model=segformer", "model.weights.a=null", *small])
+    row = bare["measured"](options, root, tmp_path, repeats=1)
+    assert row["ratio"] == pytest.approx(row["library_images_per_s"] / row["bare_images_per_s"])
+    assert len(list(tmp_path.glob("*/results.json"))) == 2
+
+
+def test_the_guard_names_what_became_slower(benchmark):
+    slower = benchmark("guard")["slower"]
+    stored = {"training": 1.0, "loading": 2.0, "contrast": 0.5, "gone": 3.0}
+    assert slower({"training": 0.86, "loading": 1.69, "contrast": 9.0}, stored) == [
+        "loading: 1.690 is 0.84 of the stored 2.000"
+    ]
+    assert slower({"new": 1.0}, stored) == ["new: not stored yet; use --store"]

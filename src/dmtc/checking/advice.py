@@ -113,7 +113,7 @@ def advise(components: Components, check: Check) -> Advice | None:
 
 
 def _gains_by_bfloat16(components: Components) -> bool:
-    """On a CPU, a tuned backbone does not: the gradient of its depthwise convolutions is slower in bfloat16."""
+    """On a CPU; a step that also trains the backbone takes longer in bfloat16 (docs/results.md)."""
     frozen = components.config["model"]["tuning"]["name"] == "frozen"
     wide = components.device.type == "cpu" and components.precision == torch.float32
     return frozen and wide and multiplies_in_bfloat16()
