@@ -1,4 +1,6 @@
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 
 import dmtc
 from dmtc.batches import SUBSTITUTES, CropRequest, ImageRequest, Loader, Reader, training_requests
+from dmtc.batches.ahead import one_ahead
 from dmtc.batches.by_size import group_by_size
 from dmtc.batches.loader import _collate
 from dmtc.core.errors import DataError
@@ -125,6 +128,42 @@ def test_scoring_in_the_middle_of_a_phase_takes_nothing_from_it(components, work
             whole = [id for whole in pool.images(components.dataset.val, 4, with_mask=True) for id in whole.ids]
             assert whole == list(components.dataset.val)
     assert seen == [tuple(request.id for request in step) for step in requests]
+
+
+def test_whole_images_are_read_one_batch_ahead_in_a_thread(components, monkeypatch):
+    """While the caller has a batch, the next is read; no more than that, in order, and nothing after the end."""
+    read, threads, image = [], set(), Dataset.image
+
+    def note(self, id):
+        threads.add(threading.current_thread())
+        read.append(id)
+        return image(self, id)
+
+    monkeypatch.setattr(Dataset, "image", note)
+    ids = list(components.dataset.val)
+    batches = loader(components, 0).images(ids, 1, with_mask=False)
+    assert next(batches).ids == (ids[0],)
+    for _ in range(1000):
+        if len(read) >= 2:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert read == ids[:2]
+    batches.close()
+    assert read == ids[:2]
+    assert threading.main_thread() not in threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_error_comes_where_the_item_would_have():
+    def items():
+        yield None
+        raise DataError("torn.png")
+
+    ahead = one_ahead(items())
+    assert next(ahead) is None
+    with pytest.raises(DataError, match="torn"):
+        next(ahead)
 
 
 def test_requests_can_begin_at_any_step(components, pseudo_labels):

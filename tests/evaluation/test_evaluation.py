@@ -15,6 +15,7 @@ from dmtc.evaluation import (
     evaluation_faults,
     scores_of,
 )
+from dmtc.evaluation.predictors import most_probable
 
 
 def test_counts_against_a_loop():
@@ -27,6 +28,26 @@ def test_counts_against_a_loop():
         if t != 255:
             expected[t, p] += 1
     assert confusion_counts(prediction, truth, 4).equal(expected)
+
+
+def test_classes_that_the_data_set_lacks_are_not_counted_in_silence():
+    with pytest.raises(ValueError, match="from 4 on"):
+        confusion_counts(torch.tensor([0, 1]), torch.tensor([0, 4]), 4)
+    assert confusion_counts(torch.tensor([254]), torch.tensor([254]), 255)[254, 254] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("classes", [2, 21])
+def test_the_first_of_the_most_probable_classes(dtype, layout, classes):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 3, (2, classes, 9, 7), generator=generator).to(dtype)
+    logits[0, 0, 0], logits[0, :, 1, 1], logits[1, 1, 2] = -torch.inf, torch.nan, torch.inf
+    expected = logits.argmax(dim=1)
+    with torch.inference_mode():
+        found = most_probable(logits.contiguous(memory_format=layout))
+    assert found.dtype == torch.int64
+    assert found.equal(expected)
 
 
 def test_iou_by_hand():

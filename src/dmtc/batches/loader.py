@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from dmtc.batches.ahead import one_ahead
 from dmtc.batches.by_size import group_by_size
 from dmtc.batches.requests import CropRequest, ImageRequest, Request
 from dmtc.batches.samples import OnError, Reader, Reading
@@ -45,7 +47,7 @@ class Loader:
     Args:
         dataset: Source of images and masks by id.
         augment: Makes training crops.
-        workers: Number of loader processes; 0 reads in the main process.
+        workers: Number of loader processes; 0 reads in the main process, whole images in a thread, one batch ahead.
         device: Device of the batches.
         on_error: "skip" replaces unusable training images by others, warns once per image and counts; "stop" raises.
             Unusable validation images always raise.
@@ -59,6 +61,8 @@ class Loader:
         self._skipped: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._current = _CurrentRequests()
+        # Loader processes read ahead by themselves.
+        self._reads_ahead = workers == 0 and device.type != "cuda"
         self._loader = DataLoader(
             Reader(dataset, augment, on_error),
             batch_sampler=self._current,  # pyright: ignore[reportArgumentType]  # it is only iterated
@@ -80,9 +84,9 @@ class Loader:
         """
         starts = range(0, len(ids), batch_size)
         requests = ([ImageRequest(id, with_mask) for id in ids[i : i + batch_size]] for i in starts)
-        return group_by_size(self._read(requests), batch_size)
+        return group_by_size(self._read(requests, ahead=self._reads_ahead), batch_size)
 
-    def _read(self, requests: Iterable[Sequence[Request]]) -> Iterator[Batch]:
+    def _read(self, requests: Iterable[Sequence[Request]], ahead: bool = False) -> Iterator[Batch]:
         rest = iter(requests)
         pending: deque[Sequence[Request]] = deque()  # sent to the processes but not read yet
 
@@ -96,12 +100,14 @@ class Loader:
         while interrupted:
             interrupted = False
             self._current.requests = current_pass = issue()
-            for read in self._loader:
-                pending.popleft()
-                yield from self._batches_of(read)
-                # An evaluation within a phase takes over the pool and discards what the processes have read ahead.
-                if interrupted := self._current.requests is not current_pass:
-                    break
+            reads: Generator[_Read] = one_ahead(self._loader) if ahead else (read for read in self._loader)
+            with closing(reads):
+                for read in reads:
+                    pending.popleft()
+                    yield from self._batches_of(read)
+                    # An evaluation within a phase takes over the pool and discards what the processes have read ahead.
+                    if interrupted := self._current.requests is not current_pass:
+                        break
 
     def _batches_of(self, read: "_Read") -> Iterator[Batch]:
         for id, fault in read.skipped:

@@ -20,6 +20,7 @@ from dmtc.engine.components import Components
 from dmtc.engine.new_step import new_step
 from dmtc.engine.passes import LABELLED, WEAK, Block, strong
 from dmtc.engine.student import Student
+from dmtc.evaluation.predictors import most_probable
 from dmtc.losses.selection import Pixels
 from dmtc.losses.terms import pixel_weights, selected_weights
 from dmtc.models import SegmentationModel
@@ -162,7 +163,7 @@ def _seen(components: Components, student: Student, view: Batch, progress: float
     pixels = Pixels(view.label, view.confidence, logits.shape[1], view.entropy, progress)
     active = list(student.terms)
     weight = selected_weights(active, pixels) * pixel_weights(active, logits, view.label, view.confidence)
-    return weight.float().cpu().numpy(), _classes(logits.argmax(dim=1))
+    return weight.float().cpu().numpy(), _classes(most_probable(logits))
 
 
 def _truth(components: Components, requests: Sequence[CropRequest], ids: Sequence[str]) -> UInt8Array | None:

@@ -12,7 +12,7 @@ from dmtc.core.errors import ConfigError
 from dmtc.core.registry import argument_faults, raise_faults
 from dmtc.core.types import Batch
 from dmtc.evaluation.metrics import Absent, ImageMetric, Options, image_metrics, metric_faults, metric_values
-from dmtc.evaluation.predictors import Predictor, averaged, with_views
+from dmtc.evaluation.predictors import Predictor, averaged, most_probable, with_views
 from dmtc.evaluation.protocols import PROTOCOLS, Protocol
 from dmtc.evaluation.scores import Scores, confusion_counts, scores_of
 from dmtc.machine.processes import ALONE, Processes
@@ -161,7 +161,7 @@ def evaluate(
         if ensemble in names and len(logits) > 1:
             logits[ensemble] = averaged(logits.values())
         for name, of_one in logits.items():
-            predicted = of_one.argmax(dim=1)
+            predicted = most_probable(of_one)
             more = confusion_counts(predicted, truth, num_classes)
             counts[name] = counts[name] + more if name in counts else more
             for metric in of_images[name].values():

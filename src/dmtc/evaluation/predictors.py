@@ -10,6 +10,24 @@ from dmtc.evaluation.resizing import resized_images, resized_logits
 Predictor = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W) -> logits (B, C, H, W), without gradients."""
 
+_MANY_CLASSES = 16
+"""From here on NumPy is faster if a pixel's classes lie side by side: at 21 by a tenth, at 150 threefold."""
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """The class of every pixel: int64 (B, H, W), for logits or probabilities (B, C, H, W); the first one of a tie.
+
+    `argmax` gives the same, but takes up to five times as long on the CPU if the maps of the classes lie apart.
+
+    Examples:
+        >>> most_probable(torch.tensor([[[[1.0]], [[3.0]], [[3.0]]]]))
+        tensor([[[1]]])
+    """
+    beside = logits.is_contiguous(memory_format=torch.channels_last)
+    if beside and logits.device.type == "cpu" and logits.dtype == torch.float32 and logits.shape[1] >= _MANY_CLASSES:
+        return torch.from_numpy(logits.permute(0, 2, 3, 1).numpy().argmax(axis=-1))  # with vector instructions
+    return logits.max(dim=1).indices
+
 
 def averaged(logits: Iterable[Tensor]) -> Tensor:
     """Log of the mean probabilities of several logits (B, C, H, W), float32.

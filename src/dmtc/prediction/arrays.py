@@ -14,6 +14,7 @@ from dmtc.core.types import Float32Array, UInt8Array
 from dmtc.data.task import Task
 from dmtc.evaluation import Evaluation, Predictor, shown_at
 from dmtc.evaluation import ensemble as mean_of
+from dmtc.evaluation.predictors import most_probable
 from dmtc.evaluation.protocols import Original
 from dmtc.evaluation.sliding import Sliding
 from dmtc.prediction.inputs import AnImage, Images, as_rgb, sorted_out
@@ -93,7 +94,7 @@ class PredictsArrays(ABC):
         """
 
         def label(logits: Tensor) -> UInt8Array:
-            return logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+            return most_probable(logits)[0].to(torch.uint8).cpu().numpy()
 
         masks = self._each(images, label, ensemble, views_evaluation(flip, scales, window))
         return np.stack(masks) if isinstance(masks, list) and masks and not isinstance(images, list | tuple) else masks
@@ -169,7 +170,7 @@ def read_off(logits: Tensor, every: bool = True) -> list[Prediction]:
         logits: (B, C, H, W).
         every: Whether to keep the probabilities of all classes, which take C times the memory.
     """
-    label = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    label = most_probable(logits).to(torch.uint8).cpu().numpy()
     probabilities = logits.float().softmax(dim=1)
     confidence = probabilities.amax(dim=1).cpu().numpy()
     probabilities = (probabilities if every else probabilities[:, :0]).cpu().numpy()

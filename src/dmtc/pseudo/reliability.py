@@ -66,7 +66,7 @@ def image_reliability(
     """
     found: dict[str, float] = {}
     for ids, images in batches:
-        predictions = torch.stack([predict(images).argmax(1) for predict in checkpoints])
+        predictions = torch.stack([predict(images).max(1).indices for predict in checkpoints])
         found |= dict(zip(ids, agreement(predictions, num_classes).tolist(), strict=True))
         progress(len(ids))
     return found

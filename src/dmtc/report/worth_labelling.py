@@ -12,6 +12,7 @@ from dmtc.batches import Loader
 from dmtc.core.errors import DataError
 from dmtc.engine.components import Components
 from dmtc.evaluation import Predictor
+from dmtc.evaluation.predictors import most_probable
 from dmtc.machine.settings import pick_workers
 from dmtc.tracking.progress import Progress
 
@@ -68,7 +69,7 @@ def doubt_of(predictors: Sequence[Predictor], images: Tensor) -> Doubt:
         mean = probabilities.mean(dim=0)
         entropy = torch.special.entr(mean).sum(dim=1) / log(max(2, mean.shape[1]))
         labels = probabilities.argmax(dim=2)
-    return Doubt(mean.argmax(dim=1), entropy, (labels != labels[:1]).any(dim=0) if len(predictors) > 1 else None)
+    return Doubt(most_probable(mean), entropy, (labels != labels[:1]).any(dim=0) if len(predictors) > 1 else None)
 
 
 def candidates_of(components: Components, predictors: Sequence[Predictor], progress: Progress) -> list[Candidate]:

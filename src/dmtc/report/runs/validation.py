@@ -20,6 +20,7 @@ from dmtc.data.record import record_data
 from dmtc.engine.components import Components
 from dmtc.engine.context import RunContext
 from dmtc.evaluation import Predictor, averaged, confusion_counts, ensemble, scores_of
+from dmtc.evaluation.predictors import most_probable
 from dmtc.models.weights.files import sha256_of
 from dmtc.report.runs.run_data import Stage
 from dmtc.run.changes import settings_that_count
@@ -110,7 +111,7 @@ def predict(context: RunContext, stage: Stage, ids: Sequence[str]) -> dict[str, 
     together = ensemble(_predictors(context, stage))
     masks = {}
     for batch in context.loader.images(ids, 1, with_mask=False):
-        masks[batch.ids[0]] = together(batch.image).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        masks[batch.ids[0]] = most_probable(together(batch.image))[0].to(torch.uint8).cpu().numpy()
     return masks
 
 
@@ -126,7 +127,7 @@ def _score(context: RunContext, stage: Stage) -> StageScores:
     for batch in context.loader.images(dataset.val, context.components.run.label_batch, with_mask=True):
         context.interruption.check("while making the report")
         image, truth = evaluation.protocol.frame(batch)
-        predicted = averaged(predictor(image) for predictor in predictors).argmax(dim=1)
+        predicted = most_probable(averaged(predictor(image) for predictor in predictors))
         counts += confusion_counts(predicted, truth, dataset.num_classes).cpu()
         known = truth != IGNORE_INDEX
         faults = ((predicted != truth) & known).flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
