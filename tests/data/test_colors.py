@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as reference
 
 from dmtc.core.errors import ConfigError
@@ -75,6 +76,26 @@ def test_hue_has_every_color_and_gray_pixels_stay():
         assert (result - reference.adjust_hue(every.float() / 255, turns) * 255).abs().max() < 1e-3
         is_gray = (every == every[:, :1]).all(1, keepdim=True).expand_as(every)
         assert torch.equal(result[is_gray], every.float()[is_gray])
+
+
+def test_hue_and_blur_are_the_same_on_every_device(monkeypatch):
+    """What runs on a GPU, run here, against OpenCV's kernels of the CPU: equal before rounding."""
+    images = torch.cat(
+        [pictures(4).float(), torch.rand(4, 3, 40, 56, generator=torch.Generator().manual_seed(0)) * 255]
+    )
+    turns = np.array([-0.5, -0.25, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5])
+    there = operations.hue_of_tensors(images.clone(), turns)
+    assert (operations.hue(images.clone(), turns) - there).abs().max() < 1e-3
+    sigmas = np.array([0.0, 1e-4, 0.1, 0.3, 0.7, 1.0, 1.5, 2.0])
+    here = operations.blur(images.clone(), sigmas)
+    monkeypatch.setattr(
+        operations.on_cpu,
+        "blur",
+        lambda images, kernels: operations.blur_of_tensors(
+            images, torch.stack([F.pad(each, ((13 - len(each)) // 2,) * 2) for each in kernels], dim=1)
+        ),
+    )
+    assert (here - operations.blur(images.clone(), sigmas)).abs().max() < 1e-3
 
 
 def test_blur_is_a_gaussian_and_repeats_the_edge():
