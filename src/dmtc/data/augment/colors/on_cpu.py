@@ -1,4 +1,4 @@
-"""Hue and blur on the CPU by OpenCV, in less than half the time of tensor operations.
+"""Hue and blur on the CPU by OpenCV, in little more than half the time of tensor operations.
 
 They equal `dmtc.data.augment.colors.operations` up to the rounding of float32, about 0.0002 of 255 levels. Images are
 float32 (n, 3, H, W) with values in [0, 255].
