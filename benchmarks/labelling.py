@@ -73,10 +73,10 @@ def ours(root: Path, ids: list[str], model: torch.nn.Module, folder: Path) -> Co
 def published(checkout: Path, root: Path, model: torch.nn.Module) -> Contender:
     """DMT's function, on its own loader and its own network with our weights."""
     images = published_images(checkout, root, lambda t: [t.ZeroPad(size=PADDED)], labelled=False)
-    from models.segmentation import segmentation
-    from utils.common import generate_class_balanced_pseudo_labels
+    from models.segmentation import segmentation  # pyright: ignore[reportMissingImports]  # of the checkout
+    from utils.common import generate_class_balanced_pseudo_labels  # pyright: ignore[reportMissingImports]  # of the checkout
 
-    from models import resnet
+    from models import resnet  # pyright: ignore[reportMissingImports]  # of the checkout
 
     build = resnet.resnet101
     segmentation.resnet.resnet101 = lambda pretrained=False, **options: build(pretrained=False, **options)

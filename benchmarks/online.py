@@ -108,7 +108,7 @@ def decoded() -> list[np.ndarray]:
     """Decoded images: smooth noise."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (16, 26, 20, 3), dtype=np.uint8)
-    return [np.asarray(Image.fromarray(each).resize(IMAGE[::-1], Image.Resampling.BILINEAR)) for each in small]
+    return [np.asarray(Image.fromarray(each).resize((IMAGE[1], IMAGE[0]), Image.Resampling.BILINEAR)) for each in small]
 
 
 def main() -> None:

@@ -44,9 +44,9 @@ def published_images(
         labelled: With the pseudo-labels in `PSEUDO_LABELS`, or without any, to make them.
     """
     import_dmt(checkout)
-    import utils.transforms as published
-    from utils.common import imagenet_mean, imagenet_std
-    from utils.datasets import StandardSegmentationDataset
+    import utils.transforms as published  # pyright: ignore[reportMissingImports]  # of the checkout
+    from utils.common import imagenet_mean, imagenet_std  # pyright: ignore[reportMissingImports]  # of the checkout
+    from utils.datasets import StandardSegmentationDataset  # pyright: ignore[reportMissingImports]  # of the checkout
 
     chain = [
         published.ToTensor(keep_scale=False, reverse_channels=False),

@@ -38,7 +38,9 @@ def main() -> None:
         experiment = [f"experiment={given.recipe}", "job=benchmark", *where]
         components = Components(settle(dmtc.compose([*experiment, *given.overrides])))
         job = components.config["job"]
-        cost = measure_cost(components, steps=job["steps"], seconds=job["seconds"], batches=job["batches"], tell=print)
+        cost = measure_cost(
+            components, steps=job["steps"], seconds=job["seconds"], batches=job["batches"], report=print
+        )
     precision = str(components.precision).removeprefix("torch.")
     record = {"recipe": given.recipe, "overrides": given.overrides, "precision": precision, **cost.to_json()}
     written = write_record(f"recipe_{given.recipe}_{components.device.type}", record, components.device)

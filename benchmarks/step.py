@@ -8,7 +8,7 @@ python benchmarks/step.py --reference CHECKOUT_OF_DMTC
 import functools
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,7 +92,7 @@ class Steps:
 
     def shares(self) -> dict[str, float]:
         """Shares of a step that forward pass and losses, backward pass and optimizer take, and everything else."""
-        spent = Counter[str]()
+        spent = defaultdict[str, float](float)
 
         def clocked(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(work)
@@ -128,7 +128,7 @@ class Steps:
 
 def published(checkout: Path, ours: Steps) -> Contender:
     """DMTC's training function on the same batch; its loader would have normalized the images already."""
-    contrast = next(term.loss for term in ours.terms if term.name == "contrastive")
+    contrast: Any = next(term.loss for term in ours.terms if term.name == "contrastive")
     options = {"strong_threshold": contrast.strong_threshold, "temp": contrast.temperature}
     counts = {"num_queries": contrast.queries, "num_negatives": contrast.negatives}
     image = ours.batch.image.float() / 127.5 - 1
