@@ -4,7 +4,6 @@ import copy
 from typing import TypeGuard
 
 import torch.nn.functional as F
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 
@@ -41,6 +40,8 @@ def with_simple_padding(module: nn.Module) -> nn.Module:
 
 
 def _halves(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    from timm.layers.conv2d_same import Conv2dSame  # slow to import, and needed for exports alone
+
     if not (isinstance(module, Conv2dSame) and isinstance(module, nn.Conv2d)):
         return False
     odd = all(side % 2 == 1 for side in module.kernel_size)
