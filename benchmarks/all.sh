@@ -33,7 +33,7 @@ measure contrast.py "${dmtc[@]}" "${reco[@]}" --repeats 3
 measure scaling.py --repeats 3
 measure recipe.py dmtc_voc_1_8 run.device=cpu
 measure online.py --repeats 3
-measure bare.py --repeats 3 --threads 1
+measure bare.py --repeats 3 --threads 1 --trained
 measure guard.py --repeats 3 --threads 1 --store
 measure step.py "${dmtc[@]}" --repeats 3
 "$python" "$here/table.py"

@@ -4,7 +4,7 @@ The plain loop has one batch in memory, forward pass, cross-entropy, backward pa
 teacher also as many passes without gradient as the method makes. The library reads, augments, mixes, labels, logs and
 writes checkpoints besides. Both train EfficientNet-Lite0 with a SegFormer head, from random weights, in channels last.
 
-python benchmarks/bare.py --threads 1
+python benchmarks/bare.py --threads 1 [--trained]
 """
 
 import copy
@@ -28,7 +28,7 @@ from dmtc.engine.networks import Networks
 from dmtc.machine.settings import multiplies_in_bfloat16
 from dmtc.run.folder import RunFolder
 
-BATCH, CROP, STEPS, IMAGES, SIZE = 8, 160, 24, 48, (208, 156)
+BATCH, CROP, STEPS, IMAGES, SIZE = 8, 160, 16, 48, (208, 156)
 METHODS = {"supervised": 0, "fixmatch_ema": 4, "crescendo": 4, "unimatch_v2": 4}
 """Methods, and how many of a step's images their teacher sees."""
 STUDENT = {"unimatch_v2": 12}
@@ -41,14 +41,14 @@ RUN += [f"schedule.online.labelled_batch={BATCH // 2}", f"schedule.online.unlabe
 
 
 def main() -> None:
-    """Measure every method in turns with its plain loop."""
-    given = arguments(__doc__)
+    """Measure every method in turns with its plain loop, on a frozen backbone."""
+    given = arguments(__doc__, {"trained": "with a trained backbone, too"})
     keep_freed_memory()
     record: dict[str, Any] = {"rows": []}
     with tempfile.TemporaryDirectory() as place:
         root = write_pictures(Path(place) / "data")
         for precision in ["float32", *(["bfloat16"] if multiplies_in_bfloat16() else [])]:
-            for tuning in ("full", "frozen"):
+            for tuning in ("frozen", *(["full"] if given.trained else [])):
                 for method in METHODS:
                     options = [f"method={method}", f"run.precision={precision}", f"model/tuning={tuning}"]
                     row = measured(options, root, Path(place), given.repeats)
