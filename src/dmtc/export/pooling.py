@@ -1,10 +1,11 @@
 """Adaptive average pooling for maps of any size, for which ONNX has no operator."""
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dmtc.export.replacing import with_parts
 
 
 class AveragingMatrices(nn.Module):
@@ -31,15 +32,7 @@ class AveragingMatrices(nn.Module):
 
 def with_averaging_matrices(module: nn.Module) -> nn.Module:
     """The module itself, or a copy with `AveragingMatrices` wherever it pools to several cells."""
-    if not any(_pools_to_cells(part) for part in module.modules()):
-        return module
-    module = copy.deepcopy(module)
-    for parent in list(module.modules()):
-        for name, part in parent.named_children():
-            if _pools_to_cells(part):
-                rows, columns = _cells(part)
-                setattr(parent, name, AveragingMatrices(rows, columns))
-    return module
+    return with_parts(module, lambda part: AveragingMatrices(*_cells(part)) if _pools_to_cells(part) else None)
 
 
 def _averaging(length: int, cells: int, like: Tensor) -> Tensor:

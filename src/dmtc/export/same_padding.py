@@ -1,10 +1,9 @@
 """TensorFlow's "same" padding, written so that exporters of images of any size can follow it."""
 
-import copy
-from typing import TypeGuard
-
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from dmtc.export.replacing import with_parts
 
 
 class HalvingConv(nn.Module):
@@ -29,20 +28,13 @@ class HalvingConv(nn.Module):
 
 def with_simple_padding(module: nn.Module) -> nn.Module:
     """The module itself, or a copy with `HalvingConv` wherever that computes what timm's convolution does."""
-    if not any(_halves(part) for part in module.modules()):
-        return module
-    module = copy.deepcopy(module)
-    for parent in list(module.modules()):
-        for name, part in parent.named_children():
-            if _halves(part):
-                setattr(parent, name, HalvingConv(part))
-    return module
+    return with_parts(module, _simple)
 
 
-def _halves(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+def _simple(module: nn.Module) -> HalvingConv | None:
     from timm.layers.conv2d_same import Conv2dSame  # slow to import, and needed for exports alone
 
     if not (isinstance(module, Conv2dSame) and isinstance(module, nn.Conv2d)):
-        return False
+        return None
     odd = all(side % 2 == 1 for side in module.kernel_size)
-    return odd and module.stride == (2, 2) and module.dilation == (1, 1)
+    return HalvingConv(module) if odd and module.stride == (2, 2) and module.dilation == (1, 1) else None
