@@ -2,8 +2,8 @@
 
 The plain loop has one batch in memory, forward pass, cross-entropy, backward pass and AdamW; for a method with a
 teacher also as many passes without gradient as the method makes. The library reads, augments, mixes, labels and
-logs besides; its checkpoints and scoring are not timed. Both train
-EfficientNet-Lite0 with a SegFormer head, from random weights, in channels last.
+logs besides; its checkpoints and scoring are not timed. Both train EfficientNet-Lite0 with a SegFormer head, from
+random weights, in channels last.
 
 python benchmarks/bare.py --threads 1 [--trained]
 """

@@ -1,8 +1,12 @@
 """A run on the CPU keeps its number of threads, which changes rounding."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
+import dmtc
 from dmtc.api.continuing import keep_threads
 from dmtc.run.folder import RunFolder
 
@@ -53,3 +57,14 @@ def test_threads_of_a_run_that_trained_nothing_or_on_another_device_do_not_matte
     assert keep_threads(folder, torch.device("cuda")) == []
     (folder.path / "phases" / "r0-a" / "phase.json").unlink()
     assert keep_threads(folder, torch.device("cpu")) == []
+
+
+def test_a_resumed_run_records_and_tells_its_threads_and_gives_the_callers_back(finished, begun, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder.path, folder)
+    facts = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps(facts | {"threads": 3}))
+    dmtc.resume(folder, run_settings={"progress": "lines"})
+    assert "resuming with 3 threads, as before" in capsys.readouterr().err
+    assert json.loads((folder / "environment.json").read_text())["threads"] == 3
+    assert torch.get_num_threads() == 1

@@ -42,6 +42,12 @@ def test_without_control_groups_all_cores_are_free(tmp_path):
     assert free_cores(tmp_path) == CORES
 
 
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.setattr("dmtc.machine.cores._allowed", lambda: 4)
+
+
+@pytest.mark.usefixtures("four_cores")
 def test_threads_are_limited_and_released(tmp_path):
     root = machine(tmp_path, "0::/job", {"job/cpu.max": "100000 100000"})
     given = {"HOME": "/"}
@@ -52,6 +58,7 @@ def test_threads_are_limited_and_released(tmp_path):
     assert given == {"HOME": "/"}
 
 
+@pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
 def test_threads_that_somebody_chose_stay(tmp_path, name):
     given = {name: "5"}
@@ -61,7 +68,10 @@ def test_threads_that_somebody_chose_stay(tmp_path, name):
     assert threads_are_chosen(given)
 
 
-def test_nothing_is_limited_without_a_limit(tmp_path):
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize("limit", ["max 100000", "400000 100000", "6400000 100000"])
+def test_nothing_is_limited_by_a_share_of_all_cores_or_more(tmp_path, limit):
+    """torch may know better: it counts cores, not the two threads that each of some may run."""
     given: dict[str, str] = {}
-    limit_threads(given, machine(tmp_path, "0::/job", {"job/cpu.max": "max 100000"}))
+    limit_threads(given, machine(tmp_path, "0::/job", {"job/cpu.max": limit}))
     assert not given

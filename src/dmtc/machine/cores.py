@@ -19,19 +19,18 @@ def free_cores(root: Path = Path("/")) -> int:
     Args:
         root: Where `proc` and `sys` are.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = _share(root)
-    return allowed if share is None else max(1, min(allowed, math.ceil(share)))
+    return _allowed() if share is None else max(1, min(_allowed(), math.ceil(share)))
 
 
 def limit_threads(environment: MutableMapping[str, str], root: Path = Path("/")) -> None:
-    """Give torch as many threads as there are free cores, if it would take more and nobody else set them.
+    """Give torch as many threads as there are free cores, if their share of time is smaller and nobody else set them.
 
     OpenMP knows the cores that a process may run on, but not its share of time. It reads the environment once, when
     torch is imported, so call this first.
     """
-    if not any(name in environment for name in _CHOSEN_BY) and _share(root) is not None:
-        environment["OMP_NUM_THREADS"] = environment[_OURS] = str(free_cores(root))
+    if not any(name in environment for name in _CHOSEN_BY) and (cores := free_cores(root)) < _allowed():
+        environment["OMP_NUM_THREADS"] = environment[_OURS] = str(cores)
 
 
 def release_threads(environment: MutableMapping[str, str]) -> None:
@@ -47,6 +46,11 @@ def threads_are_chosen(environment: Mapping[str, str]) -> bool:
 
 def _is_ours(environment: Mapping[str, str]) -> bool:
     return _OURS in environment and environment.get("OMP_NUM_THREADS") == environment[_OURS]
+
+
+def _allowed() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _share(root: Path) -> float | None:
