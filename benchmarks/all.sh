@@ -26,6 +26,9 @@ measure() {
 
 measure startup.py
 measure side_by_side.py
+measure runs_at_once.py --repeats 1
+measure processes.py --repeats 3
+measure many.py
 measure loader.py "${dmt[@]}" --threads 1
 measure loader.py "${dmt[@]}" --threads 1 --handed-over
 measure labelling.py "${dmt[@]}" --repeats 3

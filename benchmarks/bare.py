@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from common import arguments, keep_freed_memory, write_record
+from omegaconf import DictConfig
 from PIL import Image
 
 import dmtc
@@ -62,18 +63,22 @@ def main() -> None:
 
 def measured(options: list[str], root: Path, place: Path, repeats: int) -> dict[str, float]:
     """Images per second of both, and the library's over the plain loop's."""
-    method = options[0].partition("=")[2]
     dataset = [f"dataset.root={root}", "dataset=folder", f"dataset.augment.crop=[{CROP},{CROP}]"]
-    config = dmtc.compose([*dataset, *NETWORK, *RUN, *options])
+    return beside(dmtc.compose([*dataset, *NETWORK, *RUN, *options]), place, repeats)
+
+
+def beside(config: DictConfig, place: Path, repeats: int) -> dict[str, float]:
+    """A run and its plain loop in turns."""
+    method = config.method.name
     plain = PlainLoop(settle(config), METHODS[method], STUDENT.get(method, BATCH), place)
     plain()
     rates: dict[str, list[float]] = {"library": [], "bare": []}
     for number in range(repeats + 1):
-        folder = tempfile.mkdtemp(dir=place)
-        run = dmtc.train(config, folder)
+        run = dmtc.train(config, tempfile.mkdtemp(dir=place))
         began = time.perf_counter()
         for _ in range(STEPS):
             plain()
+        plain.finish()
         seconds = time.perf_counter() - began
         if number:  # the first turn of each warms up
             rates["library"].append(trained(run.folder.path))
@@ -100,20 +105,23 @@ class PlainLoop:
     """
 
     def __init__(self, config: dict[str, Any], taught: int, student: int, place: Path) -> None:
-        components = Components(config)
-        self.model = Networks(components, RunFolder(place / "bare")).instance("a").train()
-        self.teacher = copy.deepcopy(self.model).eval() if taught else None
-        self.taught, self.precision = taught, components.precision
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-6)
+        compiled = torch.compile if config["run"]["compile"] else lambda network: network
+        components = Components(config | {"run": config["run"] | {"compile": False}})  # here the whole network is
+        self.device, self.precision, self.taught = components.device, components.precision, taught
+        model = Networks(components, RunFolder(place / "bare")).instance("a").train()
+        teacher = copy.deepcopy(model).eval() if taught else None
+        self.optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-6)
+        self.model, self.teacher = compiled(model), compiled(teacher) if teacher else None
+        crop = components.augment.crop
         generator = torch.Generator().manual_seed(0)
-        images = torch.randint(256, (student, CROP, CROP, 3), generator=generator, dtype=torch.uint8)
-        self.images = images.permute(0, 3, 1, 2)
-        self.labels = torch.randint(components.dataset.num_classes, (student, CROP, CROP), generator=generator)
+        images = torch.randint(256, (student, *crop, 3), generator=generator, dtype=torch.uint8)
+        self.images = images.permute(0, 3, 1, 2).to(self.device)
+        classes = components.dataset.num_classes
+        self.labels = torch.randint(classes, (student, *crop), generator=generator).to(self.device)
 
     def __call__(self) -> None:
         """Take a step."""
-        half = torch.autocast("cpu", torch.bfloat16, enabled=self.precision == torch.bfloat16)
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
         if self.teacher is not None:
             with torch.no_grad(), half:
                 self.teacher(self.images[: self.taught]).softmax(dim=1).max(dim=1)
@@ -122,6 +130,11 @@ class PlainLoop:
         F.cross_entropy(logits.float(), self.labels).backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def finish(self) -> None:
+        """Wait for what a GPU has yet to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
 
 def write_pictures(root: Path) -> Path:

@@ -1,6 +1,7 @@
 """Writes what benchmarks/results holds into docs/benchmarks.md: `python benchmarks/table.py`."""
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ def tables(records: Mapping[str, Record]) -> str:
     blocks += [online_note(record, letters[name]) for name, record in records.items() if "cost" in record]
     blocks += [bare_table(records["bare"], letters["bare"])] if "bare" in records else []
     blocks += [recipe_table(recipes, letters)] if recipes else []
+    blocks += [at_once_table(records["runs_at_once"], letters["runs_at_once"])] if "runs_at_once" in records else []
+    blocks += [processes_table(records["processes"], letters["processes"])] if "processes" in records else []
+    blocks += [many_table(records["many"], letters["many"])] if "many" in records else []
+    blocks += [gpu_table(records["gpu"], letters["gpu"])] if "gpu" in records else []
     blocks.append(gpu_line(records))
     blocks += [scaling_table(records["scaling"])] if "scaling" in records else []
     blocks.append(machines(records) if records else "Nothing is measured yet: `bash benchmarks/all.sh`.")
@@ -110,6 +115,54 @@ def bare_table(record: Record, letter: str) -> str:
     )
 
 
+def at_once_table(record: Record, letter: str) -> str:
+    """Runs at once over the same runs one after the other."""
+    ways = list(record["rows"][0]["ratios"])
+    rows = [[str(row["runs"]), *(f"{row['ratios'][way]:.2f}" for way in ways)] for row in record["rows"]]
+    told = f"Time of runs at once over that of the same runs one after the other ({letter}):"
+    return f"{told}\n\n{markdown(['runs', *ways], rows)}"
+
+
+def processes_table(record: Record, letter: str) -> str:
+    """Two processes over one."""
+    columns = ["backbone", "one process, images/s", "two, images/s", "ratio"]
+    rows = []
+    for row in record["rows"]:
+        figures = [f"{statistics.median(rates):.1f}" for rates in row["images_per_s"].values()]
+        rows.append(["trained" if row["tuning"] == "full" else row["tuning"], *figures, f"{row['ratio']:.2f}"])
+    told = f"One run by one and by two processes of one thread ({setting_text(record['setting'])}; {letter}):"
+    return f"{told}\n\n{markdown(columns, rows)}"
+
+
+def many_table(record: Record, letter: str) -> str:
+    """How whole commands grow."""
+    rows = [
+        [f"`{row['command']}`", f"{row['count']:,} {row['of']}", f"{row['seconds']:.1f}", size_text(row["peak_bytes"])]
+        for row in record["rows"]
+    ]
+    return f"Whole commands ({letter}):\n\n{markdown(['command', 'on', 'seconds', 'peak memory'], rows)}"
+
+
+def gpu_table(record: Record, letter: str) -> str:
+    """Whole training on a GPU over a plain loop."""
+    columns = [
+        "training",
+        "network",
+        "crop",
+        "images/s",
+        "plain loop, images/s",
+        "ratio",
+        "peak memory",
+        "waits per step",
+    ]
+    rows = []
+    for row in record["rows"]:
+        figures = [f"{row[name]:.0f}" for name in ("library_images_per_s", "bare_images_per_s")]
+        rest = [f"{row['ratio']:.2f}", size_text(row["peak_bytes"]), f"{row['waits_per_step']:.1f}"]
+        rows.append([row["method"], row["network"], str(row["crop"]), *figures, *rest])
+    return f"On a GPU ({setting_text(record['setting'])}; {letter}):\n\n{markdown(columns, rows)}"
+
+
 def recipe_table(recipes: Mapping[str, Record], letters: Mapping[str, str]) -> str:
     """Whole recipes as `job=benchmark` measures them."""
     columns = ["recipe", "device", "share of the matrix rate", "contrast adds", "labelling", "scoring", "all", "by"]
@@ -137,8 +190,8 @@ def gpu_line(records: Mapping[str, Record]) -> str:
     if any(on_gpu(record) for record in records.values()):
         return "Figures of a GPU have its name beside the processor's; all others are of the CPU."
     return (
-        "GPU figures are missing: no GPU was available. On a machine with one, "
-        "`python benchmarks/recipe.py dmtc_cityscapes_1_8` measures them."
+        "Not measured on a GPU: none was available. On a machine with one, `bash benchmarks/gpu.sh` does it in about "
+        "ten minutes."
     )
 
 

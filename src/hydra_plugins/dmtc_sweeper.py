@@ -20,6 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -36,7 +37,6 @@ class DmtcSweeper(BasicSweeper):
             Exception: A job's error that nobody foresaw, as it is.
         """
         from dmtc.core.files import write_atomically
-        from dmtc.machine.cores import release_threads
         from dmtc.run.sweep_folder import Job, SweepFolder
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # noqa: PT018
@@ -56,11 +56,10 @@ class DmtcSweeper(BasicSweeper):
             folder.write_jobs(jobs)
         faulty = {job.overrides for job in jobs if job.refused is not None}
         returned: list[Sequence[JobReturn]] = []
-        if not isinstance(self.launcher, BasicLauncher):
-            release_threads(os.environ)  # joblib and Slurm give each job its share
         for batch in batches:
             started = [job for job in batch if tuple(job) not in faulty]
             if started:
+                _divide_cores(self.launcher, len(started))
                 with _jobs_stop_first():
                     returned.append(self.launcher.launch(started, initial_job_idx=sum(map(len, returned))))
         failures = [job._return_value for batch in returned for job in batch if job.status == JobStatus.FAILED]
@@ -93,6 +92,35 @@ class DmtcSweeper(BasicSweeper):
             return None
         show(f"not started: {name}: {fault}", sys.stderr)
         return fault
+
+
+def _divide_cores(launcher: Launcher, jobs: int) -> None:
+    """Leave the number of threads to launchers that run jobs at once; joblib gives each its share of the cores.
+
+    joblib divides by `n_jobs`, so that must not be above the number of jobs: two jobs on 16 cores get 8 threads each.
+
+    Raises:
+        ConfigError: `n_jobs` is 0.
+    """
+    from dmtc.core.errors import ConfigError
+    from dmtc.core.terminal import show
+    from dmtc.machine.cores import release_threads
+
+    if isinstance(launcher, BasicLauncher):
+        return
+    settings = getattr(launcher, "joblib", None)
+    if settings is None:
+        release_threads(os.environ)  # Slurm gives each job its own
+        return
+    from joblib import cpu_count, effective_n_jobs
+
+    if settings["n_jobs"] == 0:
+        raise ConfigError("hydra.launcher.n_jobs=0: give the number of jobs that run at once, or -1 for one per core")
+    at_once = settings["n_jobs"] = min(jobs, effective_n_jobs(settings["n_jobs"]))
+    if at_once > 1:  # a single one runs in this process
+        release_threads(os.environ)
+        threads = os.environ.get("OMP_NUM_THREADS") or max(1, cpu_count() // at_once)
+        show(f"{jobs} jobs, {at_once} at a time; threads per job: {threads}", sys.stderr)
 
 
 def _raise(refused: int, failures: Sequence[BaseException], jobs: int) -> None:

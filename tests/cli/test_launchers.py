@@ -39,6 +39,7 @@ def test_joblib_runs_jobs_at_once_and_gives_the_same(command, tiny, tmp_path, no
     assert code == 2, err
     assert "of 4 jobs 2 failed" in err
     assert "Traceback" not in err
+    assert "4 jobs, 2 at a time; threads per job: 1" in err
     reasons = [status.reason for status in SweepFolder(tmp_path / "sweep").statuses() if status.state == "failed"]
     assert len(reasons) == 2
     assert all("split.ratio=1/1000 of 24 images" in reason for reason in reasons)
@@ -48,6 +49,36 @@ def test_joblib_runs_jobs_at_once_and_gives_the_same(command, tiny, tmp_path, no
     assert what_came_of(runs["seed=1,split.ratio=1-8"]) == what_came_of(alone)
     facts = json.loads((runs["seed=0,split.ratio=1-8"] / "environment.json").read_text())
     assert facts["threads"] == 1, "two jobs share two cores"
+
+
+@pytest.mark.parametrize(
+    ("jobs", "n_jobs", "chosen", "threads"),
+    [(2, -1, None, "8"), (32, -1, None, "1"), (3, 8, None, "5"), (6, 4, "2", "2")],
+)
+def test_joblib_divides_the_cores_among_no_more_than_there_are(jobs, n_jobs, chosen, threads, monkeypatch, capsys):
+    import joblib
+    from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+
+    from hydra_plugins.dmtc_sweeper import _divide_cores
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 16)
+    monkeypatch.setattr(joblib, "effective_n_jobs", lambda n: 16 if n < 0 else n)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    launcher = JoblibLauncher(n_jobs=n_jobs)
+    _divide_cores(launcher, jobs)
+    at_once = launcher.joblib["n_jobs"]
+    assert at_once == min(jobs, 16 if n_jobs < 0 else n_jobs)
+    assert capsys.readouterr().err == f"{jobs} jobs, {at_once} at a time; threads per job: {threads}\n"
+
+
+def test_joblib_cannot_run_no_jobs_at_once(command, tiny, tmp_path):
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "hydra.sweep.dir=sweep")
+    code, _, err = command("-m", *tiny, "seed=0,1", *launcher, small_run=False)
+    assert code == 2, err
+    assert err.startswith("error: hydra.launcher.n_jobs=0: give the number")
+    assert not (tmp_path / "sweep" / "seed=0").exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dmtc.report.sweeps.finding import read_runs
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -48,3 +50,22 @@ def test_the_guard_names_what_became_slower(benchmark):
         "loading: 1.690 is 0.84 of the stored 2.000"
     ]
     assert slower({"new": 1.0}, stored) == ["new: not stored yet; use --store"]
+
+
+def test_what_needs_a_gpu_is_tried_on_small_networks(benchmark):
+    gpu = benchmark("gpu")
+    ((_, (crop, options)),) = gpu["TINY"].items()
+    own = [*options, f"dataset.augment.crop=[{crop},{crop}]", "run.device=cpu", "method=unimatch_v2"]
+    row = gpu["_row"](own, 1, 1)
+    assert row["ratio"] > 0
+    assert row["waits_per_step"] is None
+
+
+def test_many_runs_are_made_of_short_ones(benchmark, tmp_path):
+    many = benchmark("many")
+    short = {method: many["_short_run"](tmp_path, method) for method in ("supervised", "dmt")}
+    many["_copies"].__globals__["METHODS"] = tuple(short)
+    many["_copies"](short, tmp_path / "runs", 8)
+    runs = read_runs(tmp_path / "runs")
+    assert [run.state for run in runs] == ["finished"] * 8, [run.reason for run in runs]
+    assert len({(run.method, run.settings["seed"]) for run in runs}) == 8

@@ -123,7 +123,7 @@ def test_the_table_of_speed_says_what_is_doubtful():
 
 
 def test_the_table_of_speed_tells_of_a_gpu_whether_there_is_one():
-    missing = "GPU figures are missing"
+    missing = "Not measured on a GPU"
     assert missing in TABLE["tables"]({})
     step = {"images": 8, "share_of_matrix_rate": 0.47}
     recipe = record(

@@ -67,7 +67,7 @@ class Examined:
         role: Its use.
         findings: Findings in the order of discovery.
         shape: Height and width as in training; None if unreadable.
-        pixels: int64 (256,), number of pixels of each mask value; None without a readable mask.
+        pixels: Number of pixels of each value in the mask; None without a readable mask.
         digest: Hash of the file's bytes; None if unreadable.
         span: Smallest and largest value of an image that is signed or not 8-bit; None for others.
     """
@@ -76,7 +76,7 @@ class Examined:
     role: Role
     findings: tuple[Finding, ...]
     shape: tuple[int, int] | None
-    pixels: npt.NDArray[np.int64] | None
+    pixels: Mapping[int, int] | None
     digest: bytes | None
     span: tuple[float, float] | None = None
 
@@ -106,8 +106,9 @@ def examine(dataset: Dataset, id: str, role: Role) -> Examined:
         try:
             mask = dataset.mask(id)
             _require_shape(dataset, id, path, shape, mask)
-            pixels = np.bincount(mask.ravel(), minlength=256)
-            kind = _poor(pixels) if scored else None
+            counts = np.bincount(mask.ravel(), minlength=256)
+            pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+            kind = _poor(counts) if scored else None
             if kind is not None:
                 findings.append(Finding(kind, str(dataset.masks[id]), role, stops=False))
         except UserError as error:
@@ -130,12 +131,12 @@ def _require_shape(dataset: Dataset, id: str, path: Path, shape: tuple[int, int]
         )
 
 
-def _poor(pixels: npt.NDArray[np.int64]) -> str | None:
+def _poor(counts: npt.NDArray[np.int64]) -> str | None:
     """The kind of a mask with little to learn from; None for others."""
-    valid = pixels[:IGNORE_INDEX].sum()
+    valid = counts[:IGNORE_INDEX].sum()
     if valid == 0:
         return NO_VALID_PIXEL
-    return FIRST_CLASS_ALONE if pixels[0] == valid else None
+    return FIRST_CLASS_ALONE if counts[0] == valid else None
 
 
 def _oddities(content: bytes) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from tqdm.auto import tqdm
@@ -30,6 +31,9 @@ NOTHING_LABELLED = "no usable training images"
 SETTINGS = "setting that does not fit the data"
 NOTICE = "notice about the data set"
 RANGE = "value range of the images"
+
+_AT_ONCE = 1024
+"""Images that wait for a thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +122,11 @@ def _examine_all(
     ):
         warnings.simplefilter("ignore")  # Pillow's, about unusual headers; those that matter become findings
         try:
-            for image in pool.map(lambda item: examine(dataset, *item), roles.items()):
-                bar.update()
-                yield image
+            rest = iter(roles.items())
+            while some := list(islice(rest, _AT_ONCE)):  # all at once would keep a task in memory for each image
+                for image in pool.map(lambda item: examine(dataset, *item), some):
+                    bar.update()
+                    yield image
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -165,8 +171,9 @@ def _same_pictures(images: Sequence[Examined]) -> Iterator[Finding]:
 
 def _unseen_classes(dataset: Dataset, images: Sequence[Examined]) -> Iterator[Finding]:
     labelled = [image.pixels for image in images if image.role == "labelled" and image.pixels is not None]
+    seen = set[int]().union(*labelled)
     for index, name in enumerate(dataset.classes):
-        if labelled and not any(pixels[index] for pixels in labelled):
+        if labelled and index not in seen:
             yield Finding(UNSEEN_CLASS, f"{index} {name}", "labelled", stops=False)
 
 

@@ -3,8 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from dmtc.checking import examination, gathering
 from dmtc.checking.examination import Examined, Finding, Role
 from dmtc.checking.gathering import Check
@@ -123,22 +121,27 @@ def _classes(check: Check) -> str:
     shown: tuple[Role, ...] = (
         ("labelled", "validation", "test") if check.of_role("test") else ("labelled", "validation")
     )
-    sides = {role: _pixels(check.of_role(role)) for role in shown}
+    sides = {role: _totals_of(check.of_role(role)) for role in shown}
     columns = ["class", *(f"{role} {what}" for role in sides for what in ("pixels", "images"))]
     rows = [
-        [f"{index} {name}", *(cell for pixels in sides.values() for cell in _cells(pixels, index))]
+        [f"{index} {name}", *(cell for side in sides.values() for cell in _cells(*side, index))]
         for index, name in enumerate(check.dataset.classes)
     ]
-    rows.append(["ignored", *(cell for pixels in sides.values() for cell in _cells(pixels, IGNORE_INDEX))])
+    rows.append(["ignored", *(cell for side in sides.values() for cell in _cells(*side, IGNORE_INDEX))])
     return text_table(columns, rows)
 
 
-def _pixels(images: Sequence[Examined]) -> np.ndarray:
-    """int64 (images, 256)."""
-    return np.array([image.pixels for image in images if image.pixels is not None], np.int64).reshape(-1, 256)
+def _totals_of(images: Sequence[Examined]) -> tuple[Counter[int], Counter[int]]:
+    """Pixels of each mask value, and images with it."""
+    pixels: Counter[int] = Counter()
+    having: Counter[int] = Counter()
+    for image in images:
+        pixels.update(image.pixels or {})
+        having.update((image.pixels or {}).keys())
+    return pixels, having
 
 
-def _cells(pixels: np.ndarray, index: int) -> list[str]:
-    whole = pixels if index == IGNORE_INDEX else pixels[:, :IGNORE_INDEX]
-    share = pixels[:, index].sum() / max(1, whole.sum())
-    return [f"{share:.2%}" if share else "-", str(np.count_nonzero(pixels[:, index]))]
+def _cells(pixels: Counter[int], having: Counter[int], index: int) -> list[str]:
+    ignored = pixels[IGNORE_INDEX] if index != IGNORE_INDEX else 0
+    share = pixels[index] / max(1, pixels.total() - ignored)
+    return [f"{share:.2%}" if share else "-", str(having[index])]

@@ -134,11 +134,16 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
     remarks: list[str] = []
     finished = [record for record in records if record.state == "finished"]
     by_panel: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    of_dataset: dict[str, list[RunRecord]] = defaultdict(list)
     for record in finished:
-        by_panel[_panel_key(record, finished)].append(record)
+        of_dataset[_dataset(record)].append(record)
+    keys_of = {name: sorted(k for k in varying(runs) if is_of(k, _OF_THE_PANEL)) for name, runs in of_dataset.items()}
+    for record in finished:
+        name = _dataset(record)
+        by_panel[name, *(value_of(record, key) for key in keys_of[name])].append(record)
     panels = []
     for runs in by_panel.values():
-        others = [record for record in finished if _dataset(record) == _dataset(runs[0])]
+        others = of_dataset[_dataset(runs[0])]
         protocol = {k: v for k, v in varying(others).items() if is_of(k, _OF_THE_PANEL)}
         keys = distinguishing(protocol, others, lambda _: (), over)
         shown = {key: text for key in keys if (text := text_of(runs[0], key, protocol))}
@@ -222,12 +227,6 @@ def _other_code(row: Row) -> list[str]:
 
 def _commits(made: Iterable[str]) -> str:
     return ", ".join(sorted(one[:8] for one in made))
-
-
-def _panel_key(run: RunRecord, runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    alike = [one for one in runs if _dataset(one) == _dataset(run)]
-    keys = sorted(key for key in varying(alike) if is_of(key, _OF_THE_PANEL))
-    return (_dataset(run), *(value_of(run, key) for key in keys))
 
 
 def _dataset(run: RunRecord) -> str:
