@@ -24,6 +24,8 @@ def place_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Examples that read runs stand beside one."""
+    """Examples that read runs stand beside one; the others write into an empty folder, not into the checkout."""
     if request.path.name in _OF_RUNS:
         monkeypatch.chdir(request.getfixturevalue("place_of_examples"))
+    elif isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))

@@ -4,7 +4,8 @@ python benchmarks/voc_animals.py FOLDER ...   adds the finished runs below these
 python benchmarks/voc_animals.py              makes tables and picture
 
 A row is one run: method, ratio, fold and seed, mIoU on the test and the validation images by the last weights (mean of
-the networks), and CPU-minutes. A run that is there already is replaced.
+the networks), and CPU-minutes. A run that is there already is replaced. Runs of crescendo with a part changed are the
+ablation. Runs on CamVid have a table of their own: its validation images are their test, as nothing was chosen on them.
 """
 
 import json
@@ -26,8 +27,13 @@ from dmtc.report.sweeps.sweep_tables import gain_text, markdown, spread
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "voc_animals"
+PRECISION = ROOT / "benchmarks" / "results" / "precision" / "voc_animals_1_30.json"
+"""Runs of crescendo in bfloat16, for comparison with runs that were computed alike."""
 BEGIN, END = "<!-- made by benchmarks/voc_animals.py -->", "<!-- end -->"
 PICTURE = ROOT / "docs" / "pictures" / "voc_animals.png"
+HOUSE = "crescendo"
+"""The method whose parts the ablation changes."""
+CAMVID = "camvid"
 BASELINE = "supervised_long views=strong_both"
 """Training on the labelled images alone, for as many images and with the same strong views."""
 
@@ -39,15 +45,13 @@ def main(folders: Sequence[str]) -> None:
     found = [run for folder in folders for run in read_runs(Path(folder)) if run.state == "finished"]
     kept = {key_of(row): row for row in [*read(), *map(row_of, found)]}
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for ratio, rows in groupby((kept[key] for key in sorted(kept)), key=lambda row: row["ratio"]):
-        path = RESULTS / f"{ratio.replace('/', '_')}.json"
-        path.write_text(json.dumps(list(rows), indent=1) + "\n", "utf-8")
+    for name, rows in groupby((kept[key] for key in sorted(kept)), key=file_of):
+        (RESULTS / name).write_text(json.dumps(list(rows), indent=1) + "\n", "utf-8")
     rows = read()
     for name, make in PAGES.items():
         page = ROOT / name
         page.write_text(with_part(page.read_text("utf-8"), make(rows)), "utf-8")
-    if len({row["labelled"] for row in rows}) > 1:
-        draw(rows, PICTURE)
+    draw(compared(rows), PICTURE)
 
 
 def row_of(run: RunRecord) -> Row:
@@ -57,16 +61,19 @@ def row_of(run: RunRecord) -> Row:
         SystemExit: The run has no score on test images.
     """
     results, environment = run.results, run.results["environment"]
+    dataset = CAMVID if results["dataset"] == CAMVID else "voc_animals"
     split, test = results["split"], mean_test(results)
+    if dataset == CAMVID:
+        test = results["miou"]["mean_last"]
     if test is None:
         raise SystemExit(f"{run.path}: no score on test images, as run.test=false")
     return {
-        "method": results["method"],
+        "method": " ".join([results["method"], *_changed(run)]),
         "ratio": split["ratio"],
         "labelled": split["labelled"],
         "fold": run.settings["split.fold"],
         "seed": results["seed"],
-        "dataset": "voc_animals",
+        "dataset": dataset,
         "test": {"miou": test},
         "val": {"miou": results["miou"]["mean_last"]},
         "cpu_minutes": results["cpu_seconds"] / 60,
@@ -79,6 +86,12 @@ def row_of(run: RunRecord) -> Row:
     }
 
 
+def _changed(run: RunRecord) -> list[str]:
+    """Options of the method that the command line changed; choices of groups are in the method's name."""
+    command = json.loads((run.path / "environment.json").read_text("utf-8"))["command"]
+    return sorted(word for word in command if word.startswith(("loss.", "teacher.", "views.", "mixing.")))
+
+
 def _precision(run: RunRecord) -> str:
     asked = str(run.settings["run.precision"])
     on_cpu = str(run.results["device"]).startswith("cpu")
@@ -87,12 +100,23 @@ def _precision(run: RunRecord) -> str:
 
 def key_of(row: Row) -> tuple[str, ...]:
     """What tells runs apart, in the order of the files."""
-    return tuple(str(row[key]) for key in ("ratio", "method", "fold", "seed"))
+    return (file_of(row), *(str(row[key]) for key in ("method", "fold", "seed")))
+
+
+def file_of(row: Row) -> str:
+    """The name of the file that keeps a row."""
+    kind = "camvid_" if row["dataset"] == CAMVID else "ablation_" if row["method"].startswith(f"{HOUSE} ") else ""
+    return f"{kind}{row['ratio'].replace('/', '_')}.json"
 
 
 def read() -> list[Row]:
     """All rows that are kept."""
     return [row for path in sorted(RESULTS.glob("*.json")) for row in json.loads(path.read_text("utf-8"))]
+
+
+def compared(rows: Sequence[Row]) -> list[Row]:
+    """The rows that compare methods on pictures of animals."""
+    return [row for row in rows if file_of(row) == f"{row['ratio'].replace('/', '_')}.json"]
 
 
 def with_part(page: str, part: str) -> str:
@@ -103,6 +127,7 @@ def with_part(page: str, part: str) -> str:
 
 def overview(rows: Sequence[Row]) -> str:
     """One table: a line for each method, two columns for each number of labels; and with what it was measured."""
+    rows = compared(rows)
     counts = sorted({row["labelled"] for row in rows})
     groups = {count: _by_method([row for row in rows if row["labelled"] == count]) for count in counts}
     ratios = {row["labelled"]: row["ratio"] for row in rows}
@@ -128,11 +153,35 @@ def overview(rows: Sequence[Row]) -> str:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """A table for each number of labels, and with what it was measured."""
+    """A table for each number of labels, one of CamVid, the ablation, and with what they were measured."""
+    every, rows = rows, compared(rows)
     by_labels = sorted(rows, key=lambda row: row["labelled"])
     parts = [table(list(same)) for _, same in groupby(by_labels, key=lambda row: row["labelled"])]
     picture = f"![Test mIoU against the number of labelled images](pictures/{PICTURE.name})\n"
-    return "\n".join([*([picture] if len(parts) > 1 else []), *parts, made_with(rows, gains=True)])
+    streets = [row for row in every if row["dataset"] == CAMVID]
+    if streets:
+        parts.append(f"CamVid, its 101 validation images, on which nothing was chosen:\n\n{table(streets)}")
+    parts += ablation(every)
+    return "\n".join([*([picture] if len(parts) > 1 else []), *parts, made_with(every, gains=True)])
+
+
+def ablation(rows: Sequence[Row]) -> list[str]:
+    """A table of what a changed part is worth: each row against crescendo on the same fold in the same precision."""
+    changed = [row for row in rows if file_of(row).startswith("ablation_")]
+    whole = [row for row in [*rows, *json.loads(PRECISION.read_text("utf-8"))] if row["method"] == HOUSE]
+    by_run = {(row["labelled"], row["precision"], _pair(row)): row for row in whole}
+    lines = []
+    for name, own in reversed(_by_method(changed).items()):
+        bases = {pair: by_run[row["labelled"], row["precision"], pair] for pair, row in own.items()}
+        gain = _gain(own, bases)
+        test = [spread([_test(row) for row in each.values()]) for each in (own, bases)]
+        val = spread([row["val"]["miou"] for row in own.values()])
+        folds = " ".join(str(row["fold"]) for row in own.values())
+        lines.append([name, *test, gain_text(gain) if gain else "", val, _minutes(own), folds])
+    if not lines:
+        return []
+    header = ["changed, 100 labels (1/30)", "test mIoU", "unchanged", "difference", "val mIoU", "CPU-minutes", "folds"]
+    return [f"What a changed part of crescendo is worth:\n\n{markdown((header, lines))}"]
 
 
 PAGES = {"README.md": overview, "docs/results.md": tables}
@@ -141,17 +190,19 @@ PAGES = {"README.md": overview, "docs/results.md": tables}
 
 def table(rows: Sequence[Row]) -> str:
     """Methods from the lowest to the highest: mean and spread, paired gain over the baseline, CPU-minutes, folds."""
+    has_both = all(row["dataset"] != CAMVID for row in rows)
     (ratio,), (labelled,) = ({row[key] for row in rows} for key in ("ratio", "labelled"))
     methods = _by_method(rows)
     baseline = methods.get(BASELINE, {})
-    header = [f"{labelled} labels ({ratio})", "test mIoU", f"over {BASELINE}", "val mIoU", "CPU-minutes", "folds"]
+    scored = ["test mIoU", f"over {BASELINE}", "val mIoU"] if has_both else ["mIoU", f"over {BASELINE}"]
+    header = [f"{labelled} labels ({ratio})", *scored, "CPU-minutes", "folds"]
     lines = []
     for name, own in methods.items():
         gain = _gain(own, baseline) if name != BASELINE else None
-        val = spread([row["val"]["miou"] for row in own.values()])
+        val = [spread([row["val"]["miou"] for row in own.values()])] if has_both else []
         folds = " ".join(str(row["fold"]) for row in own.values())
         test = spread([_test(row) for row in own.values()])
-        lines.append([name, test, gain_text(gain) if gain else "", val, _minutes(own), folds])
+        lines.append([name, test, gain_text(gain) if gain else "", *val, _minutes(own), folds])
     return markdown((header, lines))
 
 
@@ -166,7 +217,10 @@ def _gain(own: Mapping[tuple[int, int], Row], baseline: Mapping[tuple[int, int],
 
 
 def _minutes(rows: Mapping[tuple[int, int], Row]) -> str:
-    return f"{statistics.fmean(row['cpu_minutes'] for row in rows.values()):.0f}" if rows else ""
+    if not rows:
+        return ""
+    half = {row["precision"] for row in rows.values()} == {"bfloat16"}
+    return f"{statistics.fmean(row['cpu_minutes'] for row in rows.values()):.0f}{'*' if half else ''}"
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
@@ -193,11 +247,13 @@ def made_with(rows: Sequence[Row], *, gains: bool) -> str:
         if gains
         else ""
     )
-    counts = {kind: sorted({r["labelled"] for r in rows if r["precision"] == kind}) for kind in ("float32", "bfloat16")}
-    of = [f"{kind} with {' and '.join(f'{n:,}' for n in labels)} labels" for kind, labels in counts.items() if labels]
+    precisions = {row["precision"] for row in rows}
+    computed = (
+        "*: computed in bfloat16, the others in float32" if len(precisions) > 1 else f"Computed in {precisions.pop()}"
+    )
     return (
         "mIoU in percent by the last weights, mean of the networks, ± standard deviation over folds"
-        f"{paired}. Computed in {' and in '.join(of)}. Measured on {'; '.join(sorted(facts))}.\n"
+        f"{paired}. {computed}. Measured on {'; '.join(sorted(facts))}.\n"
     )
 
 
@@ -205,7 +261,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Write a PNG: one line per method, with the standard deviation over folds; methods named at the right.
 
     Args:
-        rows: With `method`, `labelled` and `test.miou`; at least two numbers of labels.
+        rows: With `method`, `labelled` and `test.miou`.
         path: The file.
     """
     figure = Figure(figsize=(6.4, 4.0), dpi=120, facecolor="white", layout="constrained")

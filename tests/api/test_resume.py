@@ -297,6 +297,7 @@ def test_what_the_machine_does_is_told_in_one_line(short, undisturbed, tmp_path,
     assert_same(folder, undisturbed)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("number", "file"),
     [(errno.ENOSPC, "checkpoint"), (errno.ENOSPC, ".zst"), (errno.EROFS, "phase.json"), (errno.EACCES, "best")],

@@ -288,6 +288,7 @@ def test_supervised_has_one_network_and_looks_at_no_unlabelled_image(small, tmp_
     assert set(seen) == {*run.split.labelled, *run.dataset.val}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("method", ["cbst", "dst", "naive", "flip", "online", "dmt"])
 def test_every_method_runs(small, tmp_path, method):
     run = dmtc.train(dmtc.compose([*small, f"method={method}"]), tmp_path / "run")

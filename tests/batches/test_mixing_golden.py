@@ -166,6 +166,7 @@ def test_boxes_of_half_the_area(statistics):
     assert boxes.max() == size
 
 
+@pytest.mark.slow
 def test_area_of_three_boxes(statistics):
     rng, mixer = np.random.default_rng(0), built("three_boxes")
     shares = [mixer.mask(blank(100, 128), rng).float().mean((1, 2)).numpy() for _ in range(200)]

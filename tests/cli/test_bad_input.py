@@ -175,6 +175,7 @@ def lists(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize("case", SETTINGS)
 def test_settings_splits_and_weights(command, tmp_path, lists, case):
     overrides, named = SETTINGS[case]
@@ -328,6 +329,7 @@ LAYOUT: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
 }
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("case", FILES | LAYOUT)
 def test_pictures(command, tmp_path, case):
     damage, overrides, named = (FILES | LAYOUT)[case]
@@ -446,6 +448,7 @@ def test_a_config_that_is_cut_off_is_told_by_every_job_and_among_others(command,
     assert "dmtc" in out, "the other run is reported"
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", RUNS)
 def test_runs(command, finished, tmp_path, case):
     damage, arguments, named = RUNS[case]

@@ -199,6 +199,7 @@ def test_users_own_loss(command, tmp_path, monkeypatch):
     assert '"robust"' in metrics
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "swap",
     ["loss/mutual=flip", "loss/contrastive=none", "schedule=self_training", "model/backbone=resnet18", "split=full"],
@@ -228,6 +229,7 @@ def test_translate():
     assert resumed[1].startswith("hydra.run.dir='/")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("own", [None, "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
 def test_threads_wait_passively_unless_the_user_says_how(own, monkeypatch, command):
     """Told before torch is imported: tests/config/test_config.py holds `--help` to need none of it."""

@@ -31,6 +31,7 @@ def no_jobs_left():
     get_reusable_executor().shutdown(kill_workers=True)
 
 
+@pytest.mark.slow
 def test_joblib_runs_jobs_at_once_and_gives_the_same(command, tiny, tmp_path, no_jobs_left, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")

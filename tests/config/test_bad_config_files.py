@@ -32,6 +32,7 @@ FILES = {
 }
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", FILES)
 def test_one_line_that_names_the_file(command, tmp_path, name):
     folder = tmp_path / "mine" / "experiment"

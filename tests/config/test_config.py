@@ -110,7 +110,7 @@ def test_different_experiments_take_every_choice_in_turn(group):
         composed(f"experiment={experiment}", *NEEDS.get(group, ()), f"{group}={choice}")
 
 
-@pytest.mark.parametrize("group", slow_but(GROUPS, quick=["model/backbone", "views"]))
+@pytest.mark.parametrize("group", slow_but(GROUPS, quick=["views"]))
 def test_your_data_takes_every_choice(group):
     for choice in [choice for g, choice in CHOICES if g == group]:
         composed("experiment=your_data", *NEEDS.get(group, ()), f"{group}={choice}")
@@ -131,6 +131,7 @@ def test_every_experiment_takes_a_choice_of_every_group(experiment):
     assert [line for line in told if "unknown" in line or not re.search(r": choose \w+=", line)] == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("overrides", "fallen", "kept"),
     [
@@ -337,6 +338,7 @@ def test_faults_of_all_parts_come_in_one_message():
 METHODS = sorted((config_folder() / "method").glob("*.yaml"))
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
 def test_a_method_is_what_it_says(path):
     config = composed(f"method={path.stem}")

@@ -58,6 +58,7 @@ def all_pictures(root: Path, names: list[str]) -> None:
         (root / name).touch()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "experiment",
     [pytest.param(name, marks=() if name in EVERY_KIND else pytest.mark.slow) for name in EXPERIMENTS],
@@ -124,6 +125,7 @@ def test_voc_plan_equals_the_published_script(tmp_path):
     assert steps["r5-b"] == 4 * math.ceil(10052 / 7)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_folds_labels_the_published_images(voc, command, tmp_path):
     code, _, err = command(
         "-m",

@@ -37,6 +37,7 @@ def test_every_job_says_what_it_reads():
     assert set(READS) == own_names(JOBS)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("job", READS)
 def test_every_option_is_read_or_refused_with_where_it_belongs(job):
     assert len(options(job)) > 80
@@ -76,6 +77,7 @@ def test_jobs_that_look_at_a_training_take_its_options(job):
 WRONG = [key for key in known_keys(dmtc.compose()) if key.split(".")[0] not in ("job", "resume", "run_dir", "model_b")]
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("key", [key for key in WRONG if not key.startswith("default_")])
 def test_a_value_of_the_wrong_kind_is_told_wherever_it_is_given(key):
     config = dmtc.compose()
@@ -137,6 +139,7 @@ def test_settings_of_the_machine_that_a_job_says_it_reads_are_looked_at(
     assert recorded - declared <= of_training, "as the run was trained; a report shows a step of it"
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -134,6 +134,7 @@ ODD += [
 ]
 
 
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize("override", ODD)
 def test_odd_overrides_are_refused_in_one_line(command, tmp_path, override):
     code, out, err = command("job=plan", override, small_run=False)

@@ -59,6 +59,7 @@ def command_of(name: str) -> list[str]:
     return shlex.split(command)
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_header_has_the_command_and_says_whose_figures_on_which_lists(name):
     command = command_of(name)
@@ -142,6 +143,7 @@ def test_the_retrainings_of_st_plus_plus_have_the_published_lengths(roots):
     assert [phase.steps for phase in plan] == [80, 80 * 6, 80 * 12]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_settings_are_the_published_ones(name):
     crop, batch, epochs, backbone, heads, decay = PUBLISHED[name]

@@ -65,6 +65,7 @@ SIX = ["coco", "labelme", "cvat", "label_studio", "supervisely", "labelmap"]
 """One of each tool."""
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("tool", slow_but(WRITERS, quick=SIX))
 def test_an_export_is_converted_checked_trained_on_and_predicted(command, tmp_path, tool):
     WRITERS[tool](tmp_path / "export")
@@ -195,6 +196,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damage_is_told_in_a_line_and_nothing_is_written(command, tmp_path, coco, kind):
     change, text = DAMAGED[kind]

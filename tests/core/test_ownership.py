@@ -142,6 +142,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_run_does_not_begin_among_files_that_are_no_runs(command, small, tmp_path, name):
     folder = tmp_path / "project"

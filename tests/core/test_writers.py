@@ -346,6 +346,7 @@ PATHS: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("option", PATHS)
 @pytest.mark.parametrize("kind", ["file", "file/x", "loop", LONG])
 def test_a_path_that_cannot_be_one_is_told_in_a_line_and_nothing_is_left(

@@ -80,6 +80,7 @@ def test_supervised_training_labels_nothing(small):
     assert [part.name for part in cost.plan] == ["steps of the start", "images to score"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("method", "parts"),
     [

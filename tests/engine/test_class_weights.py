@@ -59,6 +59,7 @@ def test_a_wrong_number_of_weights_is_told_before_anything_starts(small):
         _ = Components(settle(dmtc.compose(given))).terms
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("added", ["dice", "lovasz"])
 @pytest.mark.parametrize("method", ["dmt", "fixmatch"])
 def test_a_second_term_has_the_weight_of_the_supervised_one(added, method):

@@ -120,6 +120,7 @@ def logged_values(folder) -> list[dict]:
     return dmtc.tracking.read_records(folder / "metrics.jsonl")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_run_stopped_with_workers_goes_on_without_them_to_the_same_bits(base, recipe, tmp_path, monkeypatch):
     settings = [*base, *recipe]
@@ -143,6 +144,7 @@ def test_a_run_stopped_with_workers_goes_on_without_them_to_the_same_bits(base, 
     assert what_came_of(tmp_path / "stopped") == what_came_of(undisturbed.folder.path)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_processes_and_parts_of_a_batch_change_nothing_but_rounding(forks, plain, recipe, tmp_path):
     settings = [*plain, *recipe]

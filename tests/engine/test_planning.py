@@ -14,6 +14,7 @@ def plan_of(small, *overrides):
     return Components(settle(dmtc.compose([*small, *overrides]))).plan
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [

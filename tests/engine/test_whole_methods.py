@@ -45,6 +45,7 @@ def whole(small, tmp_path_factory):
     return trained
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_term_of_every_phase_learns_something_finite(whole, method):
     _, run, _ = whole(method)

@@ -160,6 +160,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.endswith("/none")] + DOCUMENTED)
 def test_gradients_are_the_same_to_the_last_bit_with_several_threads(choice, composed, two_threads):
     spec = example_of(choice) if choice in DOCUMENTED else composed(choice)

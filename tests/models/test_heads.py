@@ -56,6 +56,7 @@ def images(*size: int) -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("family", "head"),
     [pytest.param(f, h, marks=pytest.mark.slow if f in LARGE and (f, h) not in FAST else ()) for f, h in FITTING],

@@ -40,6 +40,7 @@ def images(*size: int) -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=generator)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", BACKBONE_FILES, ids=lambda path: path.stem)
 def test_every_configured_backbone_runs_and_trains(path: Path) -> None:
     model = build_model(spec_with(load(path)), num_classes=5, projection=False, seed=0)

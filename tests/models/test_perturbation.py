@@ -51,6 +51,7 @@ def test_complementary_masks_are_as_published(images):
         check_pair(first, second, (first == 1).all(1))
 
 
+@pytest.mark.slow
 def test_complementary_masks_have_the_published_statistics():
     steps, channels, rng = 20_000, 32, np.random.default_rng(0)
     kept, dropped = np.zeros(4), 0

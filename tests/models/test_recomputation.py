@@ -46,6 +46,7 @@ def step(model: SegmentationModel) -> dict[str, torch.Tensor]:
     return {"logits": maps.logits.detach()} | gradients | model.state_dict()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_step_with_it_is_the_same_to_the_last_bit(name: str) -> None:
     plain = make(BACKBONES[name])

@@ -164,6 +164,7 @@ def test_without_data_or_weights_the_rest_is_told(finished, tmp_path):
     assert "mIoU over rounds" in html
 
 
+@pytest.mark.slow
 def test_other_runs_beside(reported, finished, tmp_path, command):
     run, beside = f"run={reported.folder.path}", f"job.beside=[{finished.folder.path}]"
     code, _, err = command("job=report", run, beside, "job.out=out", small_run=False)

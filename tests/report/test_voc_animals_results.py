@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 MAKING = runpy.run_path(str(ROOT / "benchmarks" / "voc_animals.py"))
 
 
-def row(method: str, fold: int, miou: float, labelled: int = 100) -> dict:
+def row(method: str, fold: int, miou: float, labelled: int = 100, dataset: str = "voc_animals") -> dict:
     return {
+        "dataset": dataset,
         "method": method,
         "ratio": {100: "1/30", 376: "1/8"}[labelled],
         "labelled": labelled,
@@ -63,6 +64,27 @@ def test_the_overview_has_a_line_for_each_method_and_two_columns_for_each_number
         ["crescendo", "45.0, +5.0 1/1", "12", "", ""],
         ["supervised", "", "", "70.0", "12"],
     ]
+
+
+def test_a_changed_part_is_compared_with_the_whole_on_the_same_fold_in_the_same_precision():
+    changed = row("crescendo teacher.context=0", 1, 0.52) | {"precision": "bfloat16"}
+    whole = row("crescendo", 1, 0.9)
+    (part,) = MAKING["ablation"]([changed, whole])
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines() if line.startswith("|")]
+    stored = json.loads(MAKING["PRECISION"].read_text("utf-8"))
+    (base,) = [100 * one["test"]["miou"] for one in stored if one["fold"] == 1]
+    assert lines[2][:4] == ["crescendo teacher.context=0", "52.0", f"{base:.1f}", f"{52 - base:.1f} 0/1"]
+    assert MAKING["file_of"](changed) == "ablation_1_30.json"
+    assert "teacher.context" not in MAKING["overview"]([changed, whole])
+
+
+def test_streets_have_a_table_of_their_own():
+    base = MAKING["BASELINE"]
+    streets = [row(base, 0, 0.6, dataset="camvid"), row("crescendo", 0, 0.58, dataset="camvid")]
+    text = MAKING["tables"]([row(base, 0, 0.4), *streets])
+    assert "-2.0 0/1" in text.partition("CamVid")[2]
+    assert MAKING["file_of"](streets[0]) == "camvid_1_30.json"
+    assert "58.0" not in MAKING["overview"]([row(base, 0, 0.4), *streets])
 
 
 def test_the_picture_shows_every_method(tmp_path):

@@ -1,18 +1,25 @@
 """MLflow by its own client, in a database file, read back by the client. No network."""
 
+from __future__ import annotations
+
 import json
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
 import dmtc
 from alike import what_came_of
 from dmtc.evaluation.scores import Scores
 from dmtc.tracking import MLflowLogger, Panel
 from stopping import stopped_and_resumed
+
+if TYPE_CHECKING:  # it takes seconds
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+pytestmark = pytest.mark.slow  # importing MLflow and making its database take half a minute
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,6 +36,8 @@ def mlflow_stays_here(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> MlflowClient:
+    from mlflow.tracking import MlflowClient
+
     return MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db")
 
 

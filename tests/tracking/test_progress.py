@@ -161,6 +161,7 @@ def test_what_the_library_logs_is_shown_once(capsys, display, expected):
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.slow
 def test_a_notebook_has_bars():
     """Of widgets, as `tqdm.auto` chooses them in a kernel."""
     cell = """

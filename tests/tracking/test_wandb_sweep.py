@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 import dmtc
 from dmtc.config.overrides import translate
@@ -18,6 +17,8 @@ SWEEP = yaml.safe_load(DOCS.split("```yaml\n# sweep.yaml\n")[1].split("```")[0])
 
 def command_line(command: list[str], values: dict) -> list[str]:
     """What the agent runs for some values of the parameters."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args  # it takes seconds
+
     filled = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
     filled |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [SWEEP["program"]]}
     return [word for part in create_sweep_command(list(command)) for word in filled.get(part[2:-1], [part])]

@@ -192,6 +192,7 @@ def advice(root, monkeypatch, free: int | None, *overrides: str) -> Advice:
     return found
 
 
+@pytest.mark.slow
 def test_advice_fits_into_the_memory(tmp_path, monkeypatch):
     root = write_folder(tmp_path, size=300)
     plenty = advice(root, monkeypatch, 10**12)
@@ -217,6 +218,7 @@ def test_advice_on_recipes_with_lengths_of_their_own_and_on_large_pictures(tmp_p
     assert "shrink images (masks with nearest neighbor)" in str(given)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("tuning", "precision", "has", "told"),
     [
