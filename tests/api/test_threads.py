@@ -36,7 +36,7 @@ def begun(tmp_path, monkeypatch):
     [
         (1, [], 1),
         (2, ["resuming with 2 threads, as before"], 2),
-        (8, ["resuming with 1 thread instead of 8 threads: rounding differs"], 1),  # more than are free
+        (8, ["resuming with 1 thread instead of 8 threads: rounding differs; there are only 4 cores"], 1),
         (None, [], 1),  # of an early version
     ],
 )
@@ -47,7 +47,7 @@ def test_resuming_keeps_threads_if_they_are_free(begun, threads, lines, kept):
 
 def test_what_the_user_chose_is_kept_and_told(begun, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    expected = ["resuming with 1 thread instead of 2 threads: rounding differs"]
+    expected = ["resuming with 1 thread instead of 2 threads: rounding differs; OMP_NUM_THREADS=2 would keep it"]
     assert keep_threads(begun(2), torch.device("cpu")) == expected
     assert torch.get_num_threads() == 1
 

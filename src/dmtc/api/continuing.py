@@ -36,8 +36,11 @@ def keep_threads(folder: RunFolder, device: torch.device) -> list[str]:
     before, now = folder.read_environment().get("threads"), torch.get_num_threads()
     if device.type != "cpu" or before in (None, now) or not any(folder.path.glob("phases/*/*")):
         return []
-    if threads_are_chosen(os.environ) or before > free_cores():
-        return [f"resuming with {_threads(now)} instead of {_threads(before)}: rounding differs"]
+    changed = f"resuming with {_threads(now)} instead of {_threads(before)}: rounding differs"
+    if threads_are_chosen(os.environ):
+        return [f"{changed}; OMP_NUM_THREADS={before} would keep it"]
+    if before > (free := free_cores()):
+        return [f"{changed}; there {'is' if free == 1 else 'are'} only {free} core{'' if free == 1 else 's'}"]
     torch.set_num_threads(before)
     return [f"resuming with {_threads(before)}, as before"]
 
