@@ -143,6 +143,7 @@ def overview(rows: Sequence[Row]) -> str:
             own, baseline = groups[count].get(name, {}), groups[count].get(BASELINE, {})
             gain = _gain(own, baseline)
             text = spread([_test(row) for row in own.values()]) if own else ""
+            text += f" ({len(own)} of {len(baseline)} folds)" if 0 < len(own) < len(baseline) else ""
             line += [
                 f"{text}, {gain_text(gain).partition(' p ')[0]}" if gain and name != BASELINE else text,
                 _minutes(own),

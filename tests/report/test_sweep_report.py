@@ -318,6 +318,21 @@ def test_a_run_whose_settings_were_changed_by_hand_is_listed_and_not_counted(tmp
     assert set(reasons) == {"edited", "cut"}
 
 
+def test_folds_are_averaged_over_where_there_are_several(tmp_path):
+    for method, scores in (("supervised", (0.3, 0.5)), ("dmt", (0.4, 0.7))):
+        for fold, score in enumerate(scores):
+            write_run(tmp_path / "folds" / f"{method}{fold}", method, score=score, split__fold=fold)
+            write_run(tmp_path / "seeds" / f"{method}{fold}", method, score=score, seed=fold)
+    text = write_sweep_report(tmp_path / "folds", dmtc.Sweep(tmp_path / "folds").over, BASELINES)[0]
+    (line,) = [line for line in text.splitlines() if line.startswith("| 1/8") and "| dmt " in line]
+    assert "55.0 ± 21.2" in line
+    assert "+15.0" in line
+    assert dmtc.Sweep(tmp_path / "folds").over == ["seed", "split.fold"]
+    assert dmtc.Sweep(tmp_path / "seeds").over == ["seed"], "no run has another fold"
+    text = write_sweep_report(tmp_path / "seeds", ["seed", "split.fold"], BASELINES)[0]
+    assert re.search(r"\| seed +\|", text)
+
+
 def test_folds_can_be_averaged_over(tmp_path):
     for fold in (0, 1):
         run = write_run(tmp_path / f"{fold}", "dmt", 0, 0.4 + 0.1 * fold, split__fold=fold)

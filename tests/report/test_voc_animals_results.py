@@ -87,6 +87,13 @@ def test_streets_have_a_table_of_their_own():
     assert "58.0" not in MAKING["overview"]([row(base, 0, 0.4), *streets])
 
 
+def test_the_overview_says_where_folds_are_missing():
+    base = MAKING["BASELINE"]
+    text = MAKING["overview"]([row(base, 0, 0.40), row(base, 1, 0.44), row("crescendo", 0, 0.45)])
+    assert "45.0 (1 of 2 folds), +5.0 1/1" in text
+    assert text.count("folds)") == 1
+
+
 def test_the_picture_shows_every_method(tmp_path):
     rows = [row("crescendo", 0, 0.4), row("crescendo", 1, 0.5), row("crescendo", 0, 0.6, 376), row("dmt", 0, 0.3)]
     MAKING["draw"](rows, tmp_path / "picture.png")

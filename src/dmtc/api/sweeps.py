@@ -12,7 +12,7 @@ from dmtc.report import write_sweep_report
 from dmtc.report.chart_style import Chart, drawn
 from dmtc.report.sweeps import sweep_charts, sweep_tables
 from dmtc.report.sweeps.finding import RunRecord, read_runs
-from dmtc.report.sweeps.grouping import Panel, group
+from dmtc.report.sweeps.grouping import Panel, group, repeated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ class Sweep:
 
     Args:
         folder: Such as `multirun/`.
-        over: Dotted keys to average over.
+        over: Dotted keys to average over; those that no run differs in are left out.
         baselines: Methods to compute gains over.
 
     Raises:
@@ -41,13 +41,13 @@ class Sweep:
     def __init__(
         self,
         folder: str | Path,
-        over: Sequence[str] = ("seed",),
+        over: Sequence[str] = ("seed", "split.fold"),
         baselines: Sequence[str] = ("supervised", "supervised_long"),
     ) -> None:
         self.folder = Path(folder)
-        self.over = list(over)
         self.baselines = list(baselines)
         self._records = read_runs(self.folder)
+        self.over = repeated(self._records, over)
         self._panels, self._remarks = group(self._records, self.over, self.baselines)
         if not self._panels:
             raise DataError(f"no finished run below {folder}")

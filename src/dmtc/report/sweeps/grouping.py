@@ -120,6 +120,12 @@ class Panel:
         return list(dict.fromkeys(row.name for row in self.rows))
 
 
+def repeated(records: Iterable[RunRecord], over: Sequence[str]) -> list[str]:
+    """The keys to average over without those that are the same in all finished runs; the seed always stays."""
+    finished = [record for record in records if record.state == "finished"]
+    return [key for key in over if key == "seed" or len({str(record.settings.get(key)) for record in finished}) > 1]
+
+
 def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence[str]) -> tuple[list[Panel], list[str]]:
     """Group finished runs into rows and rows into panels.
 

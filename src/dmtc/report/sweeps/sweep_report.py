@@ -15,7 +15,7 @@ from dmtc.report.page import page_of, template_text
 from dmtc.report.report_folder import FIGURES, PAGE, ReportFolder
 from dmtc.report.sweeps import sweep_charts, sweep_tables
 from dmtc.report.sweeps.finding import RunRecord, read_runs
-from dmtc.report.sweeps.grouping import Panel, Row, group
+from dmtc.report.sweeps.grouping import Panel, Row, group, repeated
 
 
 def write_sweep_report(
@@ -37,6 +37,7 @@ def write_sweep_report(
         DataError: There is no such folder, or it contains no runs.
     """
     records = read_runs(folder)
+    over = repeated(records, over)
     panels, remarks = group(records, over, baselines)
     report = ReportFolder(folder if out is None else out, "sweep-report")
     report.refuse_foreign()
@@ -97,7 +98,7 @@ def _page(
         "cards": _cards(records, rows),
         "remarks": remarks,
         "panels": [_panel(panel, over, baselines) for panel in panels],
-        "over": " and ".join("seeds" if key == "seed" else key for key in over),
+        "over": " and ".join({"seed": "seeds", "split.fold": "folds"}.get(key, key) for key in over),
         "gains": any(row.gains for row in rows),
         "reading": template_text("gains.md").split("\n\n"),
         "not_finished": sweep_tables.not_finished(records),
