@@ -30,7 +30,9 @@ from dmtc.engine.networks import Networks
 from dmtc.machine.settings import multiplies_in_bfloat16
 from dmtc.run.folder import RunFolder
 
-BATCH, CROP, STEPS, IMAGES, SIZE = 8, 160, 16, 48, (208, 156)
+BATCH, CROP, STEPS, IMAGES = 8, 160, 16, 48
+SIZE = (208, 176)
+"""Width and height of the pictures; a crop is capped at them."""
 METHODS = {"supervised": 0, "fixmatch_ema": 4, "crescendo": 4, "unimatch_v2": 4}
 """Methods, and how many of a step's images their teacher sees."""
 STUDENT = {"unimatch_v2": 12}
@@ -112,7 +114,7 @@ class PlainLoop:
         teacher = copy.deepcopy(model).eval() if taught else None
         self.optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-6)
         self.model, self.teacher = compiled(model), compiled(teacher) if teacher else None
-        crop = components.augment.crop
+        crop = components.augment.crop  # which the size of the pictures caps
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(256, (student, *crop, 3), generator=generator, dtype=torch.uint8)
         self.images = images.permute(0, 3, 1, 2).to(self.device)
@@ -137,16 +139,16 @@ class PlainLoop:
             torch.cuda.synchronize()
 
 
-def write_pictures(root: Path) -> Path:
+def write_pictures(root: Path, size: tuple[int, int] = SIZE) -> Path:
     """JPEG pictures of smooth noise with masks of three classes, as `dataset=folder` reads them."""
     rng = np.random.default_rng(0)
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True)
     for number in range(IMAGES):
         small = Image.fromarray(rng.integers(0, 256, (26, 20, 3), dtype=np.uint8))
-        small.resize(SIZE, Image.Resampling.BILINEAR).save(root / "images" / f"{number:02d}.jpg")
+        small.resize(size, Image.Resampling.BILINEAR).save(root / "images" / f"{number:02d}.jpg")
         mask = Image.fromarray(rng.integers(0, 3, (6, 5), dtype=np.uint8))
-        mask.resize(SIZE, Image.Resampling.NEAREST).save(root / "masks" / f"{number:02d}.png")
+        mask.resize(size, Image.Resampling.NEAREST).save(root / "masks" / f"{number:02d}.png")
     (root / "classes.txt").write_text("one\ntwo\nthree\n")
     (root / "val.txt").write_text("00\n01\n")
     return root

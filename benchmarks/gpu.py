@@ -23,7 +23,7 @@ import dmtc
 
 STEPS = 40
 NETWORKS: dict[str, tuple[int, list[str]]] = {
-    "DeepLabV2/ResNet-101": (321, ["model=deeplab_v2", "model/backbone=resnet101"]),
+    "DeepLabV2/ResNet-101": (321, ["model=deeplabv2", "model/backbone=resnet101"]),
     "DPT/DINOv2-B": (518, ["model=dpt", "model/backbone=dinov2_base", "model.channels=128"]),
 }
 """Crop and options of each network."""
@@ -31,6 +31,8 @@ TINY: dict[str, tuple[int, list[str]]] = {
     "tiny": (32, ["model=segformer", "model/backbone=tiny", "model.backbone.width=8"])
 }
 METHODS = ("supervised", "unimatch_v2")
+SIZE = (640, 576)
+"""Width and height of the pictures, which cap the crops."""
 
 
 def main() -> None:
@@ -61,7 +63,7 @@ def main() -> None:
 def _row(options: Sequence[str], steps: int, repeats: int) -> dict[str, float | None]:
     """The figures of one network and method."""
     with tempfile.TemporaryDirectory() as place:
-        root = write_pictures(Path(place) / "data")
+        root = write_pictures(Path(place) / "data", SIZE)
         run = [f"schedule.limit_steps={steps}", "schedule.start.evaluations=1", "schedule.online.evaluations=1"]
         run += ["run.report=false", "run.progress=off", f"schedule.start.labelled_batch={BATCH}", "split.ratio=1/2"]
         run += [f"schedule.online.labelled_batch={BATCH // 2}", f"schedule.online.unlabelled_batch={BATCH // 2}"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every figure of a GPU, in about ten minutes on a machine with one; then the tables of docs/benchmarks.md.
+# Every figure of a GPU, on a machine with one; then the tables of docs/benchmarks.md.
 #   bash benchmarks/gpu.sh
 #   bash benchmarks/gpu.sh --tiny   small sizes, also without a GPU, into results of its own
 set -eo pipefail

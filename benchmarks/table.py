@@ -189,10 +189,7 @@ def gpu_line(records: Mapping[str, Record]) -> str:
     """Says so if no result comes from a GPU."""
     if any(on_gpu(record) for record in records.values()):
         return "Figures of a GPU have its name beside the processor's; all others are of the CPU."
-    return (
-        "Not measured on a GPU: none was available. On a machine with one, `bash benchmarks/gpu.sh` does it in about "
-        "ten minutes."
-    )
+    return "Not measured on a GPU: none was available. On a machine with one, `bash benchmarks/gpu.sh` does it."
 
 
 def on_gpu(record: Record) -> bool:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import dmtc
+from dmtc.engine.checks import settle
+from dmtc.engine.components import Components
 from dmtc.report.sweeps.finding import read_runs
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -43,6 +46,19 @@ def test_the_plain_loop_trains_the_network_of_the_run_beside_it(benchmark, tmp_p
     assert len(list(tmp_path.glob("*/results.json"))) == 2
 
 
+@pytest.mark.parametrize("method", ["supervised", "unimatch_v2"])
+def test_the_plain_loop_has_images_of_the_size_that_the_run_trains_on(benchmark, tmp_path, method):
+    bare = benchmark("bare")
+    root = bare["write_pictures"](tmp_path / "data")
+    network = ["model=segformer", "model/backbone=tiny", "model.backbone.width=8", "model.weights.a=null"]
+    dataset = ["dataset=folder", f"dataset.root={root}", f"dataset.augment.crop=[{bare['CROP']},{bare['CROP']}]"]
+    config = settle(dmtc.compose([f"method={method}", *dataset, *network, *bare["RUN"]]))
+    assert Components(config).augment.crop == [bare["CROP"]] * 2, "the pictures cap it"
+    config["dataset"]["augment"]["crop"] = [999, 64]
+    capped = bare["PlainLoop"](config, 0, 8, tmp_path)
+    assert list(capped.images.shape[-2:]) == list(Components(config).augment.crop) == [bare["SIZE"][1] // 32 * 32, 64]
+
+
 def test_the_guard_names_what_became_slower(benchmark):
     slower = benchmark("guard")["slower"]
     stored = {"training": 1.0, "loading": 2.0, "contrast": 0.5, "gone": 3.0}
@@ -50,6 +66,21 @@ def test_the_guard_names_what_became_slower(benchmark):
         "loading: 1.690 is 0.84 of the stored 2.000"
     ]
     assert slower({"new": 1.0}, stored) == ["new: not stored yet; use --store"]
+
+
+def test_networks_for_a_gpu_are_choices_whose_crops_the_pictures_hold(benchmark, tmp_path):
+    gpu = benchmark("gpu")
+    root = gpu["write_pictures"](tmp_path / "data", gpu["SIZE"])
+    for crop, options in gpu["NETWORKS"].values():
+        for method in gpu["METHODS"]:
+            dataset = [
+                "dataset=folder",
+                f"dataset.root={root}",
+                f"dataset.augment.crop=[{crop},{crop}]",
+                "split.ratio=1/2",
+            ]
+            config = settle(dmtc.compose([f"method={method}", *options, *dataset]))
+            assert Components(config).augment.crop == [crop, crop]
 
 
 def test_what_needs_a_gpu_is_tried_on_small_networks(benchmark):
