@@ -170,22 +170,24 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def ablation(rows: Sequence[Row]) -> list[str]:
-    """A table of what a changed part is worth: each row against crescendo on the same fold in the same precision."""
-    changed = [row for row in rows if file_of(row).startswith("ablation_")]
+    """Tables of what a changed part is worth: each row against crescendo on the same fold in the same precision."""
     whole = [row for row in [*rows, *json.loads(PRECISION.read_text("utf-8"))] if row["method"] == HOUSE]
-    by_run = {(row["labelled"], row["precision"], _pair(row)): row for row in whole}
-    lines = []
-    for name, own in reversed(_by_method(changed).items()):
-        bases = {pair: by_run[row["labelled"], row["precision"], pair] for pair, row in own.items()}
-        gain = _gain(own, bases)
-        test = [spread([_test(row) for row in each.values()]) for each in (own, bases)]
-        val = spread([row["val"]["miou"] for row in own.values()])
-        folds = " ".join(str(row["fold"]) for row in own.values())
-        lines.append([name, *test, gain_text(gain) if gain else "", val, _minutes(own), folds])
-    if not lines:
-        return []
-    header = ["changed, 100 labels (1/30)", "test mIoU", "unchanged", "difference", "val mIoU", "CPU-minutes", "folds"]
-    return [f"What a changed part of crescendo is worth:\n\n{markdown((header, lines))}"]
+    by_run = {(row["labelled"], row["precision"], _pair(row)): row for row in whole if row["dataset"] != CAMVID}
+    changed = [row for row in rows if file_of(row).startswith("ablation_")]
+    parts = []
+    for labelled, same in groupby(sorted(changed, key=lambda row: row["labelled"]), key=lambda row: row["labelled"]):
+        lines = []
+        for name, own in reversed(_by_method(list(same)).items()):
+            bases = {pair: by_run[labelled, row["precision"], pair] for pair, row in own.items()}
+            gain = _gain(own, bases)
+            test = [spread([_test(row) for row in each.values()]) for each in (own, bases)]
+            val = spread([row["val"]["miou"] for row in own.values()])
+            folds = " ".join(str(row["fold"]) for row in own.values())
+            lines.append([name, *test, gain_text(gain) if gain else "", val, _minutes(own), folds])
+        scored = ["test mIoU", "unchanged", "difference", "val mIoU"]
+        header = [f"{labelled:,} labels", *scored, "CPU-minutes", "folds"]
+        parts.append(f"What a changed part of crescendo is worth:\n\n{markdown((header, lines))}")
+    return parts
 
 
 PAGES = {"README.md": overview, "docs/results.md": tables}

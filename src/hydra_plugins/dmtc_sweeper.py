@@ -40,6 +40,7 @@ class DmtcSweeper(BasicSweeper):
         from dmtc.run.sweep_folder import Job, SweepFolder
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # noqa: PT018
+        at_once = _jobs_at_once(self.launcher)
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(
             [*self._parse_config(), *arguments]
         )
@@ -59,7 +60,7 @@ class DmtcSweeper(BasicSweeper):
         for batch in batches:
             started = [job for job in batch if tuple(job) not in faulty]
             if started:
-                _divide_cores(self.launcher, len(started))
+                _divide_cores(self.launcher, at_once, len(started))
                 with _jobs_stop_first():
                     returned.append(self.launcher.launch(started, initial_job_idx=sum(map(len, returned))))
         failures = [job._return_value for batch in returned for job in batch if job.status == JobStatus.FAILED]
@@ -94,29 +95,46 @@ class DmtcSweeper(BasicSweeper):
         return fault
 
 
-def _divide_cores(launcher: Launcher, jobs: int) -> None:
+def _jobs_at_once(launcher: Launcher) -> int | None:
+    """How many jobs joblib may run at once; None for another launcher.
+
+    Raises:
+        ConfigError: None at all.
+    """
+    from dmtc.core.errors import ConfigError
+
+    settings = getattr(launcher, "joblib", None)
+    if settings is None:
+        return None
+    if settings["n_jobs"] == 0:
+        raise ConfigError("hydra.launcher.n_jobs=0: give the number of jobs that run at once, or -1 for one per core")
+    from joblib import effective_n_jobs
+
+    return effective_n_jobs(settings["n_jobs"])
+
+
+def _divide_cores(launcher: Launcher, most: int | None, jobs: int) -> None:
     """Leave the number of threads to launchers that run jobs at once; joblib gives each its share of the cores.
 
     joblib divides by `n_jobs`, so that must not be above the number of jobs: two jobs on 16 cores get 8 threads each.
 
-    Raises:
-        ConfigError: `n_jobs` is 0.
+    Args:
+        launcher: Hydra's launcher.
+        most: How many jobs joblib may run at once; None for another launcher.
+        jobs: How many are to be launched now.
     """
-    from dmtc.core.errors import ConfigError
     from dmtc.core.terminal import show
     from dmtc.machine.cores import release_threads
 
     if isinstance(launcher, BasicLauncher):
         return
     settings = getattr(launcher, "joblib", None)
-    if settings is None:
+    if settings is None or most is None:
         release_threads(os.environ)  # Slurm gives each job its own
         return
-    from joblib import cpu_count, effective_n_jobs
+    from joblib import cpu_count
 
-    if settings["n_jobs"] == 0:
-        raise ConfigError("hydra.launcher.n_jobs=0: give the number of jobs that run at once, or -1 for one per core")
-    at_once = settings["n_jobs"] = min(jobs, effective_n_jobs(settings["n_jobs"]))
+    at_once = settings["n_jobs"] = min(jobs, most)
     if at_once > 1:  # a single one runs in this process
         release_threads(os.environ)
         threads = os.environ.get("OMP_NUM_THREADS") or max(1, cpu_count() // at_once)

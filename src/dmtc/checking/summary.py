@@ -121,7 +121,7 @@ def _classes(check: Check) -> str:
     shown: tuple[Role, ...] = (
         ("labelled", "validation", "test") if check.of_role("test") else ("labelled", "validation")
     )
-    sides = {role: _totals_of(check.of_role(role)) for role in shown}
+    sides = {role: _pixels_and_images(check.of_role(role)) for role in shown}
     columns = ["class", *(f"{role} {what}" for role in sides for what in ("pixels", "images"))]
     rows = [
         [f"{index} {name}", *(cell for side in sides.values() for cell in _cells(*side, index))]
@@ -131,7 +131,7 @@ def _classes(check: Check) -> str:
     return text_table(columns, rows)
 
 
-def _totals_of(images: Sequence[Examined]) -> tuple[Counter[int], Counter[int]]:
+def _pixels_and_images(images: Sequence[Examined]) -> tuple[Counter[int], Counter[int]]:
     """Pixels of each mask value, and images with it."""
     pixels: Counter[int] = Counter()
     having: Counter[int] = Counter()

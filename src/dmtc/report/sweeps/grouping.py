@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmtc.report.results import mean_test
-from dmtc.report.sweeps.differences import distinguishing, is_of, text_of, value_of, varying
+from dmtc.report.sweeps.differences import Values, distinguishing, is_of, text_of, value_of, varying
 from dmtc.report.sweeps.fairness import is_fair
 from dmtc.report.sweeps.finding import FILES_OF_LABELLED, RunRecord
 from dmtc.report.sweeps.paired import Gain, paired_gain
@@ -139,21 +139,21 @@ def group(records: Iterable[RunRecord], over: Sequence[str], baselines: Sequence
     """
     remarks: list[str] = []
     finished = [record for record in records if record.state == "finished"]
-    by_panel: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     of_dataset: dict[str, list[RunRecord]] = defaultdict(list)
     for record in finished:
         of_dataset[_dataset(record)].append(record)
-    keys_of = {name: sorted(k for k in varying(runs) if is_of(k, _OF_THE_PANEL)) for name, runs in of_dataset.items()}
-    for record in finished:
-        name = _dataset(record)
-        by_panel[name, *(value_of(record, key) for key in keys_of[name])].append(record)
+    by_panel: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    protocols: dict[str, Values] = {}
+    for name, runs in of_dataset.items():
+        protocols[name] = {key: values for key, values in varying(runs).items() if is_of(key, _OF_THE_PANEL)}
+        for record in runs:
+            by_panel[name, *(value_of(record, key) for key in sorted(protocols[name]))].append(record)
     panels = []
-    for runs in by_panel.values():
-        others = of_dataset[_dataset(runs[0])]
-        protocol = {k: v for k, v in varying(others).items() if is_of(k, _OF_THE_PANEL)}
+    for (name, *_), runs in by_panel.items():
+        others, protocol = of_dataset[name], protocols[name]
         keys = distinguishing(protocol, others, lambda _: (), over)
         shown = {key: text for key in keys if (text := text_of(runs[0], key, protocol))}
-        panels.append(Panel(_dataset(runs[0]), shown, _rows(runs, over, remarks)))
+        panels.append(Panel(name, shown, _rows(runs, over, remarks)))
     for panel in panels:
         _add_gains(panel.rows, over, baselines)
     return sorted(panels, key=lambda panel: panel.title), remarks
